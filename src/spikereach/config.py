@@ -1,0 +1,268 @@
+"""The configuration: one pydantic model per block of ``config.yaml``; unknown keys are refused.
+
+A *system* is one row of a table: an architecture with its sizes, the cortex areas it
+reads, how it is trained and how it is compressed. Everything else in the configuration
+says on which sessions and seeds the systems run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+# Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+Area = Literal["M1", "S1"]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong: the message names the key, the value and the remedy."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SessionEntry(Model):
+    """A recording session outside the Zenodo catalogue."""
+
+    monkey: Name
+    areas: dict[Area, Annotated[int, Field(gt=0)]] = Field(
+        description="channels per cortex area, in the order in which they lie in the file"
+    )
+
+
+class Synthetic(Model):
+    """The embedded synthetic sessions (`data.synthetic`)."""
+
+    duration_s: Positive = Field(description="length of every synthetic session in seconds")
+    seed: int = Field(description="seed of the generator; each session adds its own name to it")
+
+
+class Download(Model):
+    """How session files are fetched from Zenodo."""
+
+    record: str = Field(description="address of the record's metadata (JSON)")
+    retries: int = Field(ge=0, description="further tries per file after the first")
+    backoff_s: Positive = Field(description="wait before the first retry; doubles with each one")
+    timeout_s: Positive = Field(description="longest silence of the server")
+
+
+class Penalties(Model):
+    """Weights of the regularisers added to the loss (`training.losses`); 0 switches one off."""
+
+    spike_sum: float = Field(0.0, ge=0, description="times the sum of all hidden spikes")
+    weight_l1: float = Field(0.0, ge=0, description="times the sum of all |weights|")
+    spike_floor: float = Field(
+        0.0, ge=0, description="times mean(relu(1e-3 - count)^2) over units, per window"
+    )
+    spike_ceiling: float = Field(
+        0.0, ge=0, description="times mean(relu(mean count - 10)^2), counts per window"
+    )
+
+
+class Stage(Model):
+    """One training run: pretraining on all sessions of a monkey, or fine-tuning on one."""
+
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1, description="windows per update")
+    window: int = Field(ge=1, description="window length in steps of 4 ms")
+    stride: int = Field(ge=1, description="steps between the starts of windows")
+    updates_per_epoch: int | None = Field(
+        None, ge=1, description="windows drawn at random per epoch = this times batch; null: all"
+    )
+    optimiser: Literal["adam", "adamw", "smorms3"]
+    learning_rate: Positive
+    weight_decay: float = Field(0.0, ge=0, description="decoupled with adamw, L2 with adam")
+    schedule: Literal["constant", "cosine"]
+    loss: Literal["mse", "rmse"]
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; null: no limit")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation R2 before stopping; null: never"
+    )
+    jitter: int = Field(0, ge=0, description="augmentation: windows shift by up to this many steps")
+    penalties: Penalties = Penalties()
+
+
+class Training(Model):
+    """How a system is trained."""
+
+    split: Literal["neurobench", "liu2024"] = Field(
+        description="neurobench: 50/25/25 of the segments in time order; liu2024: 65/10/25"
+    )
+    standardise: bool = Field(description="train on standardised velocities (training part only)")
+    pretrain: Stage | None = Field(description="on all sessions of the monkey; null: from scratch")
+    finetune: Stage | None = Field(description="on one session; null only for closed-form decoders")
+
+
+class Prune(Model):
+    """Iterative magnitude pruning with retraining (Liu et al. 2024)."""
+
+    kind: Literal["prune"]
+    start: Fraction = Field(description="first sparsity of each weight matrix")
+    step: Fraction = Field(description="added sparsity per iteration up to 50 %")
+    fine_step: Fraction = Field(description="added sparsity per iteration beyond 50 %")
+    stop: Fraction = Field(description="highest sparsity tried")
+    max_drop: Fraction = Field(description="largest accepted relative drop of the training R2")
+    retrain: Stage
+
+
+class FixedPoint(Model):
+    """Quantisation-aware fine-tuning with fixed-point weights and buffers (Krausse et al. 2025)."""
+
+    kind: Literal["fixed_point"]
+    weight_bits: tuple[int, int] = Field(description="integer and fractional bits, sign bit extra")
+    buffer_bits: tuple[int, int] = Field(description="integer and fractional bits, sign bit extra")
+    retrain: Stage
+
+
+class Half(Model):
+    """Half precision (IEEE 754 binary16) weights and buffers."""
+
+    kind: Literal["half"]
+
+
+class Retrain(Model):
+    """Fine-tuning with further penalties (spike and weight regularisation)."""
+
+    kind: Literal["retrain"]
+    retrain: Stage
+
+
+Compression = Annotated[Prune | FixedPoint | Half | Retrain, Field(discriminator="kind")]
+
+
+class System(Model):
+    """One row of the tables."""
+
+    architecture: str = Field(
+        description="a name in spikereach.models.zoo, or a dotted path package.module:Class"
+    )
+    sizes: dict[str, Any] = Field(description="keyword arguments of the architecture")
+    areas: tuple[Area, ...] = Field(
+        min_length=1, description="cortex areas read, where the session has them"
+    )
+    spiking: bool = Field(description="for the table's column")
+    training: Training | None = Field(description="null when `base` is given")
+    base: Name | None = Field(None, description="start from this system's trained checkpoint")
+    compression: tuple[Compression, ...] = ()
+    published: Name | None = Field(
+        None, description="row of the published figures to print beside; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        if (self.training is None) == (self.base is None):
+            raise ValueError("give exactly one of `training` and `base`")
+        return self
+
+
+class Evaluation(Model):
+    neurobench_steps: int | None = Field(
+        ge=1, description="test steps NeuroBench itself evaluates; null: the whole test split"
+    )
+    stream_steps: int = Field(ge=1, description="test bins streamed one by one")
+
+
+class Config(Model):
+    """The whole of ``config.yaml``."""
+
+    source: Literal["zenodo", "local", "synthetic"]
+    folder: str | None = Field(description="source local: the folder of session files")
+    download: Download
+    synthetic: Synthetic
+    catalogue: dict[Name, SessionEntry] = Field(
+        description="sessions that are neither on Zenodo nor synthetic"
+    )
+    sessions: tuple[Name, ...] = Field(min_length=1, description="sessions evaluated")
+    pretrain_sessions: dict[Name, tuple[Name, ...]] = Field(
+        description="per monkey, the sessions it is pretrained on"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int = Field(ge=1, description="CPU threads of a training or evaluation")
+    progress: bool = Field(description="progress bars in the logs")
+    evaluation: Evaluation
+    tables: dict[Name, tuple[Name, ...]] = Field(description="systems in each table, in order")
+    systems: dict[Name, System]
+
+    @model_validator(mode="after")
+    def _references_exist(self):
+        for table, names in self.tables.items():
+            for name in names:
+                if name not in self.systems:
+                    raise ValueError(
+                        f"tables.{table} names the system {name!r}, which `systems` lacks; "
+                        f"known: {', '.join(sorted(self.systems))}"
+                    )
+        for name, system in self.systems.items():
+            if system.base is not None and system.base not in self.systems:
+                raise ValueError(f"systems.{name}.base: no system {system.base!r}")
+            if system.base is not None and self.systems[system.base].base is not None:
+                raise ValueError(f"systems.{name}.base: {system.base!r} has itself a base")
+        for key, values in {"sessions": self.sessions, "seeds": self.seeds}.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key} has a value twice: {list(values)}")
+        if self.source == "local" and not self.folder:
+            raise ValueError(
+                "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
+            )
+        return self
+
+
+def validate(raw: dict) -> Config:
+    """Check a loaded configuration.
+
+    Args:
+        raw: the mapping as YAML gives it.
+    Raises:
+        ConfigError: with one line per wrong key: its dotted path, the value, what is expected.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            value = problem["input"]
+            shown = "" if isinstance(value, dict) else f" (got {value!r})"
+            lines.append(f"{where}: {problem['msg']}{shown}")
+        raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def read(*paths: str | Path) -> Config:
+    """Read YAML files, each laid over the one before it, and validate the result."""
+    merged: dict = {}
+    for path in paths:
+        try:
+            loaded = yaml.safe_load(Path(path).read_text())
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"{path}: expected a mapping of keys")
+        merged = overlay(merged, loaded)
+    return validate(merged)
+
+
+def overlay(base: dict, extra: dict) -> dict:
+    """Lay ``extra`` over ``base``, mapping by mapping, as Snakemake's --configfile does."""
+    result = dict(base)
+    for key, value in extra.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = overlay(result[key], value) if both else value
+    return result
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value or model, independent of key order (hex)."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

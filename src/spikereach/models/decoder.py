@@ -1,0 +1,166 @@
+"""The decoder protocol: what every system is to training, evaluation and streaming.
+
+Shapes: ``T`` steps of 4 ms, ``B`` independent streams, ``C`` input channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikereach.neurons.fixed_point import quantise
+
+STEP_S = 0.004
+"""Length of one time step in seconds (250 Hz)."""
+
+State = Any
+"""A decoder's state between two calls: a NamedTuple of tensors (and counters), opaque outside."""
+
+
+@dataclass(frozen=True)
+class LayerCalls:
+    """Inputs that one connection layer (Linear, Conv1d, GRUCell, ...) received.
+
+    ``inputs`` are the positional arguments of its calls, stacked: axis 0 counts the calls
+    that NeuroBench would see, the other axes are those of a single call.
+    """
+
+    layer: nn.Module
+    inputs: tuple[Tensor, ...]
+
+
+@dataclass
+class Trace:
+    """What one forward pass did, for regularisers and for exact cost counting."""
+
+    spikes: dict[str, Tensor] = field(default_factory=dict)
+    """Hidden spikes by layer name, (steps, B, units); differentiable in training."""
+    activations: list[Tensor] = field(default_factory=list)
+    """Outputs of every activation that NeuroBench counts in its activation sparsity."""
+    calls: list[LayerCalls] = field(default_factory=list)
+    """Connection-layer inputs; a layer may occur more than once."""
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """Further scalar loss terms of the decoder itself (AEGRU's reconstruction)."""
+
+
+@dataclass(frozen=True)
+class BufferSize:
+    """Data a streaming implementation keeps for one layer (Krausse 2025, section on buffers)."""
+
+    layer: str
+    values: int
+    kind: str
+    """"input" (spikes or counts), "buffer" (activations between layers) or "state" (neurons)."""
+
+
+class Decoder(nn.Module):
+    """Base class of all systems.
+
+    ``forward`` is strictly causal. A decoder that needs future bins delays its output:
+    what it returns at step ``t`` is the velocity of step ``t - lookahead``. Streaming is
+    the same call with few steps and the state carried over, so both agree by construction.
+
+    Velocities are in the session's own unit per step, as NeuroBench scores them: a decoder
+    trained on standardised velocities undoes that itself (``output_scale``, ``output_offset``,
+    filled in by training; not counted in any footprint).
+    """
+
+    #: steps of future the output for a step depends on
+    lookahead: int = 0
+    #: steps between two new predictions
+    update_period: int = 1
+    #: input steps one prediction depends on, where finite (None: unbounded recurrence)
+    receptive_field: int | None = None
+    #: steps of data that must be collected for one prediction: the paper's latency is this
+    #: times 4 ms (its table III: 1 for stepwise nets, the window of windowed ones,
+    #: receptive_field / 2 + 1 for centred convolutions)
+    latency_steps: int = 1
+    #: evaluation uses a multiple of this many steps (the window of windowed decoders)
+    whole_windows: int = 1
+
+    def __init__(self, *, channels: int):
+        super().__init__()
+        self.channels = channels
+        self.output_scale: tuple[float, float] = (1.0, 1.0)
+        self.output_offset: tuple[float, float] = (0.0, 0.0)
+        #: call every recurrent layer as a module, once per step, for NeuroBench's hooks
+        self.stepwise = False
+        #: "float32", "float16" or fixed-point (integer bits, fractional bits); sign bit extra
+        self.weight_format: str | tuple[int, int] = "float32"
+        self.buffer_format: str | tuple[int, int] = "float32"
+
+    def buffer(self, values: Tensor) -> Tensor:
+        """What a streaming implementation would read back after storing ``values``."""
+        if isinstance(self.buffer_format, tuple):
+            return quantise(values, *self.buffer_format)
+        return values
+
+    def init_state(self, batch: int) -> State:
+        """State before the first step, on the decoder's device."""
+        raise NotImplementedError
+
+    def forward(
+        self, spikes: Tensor, state: State | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, State]:
+        """Decode ``spikes`` (T, B, C), binary float.
+
+        Args:
+            spikes: T >= 1 further steps of B streams.
+            state: as returned by the last call; ``None`` starts anew.
+            trace: filled in when given.
+        Returns:
+            velocity (T, B, 2) of the steps ``lookahead`` earlier, standardised as trained
+            (see :meth:`decode` for session units), and the new state.
+        """
+        raise NotImplementedError
+
+    def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
+        """Velocity (T, B, 2) of each of the T steps, aligned in time.
+
+        The end of the recording is followed by ``lookahead`` silent steps.
+        """
+        silence = spikes.new_zeros(self.lookahead, *spikes.shape[1:])
+        velocity, _ = self(torch.cat([spikes, silence]), trace=trace)
+        return velocity[self.lookahead :]
+
+    def to_session_units(self, velocity: Tensor) -> Tensor:
+        """Undo the standardisation of the training targets."""
+        scale = velocity.new_tensor(self.output_scale)
+        return velocity * scale + velocity.new_tensor(self.output_offset)
+
+    def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
+        """Fit without gradients (Wiener, Kalman): spikes (T, C), velocity (T, 2).
+
+        Returns False where the decoder is trained by gradient descent.
+        """
+        return False
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        """Values a streaming implementation keeps per layer, by the paper's algorithm."""
+        raise NotImplementedError
+
+    def activation_modules(self) -> tuple[type[nn.Module], ...]:
+        """Module types NeuroBench shall count as activations beside ReLU and Sigmoid."""
+        return ()
+
+    def load_parameters(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load a state dict exactly; a missing, extra or misshaped tensor is named.
+
+        Raises:
+            ValueError: naming every key that does not fit.
+        """
+        own = self.state_dict()
+        problems = [f"missing {k}" for k in own.keys() - tensors.keys()]
+        problems += [f"unexpected {k}" for k in tensors.keys() - own.keys()]
+        problems += [
+            f"{k} has shape {tuple(tensors[k].shape)}, expected {tuple(own[k].shape)}"
+            for k in own.keys() & tensors.keys()
+            if own[k].shape != tensors[k].shape
+        ]
+        if problems:
+            raise ValueError("parameters do not fit the decoder: " + "; ".join(sorted(problems)))
+        self.load_state_dict(tensors)

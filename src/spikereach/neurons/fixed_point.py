@@ -1,0 +1,31 @@
+"""Fixed-point numbers with a straight-through gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class _Quantise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
+        scale = 2.0**fractional_bits
+        highest = 2.0**integer_bits - 1 / scale
+        ctx.save_for_backward((values >= -(2.0**integer_bits)) & (values <= highest))
+        return (values * scale).round().div(scale).clamp(-(2.0**integer_bits), highest)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None, None
+
+
+def quantise(values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
+    """Round to the nearest fixed-point number (ties to even), saturating at the ends.
+
+    The grid has a sign bit, ``integer_bits`` and ``fractional_bits``: steps of
+    ``2**-fractional_bits`` from ``-2**integer_bits`` to ``2**integer_bits`` less one step.
+    The gradient passes straight through where the value is inside that range and is zero
+    where it saturates.
+    """
+    return _Quantise.apply(values, integer_bits, fractional_bits)
