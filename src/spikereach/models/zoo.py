@@ -1,0 +1,73 @@
+"""Architectures by name: the one place where a configured system becomes a decoder."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+from spikereach.config import ConfigError, System
+from spikereach.models.decoder import Decoder
+
+#: Architecture -> "module:Class"; imported when first used.
+ARCHITECTURES: dict[str, str] = {
+    "rsnn": "spikereach.models.rsnn:RSNN",
+    "snn2": "spikereach.models.snn2:SNN2",
+    "snn3": "spikereach.models.snn3:SNN3",
+    "ann2": "spikereach.models.ann2:ANN2",
+    "ann3": "spikereach.models.ann3:ANN3",
+    "hybrid": "spikereach.models.hybrid:Hybrid",
+    "gru": "spikereach.models.vasilache:GRU",
+    "sgru": "spikereach.models.vasilache:SGRU",
+    "lif": "spikereach.models.vasilache:LIF",
+    "aegru": "spikereach.models.aegru:AEGRU",
+    "wiener": "spikereach.models.linear:Wiener",
+    "kalman": "spikereach.models.linear:Kalman",
+}
+
+
+def find(architecture: str) -> type[Decoder]:
+    """The decoder class of a name in :data:`ARCHITECTURES` or of a path ``package.module:Class``.
+
+    Raises:
+        ConfigError: unknown name, module or class, or a class that is no :class:`Decoder`.
+    """
+    path = ARCHITECTURES.get(architecture, architecture)
+    module_name, separator, class_name = path.partition(":")
+    if not separator:
+        raise ConfigError(
+            f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}, "
+            "or a path package.module:Class of your own"
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(f"architecture {architecture!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Decoder)):
+        raise ConfigError(f"architecture {architecture!r}: {class_name} is no Decoder")
+    return found
+
+
+def build(system: System, channels: int) -> Decoder:
+    """The decoder of a configured system for sessions with ``channels`` input channels.
+
+    Sizes are the keyword-only arguments of the decoder's constructor.
+
+    Raises:
+        ConfigError: unknown architecture, or a size that is unknown, missing or impossible.
+    """
+    architecture = find(system.architecture)
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(architecture).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "channels"
+    }
+    known = ", ".join(sorted(parameters)) or "none"
+    for name in system.sizes.keys() - parameters.keys():
+        raise ConfigError(f"{system.architecture} has no size {name!r}; known: {known}")
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in system.sizes:
+            raise ConfigError(f"{system.architecture} needs the size {name!r}; known: {known}")
+    try:
+        return architecture(channels=channels, **system.sizes)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{system.architecture} with sizes {system.sizes}: {error}") from error
