@@ -107,8 +107,8 @@ class Prune(Model):
 
     kind: Literal["prune"]
     start: Fraction = Field(description="first sparsity of each weight matrix")
-    step: Fraction = Field(description="added sparsity per iteration up to 50 %")
-    fine_step: Fraction = Field(description="added sparsity per iteration beyond 50 %")
+    step: Fraction = Field(description="added sparsity per iteration while R2 holds")
+    fine_step: Fraction = Field(description="added sparsity after the first step that was too far")
     stop: Fraction = Field(description="highest sparsity tried")
     max_drop: Fraction = Field(description="largest accepted relative drop of the training R2")
     retrain: Stage
@@ -150,7 +150,7 @@ class System(Model):
         min_length=1, description="cortex areas read, where the session has them"
     )
     spiking: bool = Field(description="for the table's column")
-    training: Training | None = Field(description="null when `base` is given")
+    training: Training | None = Field(None, description="left out when `base` is given")
     base: Name | None = Field(None, description="start from this system's trained checkpoint")
     compression: tuple[Compression, ...] = ()
     published: Name | None = Field(
@@ -189,6 +189,7 @@ class Config(Model):
     device: Literal["auto", "cpu", "cuda"]
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation")
     progress: bool = Field(description="progress bars in the logs")
+    events: bool = Field(description="TensorBoard event files of each training")
     evaluation: Evaluation
     tables: dict[Name, tuple[Name, ...]] = Field(description="systems in each table, in order")
     systems: dict[Name, System]
