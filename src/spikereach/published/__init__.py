@@ -1,0 +1,1 @@
+"""What the papers published: their figures, and importers of their weights."""

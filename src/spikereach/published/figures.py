@@ -1,0 +1,176 @@
+"""The papers' printed figures, as they stand in ``figures.json`` beside this file.
+
+A system's figure is looked up in the tables in this order, the first that prints it wins:
+the co-optimisation track and the R2 track of Krausse et al. 2025, their real-time table,
+table III of Vasilache et al. 2024, the cost table of Liu et al. 2024, the NeuroBench
+leaderboard. Everything is a mean over the six evaluation sessions unless it is asked for
+per session. What no paper prints is None.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the papers print about one system; None where they do not.
+
+    Footprints are bytes as NeuroBench counts them; dense operations, MACs and ACs are per
+    4 ms step; deviations are over five seeds.
+    """
+
+    system: str
+    source: str | None = None
+    spiking: bool | None = None
+    r2: float | None = None
+    r2_std: float | None = None
+    footprint: int | None = None
+    connection_sparsity: float | None = None
+    activation_sparsity: float | None = None
+    dense: float | None = None
+    macs: float | None = None
+    macs_std: float | None = None
+    acs: float | None = None
+    acs_std: float | None = None
+    realtime: bool | None = None
+    latency_ms: float | None = None
+    execution_rate_hz: float | None = None
+    receptive_field: int | None = None
+
+
+#: metrics published per session by :func:`per_session`
+PER_SESSION = (
+    "footprint",
+    "footprint_parameters_only",
+    "connection_sparsity",
+    "activation_sparsity",
+    "dense",
+    "macs",
+    "acs",
+    "r2",
+)
+
+
+@cache
+def load() -> dict[str, Any]:
+    """The whole of ``figures.json``; treat it as read-only."""
+    return json.loads(resources.files(__package__).joinpath("figures.json").read_text())
+
+
+def sessions() -> dict[str, str]:
+    """The six evaluation sessions: short name (I1 .. L3) to Zenodo session name."""
+    return dict(load()["sessions"])
+
+
+def sources() -> dict[str, str]:
+    """Citation key to full reference."""
+    return dict(load()["sources"])
+
+
+@cache
+def _merged() -> dict[str, Figures]:
+    data = load()
+    known = {field.name for field in fields(Figures)}
+    rows = [
+        *data["table_coopt_track"],
+        *data["table_r2_track"],
+        *data["table_realtime"],
+        *({"source": "vasilache2024", **row} for row in data["table_vasilache2024"]),
+        *(
+            {"system": name, "source": "liu2024", "acs": row.get("acs_paper"), **row}
+            for name, row in data["liu2024_cost_mean"].items()
+        ),
+        *({"system": name, **row} for name, row in data["leaderboard"].items()),
+        *(
+            {"system": name, "receptive_field": steps}
+            for name, steps in data["receptive_field_steps"].items()
+        ),
+        *({"system": name, "latency_ms": latency} for name, latency in data["latency_ms"].items()),
+    ]
+    merged: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        own = merged.setdefault(row["system"], {})
+        for key, value in row.items():
+            if key in known and value is not None:
+                own.setdefault(key, value)
+    return {name: Figures(**values) for name, values in merged.items()}
+
+
+def systems() -> tuple[str, ...]:
+    """Names of all systems with published figures."""
+    return tuple(_merged())
+
+
+def system(name: str) -> Figures:
+    """The published figures of one system.
+
+    Raises:
+        KeyError: for a system no paper prints, naming those that are known.
+    """
+    try:
+        return _merged()[name]
+    except KeyError:
+        known = ", ".join(sorted(_merged()))
+        raise KeyError(f"no published figures of {name!r}; known: {known}") from None
+
+
+def per_session(name: str, metric: str) -> dict[str, tuple[float, ...]]:
+    """One metric of one system by session; one value, or one per seed.
+
+    The order of a session's seeds is not the seeds' numbers: compare them as a set.
+
+    Args:
+        name: a system; see ``figures.json`` for those with values per session.
+        metric: one of :data:`PER_SESSION`.
+    Returns:
+        session name -> values; empty where the system or metric is not published so.
+    Raises:
+        KeyError: for an unknown metric.
+    """
+    if metric not in PER_SESSION:
+        raise KeyError(f"unknown metric {metric!r}; known: {', '.join(PER_SESSION)}")
+    entry = load()["per_session"].get(name, {})
+    if metric in entry:  # one value per session
+        return {session: (value,) for session, value in entry[metric].items()}
+    by_seed = {key: value for key, value in entry.items() if key in sessions().values()}
+    return {key: tuple(value[metric]) for key, value in by_seed.items() if metric in value}
+
+
+def per_session_std(name: str) -> dict[str, float]:
+    """Printed deviation of R2 over seeds, by session; empty where not printed.
+
+    Where the seeds themselves are published, use :func:`per_session` instead.
+    """
+    return dict(load()["per_session"].get(name, {}).get("r2_std", {}))
+
+
+def cortex_ablation() -> dict[str, dict[str, tuple[float, float]]]:
+    """Figure 5 of Krausse et al. 2025: session -> input -> (R2, its deviation) of BMnet."""
+    figure = load()["figure_cortex_ablation"]
+    return {
+        session: {name: (value[0], value[1]) for name, value in bars.items()}
+        for session, bars in figure.items()
+        if session != "about"
+    }
+
+
+def mean_spikes_per_bin() -> dict[str, float]:
+    """Spikes per 4 ms bin summed over channels, by session (from SNN2's accumulates / 50)."""
+    table = load()["mean_spikes_per_4ms_bin"]
+    return {session: value for session, value in table.items() if session != "about"}
+
+
+def interpolation_r2() -> dict[int, float]:
+    """R2 between test velocities and their linear interpolation from every n-th step, by n."""
+    return {int(n): value for n, value in load()["interpolation_r2"].items() if n != "about"}
+
+
+def realtime_rule() -> tuple[float, float]:
+    """Largest latency in ms and smallest execution rate in Hz of a real-time decoder."""
+    rule = load()["realtime_rule"]
+    return rule["max_latency_ms"], rule["min_execution_rate_hz"]

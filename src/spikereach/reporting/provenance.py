@@ -1,0 +1,91 @@
+"""Where a result comes from: software, commit and inputs, without any wall time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("spikereach", "torch", "snntorch", "neurobench", "numpy", "scipy", "pandas", "h5py")
+
+
+def provenance(**inputs: Any) -> dict[str, Any]:
+    """A manifest of what a result was made from.
+
+    Args:
+        inputs: what the caller knows, JSON-like: seed, device, the digest of its
+            configuration, checksums of its data.
+    Returns:
+        python, platform, packages (name -> version or None), commit, dirty, inputs; equal
+        for equal inputs on the same machine and checkout.
+    Raises:
+        TypeError: when an input cannot be written as JSON, naming it.
+    """
+    for name, value in inputs.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"provenance input {name!r}: {error}; pass a JSON-like value") from None
+    commit, dirty = repository_state()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "gpu": _gpu(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": commit,
+        "dirty": dirty,
+        "inputs": dict(sorted(inputs.items())),
+    }
+
+
+def repository_state() -> tuple[str | None, bool | None]:
+    """Commit hash of the checkout this package runs from, and whether it has changes.
+
+    (None, None) where the package does not run from a checkout, or git is absent.
+    """
+    here = Path(__file__).resolve()
+    # A package installed inside some other repository is not tracked by it.
+    if _git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
+        return None, None
+    commit = _git("rev-parse", "HEAD", folder=here.parent)
+    changes = _git("status", "--porcelain", folder=here.parent)
+    return commit, None if changes is None else bool(changes)
+
+
+def short_commit(commit: str | None, dirty: bool | None) -> str:
+    """A commit as captions print it: 12 digits, ``+`` for uncommitted changes."""
+    if commit is None:
+        return "unknown"
+    return commit[:12] + ("+" if dirty else "")
+
+
+def _git(*arguments: str, folder: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _gpu() -> str | None:
+    """Name of the CUDA device in use; never imports torch or starts CUDA for it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return torch.cuda.get_device_name()

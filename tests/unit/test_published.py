@@ -1,0 +1,101 @@
+"""The published figures in the package equal their source, and the accessors lose nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from spikereach.published import figures
+
+
+def test_equal_to_the_reference(shared):
+    reference = json.loads((shared / "reference" / "published.json").read_text())
+    assert figures.load() == reference
+
+
+@pytest.mark.parametrize("table", ["table_coopt_track", "table_r2_track", "table_realtime"])
+def test_a_system_has_what_each_table_prints(table):
+    for row in figures.load()[table]:
+        ours = figures.system(row["system"])
+        for key, value in row.items():
+            if key == "source" and ours.source != value:
+                # ANN2 stands in two papers' tables, both name the same origin
+                pytest.fail(f"{row['system']}: source {ours.source} is not {value}")
+            assert getattr(ours, key) == value, (row["system"], key)
+
+
+def test_costs_come_from_the_cost_tables():
+    assert figures.system("bigRSNN").dense == 1206272
+    assert figures.system("bigRSNN").acs == 45266
+    assert figures.system("tinyRSNN").connection_sparsity == 0.45
+    assert figures.system("tinyRSNN").acs == 304  # the table's, not the README's 213
+    assert figures.system("sGRU-t1").r2_std == 0.013
+    assert figures.system("AEGRU").footprint == 45500
+    assert figures.system("SNN2").connection_sparsity is None
+    assert figures.system("BMnet").latency_ms == 1308
+    assert figures.system("RTnet").receptive_field == 46
+
+
+def test_every_system_of_the_papers_is_there():
+    papers = set(
+        [
+            "ANN2",
+            "ANN3",
+            "SNN2",
+            "SNN3",
+            "AEGRU",
+            "GRU-t1",
+            "GRU-t2",
+            "LIF-t1",
+            "LIF-t2",
+            "sGRU-t1",
+            "sGRU-t2",
+            "bigRSNN",
+            "tinyRSNN",
+            "BMnet",
+            "RTnet",
+            "sRTnet",
+        ]
+    )
+    assert set(figures.systems()) == papers
+
+
+def test_unknown_system_is_named_with_the_known_ones():
+    with pytest.raises(KeyError, match=r"'sRTnet2'.*sRTnet"):
+        figures.system("sRTnet2")
+
+
+def test_per_session_both_layouts():
+    seeds = figures.per_session("tinyRSNN", "r2")
+    assert set(seeds) == set(figures.sessions().values())
+    assert all(len(values) == 5 for values in seeds.values())
+    mean = sum(sum(values) / 5 for values in seeds.values()) / 6
+    assert mean == pytest.approx(figures.system("tinyRSNN").r2, abs=5e-4)
+
+    single = figures.per_session("SNN2", "footprint")
+    assert single["loco_20170210_03"] == (38848,)
+    assert sum(v for (v,) in single.values()) / 6 == figures.system("SNN2").footprint
+    assert figures.per_session("sRTnet", "r2") == {}
+    assert figures.per_session("SNN2", "connection_sparsity") == {}
+    assert figures.per_session_std("GRU-t2")["indy_20160622_01"] == pytest.approx(0.00904376)
+    with pytest.raises(KeyError, match="unknown metric 'R2'"):
+        figures.per_session("SNN2", "R2")
+
+
+def test_small_tables():
+    assert figures.realtime_rule() == (100, 10)
+    assert figures.interpolation_r2() == {4: 0.998, 8: 0.988, 16: 0.955}
+    assert figures.mean_spikes_per_bin()["loco_20170301_05"] == 11.698
+    ablation = figures.cortex_ablation()
+    assert list(ablation) == [figures.sessions()[name] for name in ("L1", "L2", "L3")]
+    assert ablation["loco_20170210_03"]["M1+S1"] == (0.639, 0.015)
+
+
+def test_no_torch():
+    code = (
+        "import sys, spikereach.published.figures as f; f.load(); "
+        "import spikereach.reporting.provenance as p; p.provenance(seed=0); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
