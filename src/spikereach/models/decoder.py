@@ -81,6 +81,8 @@ class Decoder(nn.Module):
     latency_steps: int = 1
     #: evaluation uses a multiple of this many steps (the window of windowed decoders)
     whole_windows: int = 1
+    #: whether :meth:`fold` has been called; part of a checkpoint
+    folded: bool = False
 
     def __init__(self, *, channels: int):
         super().__init__()
@@ -131,6 +133,21 @@ class Decoder(nn.Module):
         """Undo the standardisation of the training targets."""
         scale = velocity.new_tensor(self.output_scale)
         return velocity * scale + velocity.new_tensor(self.output_offset)
+
+    def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
+        """Draw initial weights that depend on the data, before training from scratch.
+
+        Args:
+            rate_hz: mean firing rate of an input channel over the training part.
+            generator: the only source of randomness, on the CPU.
+        """
+
+    def fold(self) -> None:
+        """Merge batch norms into the layers before them, once, before weights are quantised.
+
+        Decoders with such layers override this; outputs in evaluation mode stay the same.
+        """
+        self.folded = True
 
     def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
         """Fit without gradients (Wiener, Kalman): spikes (T, C), velocity (T, 2).
