@@ -1,0 +1,45 @@
+"""snnTorch's ``Leaky`` as a holder of parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from spikereach.neurons.lif import LIFParameters, Reset
+
+# snnTorch's codes; it has one for both resets to zero, which differ between its versions.
+_CODES = {"subtract": 0, "zero": 1, "zero_and_input": 1, "none": 2}
+
+
+class Leaky(nn.Module):
+    """Decay and threshold under snnTorch's names, with the buffers that library registers.
+
+    Published state dicts load unchanged, and the published footprints, which count
+    ``graded_spikes_factor`` and ``reset_mechanism_val`` too, come out to the byte.
+
+    Args:
+        beta: decay of the membrane per step.
+        threshold: an int makes an int64 buffer of 8 bytes, as in the published SNN2.
+        reset: see :data:`spikereach.neurons.lif.Reset`.
+        learn: train ``beta`` and ``threshold``.
+    Raises:
+        ValueError: unknown reset.
+    """
+
+    def __init__(self, *, beta: float, threshold: float, reset: Reset, learn: bool = False):
+        super().__init__()
+        if reset not in _CODES:
+            raise ValueError(f"unknown reset {reset!r}; known: {', '.join(_CODES)}")
+        self.reset = reset
+        for name, value in {"threshold": threshold, "beta": beta}.items():
+            if learn:
+                self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+            else:
+                self.register_buffer(name, torch.tensor(value))
+        self.register_buffer("graded_spikes_factor", torch.tensor(1.0))
+        self.register_buffer("reset_mechanism_val", torch.tensor(_CODES[reset]))
+
+    @property
+    def neuron(self) -> LIFParameters:
+        """Decay, clamped to [0, 1] as snnTorch does, and threshold."""
+        return LIFParameters(self.beta.clamp(0, 1), self.threshold)

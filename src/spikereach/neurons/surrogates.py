@@ -1,0 +1,77 @@
+"""Spikes with a surrogate gradient: a step forward, a bump around the threshold backward.
+
+Every surrogate is one of three shapes with a ``slope`` and a ``peak``; ``x`` is the distance
+of the membrane from its threshold:
+
+========== =========================================
+shape      derivative
+========== =========================================
+rational   ``peak / (slope |x| + 1)**2``
+triangle   ``peak * max(0, 1 - slope |x|)``
+arctan     ``peak / (1 + (slope x)**2)``
+========== =========================================
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Surrogate(NamedTuple):
+    """Derivative that stands in for that of the step function."""
+
+    shape: Literal["rational", "triangle", "arctan"]
+    slope: float
+    peak: float
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """The surrogate derivative at ``distance`` from the threshold, elementwise."""
+        if self.shape == "rational":
+            return self.peak / (self.slope * distance.abs() + 1) ** 2
+        if self.shape == "triangle":
+            return self.peak * (1 - self.slope * distance.abs()).clamp(min=0)
+        if self.shape == "arctan":
+            return self.peak / (1 + (self.slope * distance) ** 2)
+        raise ValueError(f"unknown surrogate {self.shape!r}; known: rational, triangle, arctan")
+
+
+def super_spike(slope: float = 20.0) -> Surrogate:
+    """``1 / (slope |x| + 1)**2`` (Zenke & Ganguli 2018, the derivative of a fast sigmoid)."""
+    return Surrogate("rational", slope, 1.0)
+
+
+def fast_sigmoid(slope: float = 20.0) -> Surrogate:
+    """snnTorch's name for :func:`super_spike`."""
+    return super_spike(slope)
+
+
+def triangle(peak: float = 0.3, half_width: float = 1.0) -> Surrogate:
+    """``peak * max(0, 1 - |x| / half_width)`` (Bellec et al. 2020, with v_th as half width)."""
+    return Surrogate("triangle", 1.0 / half_width, peak)
+
+
+def arctan(alpha: float = 2.0) -> Surrogate:
+    """``alpha / 2 / (1 + (pi alpha x / 2)**2)`` (snnTorch's ``atan``)."""
+    return Surrogate("arctan", math.pi * alpha / 2, alpha / 2)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, distance: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.surrogate = surrogate
+        ctx.save_for_backward(distance)
+        return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        (distance,) = ctx.saved_tensors
+        return gradient * ctx.surrogate.derivative(distance), None
+
+
+def spike(distance: Tensor, surrogate: Surrogate) -> Tensor:
+    """1 where ``distance`` (membrane less threshold) is above zero, else 0; surrogate gradient."""
+    return _Spike.apply(distance, surrogate)
