@@ -1,0 +1,126 @@
+"""What every workflow script does around its work: logging, threads, errors, resumable state."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import traceback
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from spikereach.config import ConfigError, digest
+
+CACHE = Path(".cache")
+ERRORS = CACHE / "errors.txt"
+"""One line per failed job of the present run; the Snakefile prints them at its end."""
+
+
+class _Tee:
+    """A text stream that writes to several others."""
+
+    def __init__(self, *streams: TextIO):
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Run the body of a workflow script.
+
+    All output goes to the rule's ``log:``; where the terminal is a real one, progress bars
+    are shown there as well. Torch and its libraries must be imported inside, because the
+    number of threads and the visible GPUs are set here. An error ends the process with
+    exit code 1: those that this package raises on purpose, and those of the file system,
+    as one line; all others with their traceback in the log.
+    """
+    # From the configuration and not from `threads:`, which shrinks with --cores: the order of
+    # floating-point sums depends on it.
+    threads = str(snakemake.config["threads"])
+    os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, NUMBA_NUM_THREADS=threads)
+    if not snakemake.resources.get("gpu", 0):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    terminal = sys.stderr
+    os.environ.setdefault("TQDM_MININTERVAL", "0.5" if terminal.isatty() else "10")
+    with open(snakemake.log[0], "w", buffering=1) as log:
+        errors = _Tee(log, terminal) if terminal.isatty() else log
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(errors):
+            try:
+                yield
+            except Exception as error:
+                message = _one_line(error)
+                if message is None:
+                    traceback.print_exc(file=log)
+                    message = f"{type(error).__name__}: {error} (traceback in {snakemake.log[0]})"
+                log.write(f"error: {message}\n")
+                _remember(message)
+                sys.exit(1)
+
+
+def _one_line(error: Exception) -> str | None:
+    """The message of an expected error, or None for a bug."""
+    if type(error).__module__.partition(".")[0] == "spikereach":
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}: free some space or mend the permissions, then run again"
+    return None
+
+
+def _remember(message: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the log or the terminal has it
+        ERRORS.parent.mkdir(parents=True, exist_ok=True)
+        with ERRORS.open("a") as file:
+            file.write(message + "\n")
+
+
+def device(snakemake: Any) -> str:
+    """The torch device of a job: "cuda" where its rule was given a GPU, else "cpu".
+
+    Of several visible GPUs each job takes a fixed one, chosen by its name.
+    """
+    import torch
+
+    wanted = snakemake.config["device"]
+    if not snakemake.resources.get("gpu", 0) or (
+        wanted == "auto" and not torch.cuda.is_available()
+    ):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ConfigError("device: cuda is asked for, but torch sees no GPU; set `device: auto`")
+    torch.cuda.set_device(zlib.crc32(snakemake.log[0].encode()) % torch.cuda.device_count())
+    return "cuda"
+
+
+def resume_folder(snakemake: Any) -> Path:
+    """Where a job keeps the state from which it resumes after being killed.
+
+    Outside `output:`, because Snakemake deletes the outputs of a failed job; named by the
+    digest of everything the result depends on, so that a changed job starts afresh.
+    """
+    key = {
+        "rule": snakemake.rule,
+        "wildcards": dict(snakemake.wildcards.items()),
+        "params": {name: str(value) for name, value in snakemake.params.items()},
+        "inputs": [_sha256(path) for path in snakemake.input],
+    }
+    return CACHE / "resume" / digest(key)[:32]
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

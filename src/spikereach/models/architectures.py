@@ -1,0 +1,17 @@
+"""The names of architectures, apart from `zoo` so that the workflow reads them without torch."""
+
+#: Architecture -> "module:Class"; imported when first used.
+ARCHITECTURES: dict[str, str] = {
+    "rsnn": "spikereach.models.rsnn:RSNN",
+    "snn2": "spikereach.models.snn2:SNN2",
+    "snn3": "spikereach.models.snn3:SNN3",
+    "ann2": "spikereach.models.ann2:ANN2",
+    "ann3": "spikereach.models.ann3:ANN3",
+    "hybrid": "spikereach.models.hybrid:Hybrid",
+    "gru": "spikereach.models.vasilache:GRU",
+    "sgru": "spikereach.models.vasilache:SGRU",
+    "lif": "spikereach.models.vasilache:LIF",
+    "aegru": "spikereach.models.aegru:AEGRU",
+    "wiener": "spikereach.models.linear:Wiener",
+    "kalman": "spikereach.models.linear:Kalman",
+}

@@ -1,0 +1,96 @@
+"""Which code a workflow script runs, as a digest: edits rerun what depends on them, and no more.
+
+Snakemake tracks the text of a rule's script, but not the modules it imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import spikereach
+
+
+def code_digest(script: str | Path, *modules: str) -> str:
+    """SHA-256 (hex) of a script and of all it imports, directly or not.
+
+    Followed are ``import`` statements anywhere in the files that lead into this package, or
+    into the package of one of ``modules``. Comments, docstrings and layout do not count. To a
+    package belong the data files beside its ``__init__.py``.
+
+    Args:
+        script: a Python file.
+        modules: further modules that are imported by name only, such as a decoder's.
+    Raises:
+        ModuleNotFoundError: one of ``modules`` does not exist.
+    """
+    packages = {"spikereach", *(name.partition(".")[0] for name in modules)}
+    found = {Path(script): ""}
+    waiting = [*_imports(Path(script)), *modules]
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name.partition(".")[0] not in packages:
+            continue
+        seen.add(name)
+        waiting.append(name.rpartition(".")[0])  # importing a module imports its package
+        path = _file(name)
+        if path is not None:
+            found[path] = name
+            waiting += _imports(path)
+        elif name in modules:
+            raise ModuleNotFoundError(f"no module {name!r}")
+    total = hashlib.sha256()
+    for path, name in sorted(found.items(), key=lambda item: item[1]):
+        total.update(f"{name}\n{_normalised(path)}\n".encode())
+        if path.name == "__init__.py":
+            for file in sorted(path.parent.iterdir()):
+                if file.is_file() and file.suffix not in {".py", ".pyc"}:
+                    total.update(f"{file.name}\n".encode() + file.read_bytes())
+    return total.hexdigest()
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module; None where there is no such module (a class, a function)."""
+    top, _, rest = module.partition(".")
+    if top == "spikereach":
+        base = Path(spikereach.__file__).parent.joinpath(*rest.split(".") if rest else ())
+        candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
+        return next((path for path in candidates if path.is_file()), None)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.has_location else None
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Absolute names that the import statements of a file may refer to."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def _normalised(path: Path) -> str:
+    """Source without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(), filename=str(path))
+    for node in ast.walk(tree):
+        has_docstring = isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        if has_docstring and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
