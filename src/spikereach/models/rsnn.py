@@ -1,0 +1,206 @@
+"""tinyRSNN and bigRSNN (Liu et al. 2024): one recurrent layer of current-based LIF neurons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spikereach.models.decoder import STEP_S, BufferSize, Decoder, LayerCalls, Trace
+from spikereach.neurons.current_lif import (
+    CurrentParameters,
+    CurrentState,
+    current_integrator_step,
+    current_lif_step,
+)
+from spikereach.neurons.dropout import draw_dropout
+from spikereach.neurons.scan import scan_current_integrator, scan_current_lif
+from spikereach.neurons.spikes import Spikes
+from spikereach.neurons.surrogates import super_spike
+
+STEP_MS = STEP_S * 1000
+READOUT_START = -0.01
+RATE_HZ = 20.0  # the authors' value where they do not compute the data's rate
+SIGMA_U, ALPHA = 0.5, 0.9  # of the fluctuation-driven initialisation
+
+
+class RSNNState(NamedTuple):
+    hidden: CurrentState
+    readout: CurrentState
+
+
+def decay(tau_ms: Tensor | float, parameter: Tensor) -> Tensor:
+    """Decay per step for the time constant ``tau_ms * softplus(parameter)``."""
+    return torch.exp(-STEP_MS / (tau_ms * F.softplus(parameter)))
+
+
+def kernel_energy(tau_mem_ms: float, tau_syn_ms: float) -> float:
+    """Integral over time (in s) of the squared membrane response to a spike of weight one.
+
+    Rossbroich et al. 2022, epsilon-hat, summed over the neuron's own discrete steps for ten
+    times the longer time constant, as the authors' library does.
+    """
+    mem, syn = math.exp(-STEP_MS / tau_mem_ms), math.exp(-STEP_MS / tau_syn_ms)
+    v, i, energy = 0.0, 1.0, 0.0
+    for _ in range(int(10 * max(tau_mem_ms, tau_syn_ms) / STEP_MS)):
+        energy += v**2
+        v, i = mem * v + (1 - mem) * i, syn * i
+    return energy * STEP_S
+
+
+class RSNN(Decoder):
+    """Linear -> recurrent current-based LIF -> one or more leaky read-outs, averaged.
+
+    No layer has a bias. Membrane and synaptic time constants are learned per unit:
+    ``tau = tau0 * softplus(p)``. Inputs and hidden spikes reach the next layer one step later
+    (:mod:`spikereach.neurons.current_lif`). Read-outs start at -0.01.
+
+    Args:
+        channels: input channels.
+        hidden: recurrent units.
+        readouts: initial membrane and synaptic time constants in ms of each read-out.
+        tau_mem_ms: initial membrane time constant of the hidden units.
+        tau_syn_ms: initial synaptic time constant of the hidden units.
+        dropout: probability, of inputs and of hidden spikes on their way.
+        slope: of the SuperSpike surrogate gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        hidden: int = 64,
+        readouts: Sequence[tuple[float, float]] = ((50.0, 10.0),),
+        tau_mem_ms: float = 20.0,
+        tau_syn_ms: float = 10.0,
+        dropout: float = 0.3,
+        slope: float = 20.0,
+    ):
+        super().__init__(channels=channels)
+        outputs = 2 * len(readouts)
+        self.input = nn.Linear(channels, hidden, bias=False)
+        self.recurrent = nn.Linear(hidden, hidden, bias=False)
+        self.readout = nn.Linear(hidden, outputs, bias=False)  # two rows per read-out
+        self.mem_param = nn.Parameter(torch.empty(hidden))
+        self.syn_param = nn.Parameter(torch.empty(hidden))
+        self.readout_mem_param = nn.Parameter(torch.empty(outputs))
+        self.readout_syn_param = nn.Parameter(torch.empty(outputs))
+        self.spikes = Spikes()
+        self.readouts = tuple((float(mem), float(syn)) for mem, syn in readouts)
+        self.tau_mem_ms = tau_mem_ms
+        self.tau_syn_ms = tau_syn_ms
+        self.dropout = dropout
+        self.surrogate = super_spike(slope)
+        self.initialise(RATE_HZ, torch.default_generator)
+
+    def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
+        """Fluctuation-driven weights (Rossbroich et al. 2022), time constants p ~ U(0, 1).
+
+        Membranes fluctuate with standard deviation 0.5 around zero when all inputs fire at
+        ``rate_hz``; 90 % of that variance come from the input, the rest from the recurrence.
+        Read-out weights are N(0, 1) / sqrt(units).
+        """
+        if rate_hz <= 0:
+            raise ValueError(f"the inputs fire at {rate_hz} Hz: no initial weights for silence")
+        energy = rate_hz * kernel_energy(self.tau_mem_ms, self.tau_syn_ms)
+        deviations = {
+            self.input: SIGMA_U * math.sqrt(ALPHA / (self.input.in_features * energy)),
+            self.recurrent: SIGMA_U
+            * math.sqrt((1 - ALPHA) / (self.recurrent.in_features * energy)),
+            self.readout: 1 / math.sqrt(self.readout.in_features),
+        }
+        with torch.no_grad():
+            for layer, deviation in deviations.items():
+                drawn = torch.randn(layer.weight.shape, generator=generator)
+                layer.weight.copy_(drawn * deviation)
+            for parameter in self._time_parameters():
+                parameter.copy_(torch.rand(parameter.shape, generator=generator))
+
+    def _time_parameters(self) -> tuple[nn.Parameter, ...]:
+        return self.mem_param, self.syn_param, self.readout_mem_param, self.readout_syn_param
+
+    def _hidden_decays(self) -> CurrentParameters:
+        return CurrentParameters(
+            decay(self.tau_mem_ms, self.mem_param), decay(self.tau_syn_ms, self.syn_param)
+        )
+
+    def _readout_decays(self) -> CurrentParameters:
+        mem, syn = self.readout_mem_param.new_tensor(self.readouts).repeat_interleave(2, 0).T
+        return CurrentParameters(
+            decay(mem, self.readout_mem_param), decay(syn, self.readout_syn_param)
+        )
+
+    def init_state(self, batch: int) -> RSNNState:
+        zeros = self.input.weight.new_zeros(batch, self.input.out_features)
+        out = self.readout.weight.new_zeros(batch, self.readout.out_features)
+        return RSNNState(
+            CurrentState(zeros, zeros, zeros), CurrentState(out + READOUT_START, out, out)
+        )
+
+    def forward(
+        self, spikes: Tensor, state: RSNNState | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, RSNNState]:
+        state = self.init_state(spikes.shape[1]) if state is None else state
+        x = spikes.to(self.input.weight.dtype)
+        run = self._stepwise if self.stepwise else self._scan
+        z, membranes, state = run(x, state)
+        if trace is not None:
+            trace.spikes["hidden"] = z
+            trace.activations.append(z)
+            trace.calls += [
+                LayerCalls(self.input, (x,)),
+                LayerCalls(self.recurrent, (z,)),
+                LayerCalls(self.readout, (z,)),
+            ]
+        velocity = membranes.unflatten(-1, (-1, 2)).mean(-2)
+        return velocity.to(spikes.dtype), state
+
+    def _scan(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
+        """Hidden spikes (T, B, N), read-out membranes (T, B, 2 R) and the new state."""
+        dropout = None
+        if self.training and self.dropout:
+            x = draw_dropout(x.shape, self.dropout, x.device)(x)
+            shape = (*x.shape[:2], self.input.out_features)
+            dropout = draw_dropout(shape, self.dropout, x.device)
+        z, hidden = scan_current_lif(
+            self.input(x),
+            self.recurrent.weight,
+            self._hidden_decays(),
+            state.hidden,
+            surrogate=self.surrogate,
+            dropout=dropout,
+        )
+        z = self.spikes(z)
+        sent = z if dropout is None else dropout(z)
+        membranes, readout = scan_current_integrator(
+            self.readout(sent), self._readout_decays(), state.readout
+        )
+        return z, membranes, RSNNState(hidden, readout)
+
+    def _stepwise(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
+        """The same, without dropout, every layer called once per step."""
+        neuron, leak = self._hidden_decays(), self._readout_decays()
+        hidden, readout = state
+        fired, membranes = [], []
+        for inputs in x:
+            z, hidden = current_lif_step(hidden, neuron, surrogate=self.surrogate)
+            z = self.spikes(z)
+            hidden = hidden._replace(arriving=self.input(inputs) + self.recurrent(z))
+            readout = current_integrator_step(readout, leak)._replace(arriving=self.readout(z))
+            fired.append(z)
+            membranes.append(readout.v)
+        return torch.stack(fired), torch.stack(membranes), RSNNState(hidden, readout)
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        units, outputs = self.recurrent.in_features, self.readout.out_features
+        return [
+            BufferSize("hidden", 3 * units, "state"),
+            BufferSize("readout", 3 * outputs, "state"),
+        ]
+
+    def activation_modules(self) -> tuple[type[nn.Module], ...]:
+        return (Spikes,)

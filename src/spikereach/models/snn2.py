@@ -1,0 +1,91 @@
+"""NeuroBench's SNN2 (Yik et al. 2025): one layer of LIF neurons and a leaky read-out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.neurons.leaky import Leaky
+from spikereach.neurons.lif import LIFState, Reset
+from spikereach.neurons.scan import scan_integrator, scan_lif
+from spikereach.neurons.spikes import Spikes
+from spikereach.neurons.surrogates import fast_sigmoid
+
+
+class SNN2State(NamedTuple):
+    hidden: LIFState
+    output: Tensor
+
+
+class SNN2(Decoder):
+    """Linear -> dropout -> LIF -> linear -> leaky integrator, whose membrane is the velocity.
+
+    Args:
+        channels: input channels.
+        hidden: LIF units.
+        beta: decay of all membranes per step.
+        dropout: probability, of the input currents.
+        reset: ``zero_and_input`` is the rule under which the published weights were trained
+            (snnTorch 0.7.0), ``zero`` that of later versions.
+        slope: of the surrogate gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        hidden: int = 50,
+        beta: float = 0.96,
+        dropout: float = 0.3,
+        reset: Reset = "zero_and_input",
+        slope: float = 20.0,
+    ):
+        super().__init__(channels=channels)
+        self.fc1 = nn.Linear(channels, hidden, bias=False)
+        self.fc_out = nn.Linear(hidden, 2, bias=False)
+        self.lif1 = Leaky(beta=beta, threshold=1, reset=reset)
+        self.lif_out = Leaky(beta=beta, threshold=1, reset="none")
+        self.spikes = Spikes()
+        self.dropout = dropout
+        self.surrogate = fast_sigmoid(slope)
+
+    def init_state(self, batch: int) -> SNN2State:
+        zeros = self.fc1.weight.new_zeros
+        hidden = self.fc1.out_features
+        return SNN2State(LIFState(zeros(batch, hidden), zeros(batch, hidden)), zeros(batch, 2))
+
+    def forward(
+        self, spikes: Tensor, state: SNN2State | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, SNN2State]:
+        state = self.init_state(spikes.shape[1]) if state is None else state
+        x = spikes.to(self.fc1.weight.dtype)
+        currents = F.dropout(self.fc1(x), self.dropout, self.training)
+        z, hidden = scan_lif(
+            currents,
+            None,
+            self.lif1.neuron,
+            state.hidden,
+            surrogate=self.surrogate,
+            reset=self.lif1.reset,
+        )
+        z = self.spikes(z)
+        velocity, output = scan_integrator(self.fc_out(z), self.lif_out.neuron.decay, state.output)
+        # The read-out's own spikes go nowhere, but the original computes and counts them.
+        output_z = self.spikes((velocity > self.lif_out.threshold).to(z.dtype))
+        if trace is not None:
+            trace.spikes["hidden"] = z
+            trace.activations += [z, output_z]
+            trace.calls += [LayerCalls(self.fc1, (x,)), LayerCalls(self.fc_out, (z,))]
+        return velocity.to(spikes.dtype), SNN2State(hidden, output)
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        return [
+            BufferSize("hidden", self.fc1.out_features, "state"),
+            BufferSize("output", 2, "state"),
+        ]
+
+    def activation_modules(self) -> tuple[type[nn.Module], ...]:
+        return (Spikes,)
