@@ -1,0 +1,441 @@
+"""Synthetic recording sessions in the file layout of the Zenodo record 583331.
+
+A monkey's hand reaches for random targets on a grid; model units of M1 and S1 fire with it.
+The files say that they are synthetic (root attribute ``synthetic``). They exist so that the
+whole pipeline runs without a download, and so that tests know the truth. What is made up is
+listed in docs/assumptions.md; the mean number of spikes is calibrated to the real sessions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.signal import lfilter
+
+from spikereach.data.errors import SessionError
+from spikereach.sessions import Session
+
+STEP_S = 0.004
+RATE_HZ = 250
+
+#: Mean number of spikes per 4 ms bin, binary per channel and summed over channels, of the
+#: evaluation sessions I1, I2, I3 and L1, L2, L3: the accumulates per step that NeuroBench's
+#: results print for SNN2 (Yik et al. 2025), divided by its 50 hidden units.
+MEAN_SPIKES = {
+    "synthetic_indy": (7.933, 4.889, 3.718),
+    "synthetic_loco": (10.207, 11.177, 11.698),
+}
+
+# The task of O'Doherty et al. 2017: self-paced reaching on a grid of 8 x 8 targets.
+GRID = 8
+SPACING_MM = 15.0
+MARGIN = RATE_HZ  # kinematics simulated before and after the session, for leads and lags
+
+# Typical values that make the movement variables of order one for the tuning.
+VELOCITY_MM_S = 80.0
+POSITION_MM = 35.0
+
+UNITS = 5  # rows of `spikes`: unit 0 is unsorted, the others are sorted
+DEAD_TIME_S = 0.002
+CLOCK_HZ = 24414.0625  # sample clock of the recording system: spike times lie on it
+
+
+@dataclass(frozen=True)
+class AreaModel:
+    """How the units of one cortex area relate to the movement."""
+
+    lead_s: float
+    """Mean time by which firing precedes the movement it encodes (negative: lags)."""
+    depth: float
+    """Typical modulation of a unit's drive by the movement; its resting drive is one."""
+    private_noise: float
+    """Standard deviation of the error of the velocity the area encodes, relative to
+    VELOCITY_MM_S: information about the movement that no number of units can add."""
+
+
+AREAS = {
+    "M1": AreaModel(lead_s=0.10, depth=1.1, private_noise=0.45),
+    "S1": AreaModel(lead_s=-0.05, depth=1.0, private_noise=0.50),
+}
+
+
+def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> None:
+    """Write one synthetic session to ``path`` (MATLAB v7.3 layout, HDF5).
+
+    The same session, duration and seed give the same bytes. Sessions of one monkey share
+    most of their tuning, as recordings from one implant do.
+
+    Args:
+        session: ``synthetic_indy_N`` or ``synthetic_loco_N``; its areas give the channels.
+        path: written whole or not at all.
+        duration_s: length in seconds, at least 10.
+        seed: any integer; the names of the monkey and of the session are added to it.
+    Raises:
+        SessionError: the session is no synthetic one, or the duration is too short.
+    """
+    if session.monkey not in MEAN_SPIKES:
+        raise SessionError(
+            f"{session.name} is a recording, not a synthetic session; "
+            "use synthetic_indy_N or synthetic_loco_N, or another `source`"
+        )
+    if duration_s < 10:
+        raise SessionError(
+            f"{session.name}: synthetic.duration_s is {duration_s}, give at least 10 seconds"
+        )
+    number = int(session.name.rsplit("_", 1)[1])
+    means = MEAN_SPIKES[session.monkey]
+    steps = round(duration_s * RATE_HZ)
+    rng = _rng(seed, session.name)
+
+    movement = _reach(steps + 2 * MARGIN, rng)
+    start_s = round(rng.uniform(60.0, 900.0), 3)
+    channels = _record(session, movement, steps, seed, rng)
+    cells = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
+
+    shown = slice(MARGIN, MARGIN + steps)
+    _write(
+        path,
+        note=f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording",
+        time=start_s + np.arange(steps) * STEP_S,
+        cursor=movement.position[:, shown],
+        target=movement.target[:, shown],
+        cells=[[_clock(spikes, start_s, steps) for spikes in units] for units in cells],
+        channel_names=[
+            f"{area} {index + 1:03d}"
+            for area, count in session.areas.items()
+            for index in range(count)
+        ],
+    )
+
+
+def _rng(*key: object) -> np.random.Generator:
+    """A random stream of its own for every key."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+
+
+# Movement ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Kinematics at 250 Hz: position and target in mm, velocity in mm/s, each (2, T)."""
+
+    position: np.ndarray
+    velocity: np.ndarray
+    target: np.ndarray
+
+
+def _reach(steps: int, rng: np.random.Generator) -> Movement:
+    """Reach after reach, without gaps: a target appears when the last one has been held.
+
+    Each reach is a curved minimum-jerk movement (Flash and Hogan 1985) that lands near the
+    target, and a smaller one that corrects it.
+    """
+    increments = 0.02 * _smooth_noise((2, steps), 0.05, rng)  # the hand is never quite still
+    target = np.empty((2, steps))
+    cell = rng.integers(GRID, size=2)
+    hand = _target_mm(cell)
+    origin = hand
+    now = 0
+    while now < steps:
+        # One of the other 63 targets, each as likely.
+        flat = (cell[0] * GRID + cell[1] + rng.integers(1, GRID * GRID)) % (GRID * GRID)
+        cell = np.array(divmod(int(flat), GRID))
+        goal = _target_mm(cell)
+        distance = np.hypot(*(goal - hand))
+        reaction_s = rng.uniform(0.14, 0.26)
+        duration_s = (0.38 + 0.0022 * distance) * rng.lognormal(0, 0.12)
+        hold_s = rng.uniform(0.15, 0.4)
+
+        landing = goal + rng.normal(0, 0.06 * distance + 1.0, size=2)
+        bend = rng.normal(0, 0.08)
+        begin = now + round(reaction_s * RATE_HZ)
+        primary = _minimum_jerk(landing - hand, bend, duration_s)
+        _add(increments, primary, begin)
+        correction_at = begin + round(0.75 * duration_s * RATE_HZ)
+        correction = _minimum_jerk(goal - landing, 0.0, 0.32)
+        _add(increments, correction, correction_at)
+
+        held = correction_at + correction.shape[1] + round(hold_s * RATE_HZ)
+        target[:, now:held] = goal[:, None]
+        hand, now = goal, held
+    position = origin[:, None] + np.cumsum(increments, axis=1)
+    return Movement(position, np.gradient(position, STEP_S, axis=1), target)
+
+
+def _target_mm(cell: np.ndarray) -> np.ndarray:
+    return (cell - (GRID - 1) / 2) * SPACING_MM
+
+
+def _minimum_jerk(way: np.ndarray, bend: float, duration_s: float) -> np.ndarray:
+    """Position increments (2, n) of a minimum-jerk movement along ``way`` (mm).
+
+    ``bend`` is the height of its arc relative to its length.
+    """
+    s = np.linspace(0, 1, max(2, round(duration_s * RATE_HZ)) + 1)
+    along = s**3 * (10 - 15 * s + 6 * s**2)
+    aside = 64 * bend * (s * (1 - s)) ** 3
+    across = np.array([-way[1], way[0]])
+    return np.diff(way[:, None] * along + across[:, None] * aside, axis=1)
+
+
+def _add(increments: np.ndarray, movement: np.ndarray, begin: int) -> None:
+    room = max(0, increments.shape[1] - begin)
+    increments[:, begin : begin + movement.shape[1]] += movement[:, :room]
+
+
+def _smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of unit variance along the last axis, smooth (two poles at ``time_s``)."""
+    pole = np.exp(-STEP_S / time_s)
+    # Variance of white noise after two equal poles.
+    variance = (1 + pole**2) / (1 - pole**2) ** 3
+    warm_up = round(8 * time_s * RATE_HZ)
+    white = rng.standard_normal((*shape[:-1], shape[-1] + warm_up))
+    return lfilter([1.0], [1.0, -2 * pole, pole**2], white)[..., warm_up:] / np.sqrt(variance)
+
+
+# Units ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The tuning of one unit (angles in radians, weights relative to a drive of one at rest)."""
+
+    row: int
+    rate: float
+    """Mean rate in Hz before calibration."""
+    direction: float
+    depth: float
+    compression: float
+    """Share of the velocity tuning that depends on the direction more than on the speed."""
+    position: tuple[float, float]
+    speed: float
+    lead_s: float
+    private: tuple[float, ...]
+    """Loadings on the fluctuations that the units of the area share."""
+    sharpness: float
+    """Sharpness of the rectification: rate ~ softplus(sharpness * drive)."""
+
+
+SHARED = 4  # rate fluctuations per area that have nothing to do with the movement
+
+
+def _draw_unit(row: int, area: AreaModel, rng: np.random.Generator) -> Unit:
+    unsorted = row == 0
+    mixing = 0.6 if unsorted else 1.0  # the hash of several cells is less tuned
+    return Unit(
+        row=row,
+        rate=min(80.0, rng.lognormal(np.log(7.0 if unsorted else 5.0), 0.9)),
+        direction=rng.uniform(0, 2 * np.pi),
+        depth=mixing * area.depth * rng.lognormal(-0.1, 0.45),
+        compression=rng.uniform(0.2, 0.8),
+        position=tuple(0.25 * mixing * rng.standard_normal(2)),
+        speed=mixing * area.depth * rng.normal(0.35, 0.3),
+        lead_s=rng.normal(area.lead_s, 0.025),
+        private=tuple(0.3 * rng.standard_normal(SHARED)),
+        sharpness=rng.uniform(1.2, 3.0),
+    )
+
+
+def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
+    """Unit 0 on nearly every channel and none to four sorted units, as in the recordings."""
+    count = rng.choice(UNITS, p=[0.15, 0.35, 0.30, 0.15, 0.05])
+    rows = list(range(1, 1 + count))
+    if rng.random() < 0.93:
+        rows.insert(0, 0)
+    return [_draw_unit(row, area, rng) for row in rows]
+
+
+def _today(unit: Unit, rng: np.random.Generator) -> Unit:
+    """The unit as one session finds it: the electrodes have moved a little since."""
+    return Unit(
+        **{
+            **unit.__dict__,
+            "rate": min(80.0, unit.rate * rng.lognormal(0, 0.25)),
+            "direction": unit.direction + rng.normal(0, np.deg2rad(15)),
+            "depth": unit.depth * rng.lognormal(0, 0.15),
+        }
+    )
+
+
+def _record(
+    session: Session, movement: Movement, steps: int, seed: int, rng: np.random.Generator
+) -> list[list[tuple[Unit, np.ndarray]]]:
+    """Every channel's units with their rates (T,) in Hz, mean as in ``Unit.rate``."""
+    seconds = np.arange(steps) * STEP_S
+    arousal = np.exp(0.15 * _smooth_noise((steps,), 2.0, rng))
+    channels = []
+    for name, count in session.areas.items():
+        area = AREAS[name]
+        tuning = _rng(seed, session.monkey, name)
+        total = movement.velocity.shape[1]
+        noise = area.private_noise * _smooth_noise((2, total), 0.08, rng)
+        encoded = movement.velocity / VELOCITY_MM_S + noise
+        shared = _smooth_noise((SHARED, steps), 0.06, rng)
+        for _ in range(count):
+            units = _draw_channel(area, tuning)
+            if rng.random() < 0.05:  # another cell has come near the electrode
+                units = _draw_channel(area, rng)
+            channels.append([])
+            for unit in units:
+                unit = _today(unit, rng)
+                rate = arousal * _rate(unit, encoded, movement, shared, steps)
+                rate *= _drift(seconds, rng)
+                channels[-1].append((unit, rate * (unit.rate / rate.mean())))
+    return channels
+
+
+def _rate(
+    unit: Unit, encoded: np.ndarray, movement: Movement, shared: np.ndarray, steps: int
+) -> np.ndarray:
+    """Relative firing rate (T,): cosine tuning to velocity, position and speed, rectified.
+
+    Georgopoulos et al. 1982 (direction), Moran and Schwartz 1999 (speed), Paninski et al.
+    2004 (position and velocity). The tuning to direction saturates with speed for some units.
+    """
+    begin = MARGIN + round(unit.lead_s * RATE_HZ)
+    x, y = encoded[:, begin : begin + steps]
+    along = np.cos(unit.direction) * x + np.sin(unit.direction) * y
+    speed = np.sqrt(x**2 + y**2)
+    px, py = movement.position[:, begin : begin + steps] / POSITION_MM
+    drive = 1 + unit.speed * (speed - 0.8)
+    drive += unit.depth * along * (1 - unit.compression + unit.compression / (0.5 + speed))
+    drive += unit.position[0] * px + unit.position[1] * py
+    for loading, fluctuation in zip(unit.private, shared, strict=True):
+        drive += loading * fluctuation
+    return np.logaddexp(0, unit.sharpness * drive)
+
+
+def _drift(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Slow change of a unit's rate: a random walk with a step of some 5 % per minute."""
+    knots = np.arange(0, seconds[-1] + 60, 30.0)
+    walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
+    return np.exp(np.interp(seconds, knots, walk))
+
+
+# Spikes --------------------------------------------------------------------------------------
+
+
+def _calibrate(
+    channels: list[list[tuple[Unit, np.ndarray]]],
+    steps: int,
+    mean_spikes: float,
+    rng: np.random.Generator,
+) -> list[list[np.ndarray]]:
+    """Draw spikes so that exactly the wanted number of (channel, bin) pairs is occupied.
+
+    More spikes than needed are drawn, each with a random mark; those with marks below a
+    threshold stay. Thinning keeps tuning, the spread of rates and refractoriness.
+
+    Returns:
+        per channel and unit row, sorted spike times in seconds from the session's start.
+    """
+    wanted = round(mean_spikes * steps)
+    rates = np.array([sum(unit.rate for unit, _ in units) for units in channels])
+    gain = 1.0
+    while (occupied := -np.expm1(-gain * rates * STEP_S).sum()) < 1.3 * mean_spikes:
+        gain *= 1.3 * mean_spikes / occupied
+    drawn = [[(unit.row, _spikes(gain * rate, rng)) for unit, rate in units] for units in channels]
+    marked = [[(row, times, rng.random(times.size)) for row, times in units] for units in drawn]
+    lowest = []  # the mark at which each occupied bin of each channel appears
+    for units in marked:
+        first = np.full(steps, np.inf)
+        for _, times, marks in units:
+            bins = np.minimum((times * RATE_HZ).astype(np.int64), steps - 1)
+            np.minimum.at(first, bins, marks)
+        lowest.append(first[np.isfinite(first)])
+    threshold = np.sort(np.concatenate(lowest))[wanted - 1]
+    cells = []
+    for units in marked:
+        rows = [np.empty(0)] * UNITS
+        for row, times, marks in units:
+            rows[row] = times[marks <= threshold]
+        cells.append(rows)
+    return cells
+
+
+def _spikes(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sorted times of a Poisson process of ``rate`` (T,) in Hz with a dead time."""
+    expected = np.concatenate([[0.0], np.cumsum(rate) * STEP_S])
+    uniform = np.sort(rng.random(rng.poisson(expected[-1]))) * expected[-1]
+    times = np.interp(uniform, expected, np.arange(expected.size) * STEP_S)
+    while times.size and (close := np.diff(times) < DEAD_TIME_S).any():
+        # Of a run of close spikes the first of each pair stays.
+        close[1:] &= ~close[:-1]
+        times = np.delete(times, np.flatnonzero(close) + 1)
+    return times
+
+
+def _clock(times: np.ndarray, start_s: float, steps: int) -> np.ndarray:
+    """Absolute spike times on the recording system's clock, inside the session."""
+    ticks = np.ceil((times + start_s) * CLOCK_HZ)
+    last = np.floor((start_s + (steps - 1) * STEP_S) * CLOCK_HZ)
+    return ticks[ticks <= last] / CLOCK_HZ
+
+
+# File ----------------------------------------------------------------------------------------
+
+
+def _write(
+    path: Path,
+    *,
+    note: str,
+    time: np.ndarray,
+    cursor: np.ndarray,
+    target: np.ndarray,
+    cells: list[list[np.ndarray]],
+    channel_names: list[str],
+) -> None:
+    """Write the fields as MATLAB's v7.3 files hold them, under a temporary name first."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    hand = np.stack([np.full(time.size, 150.0), -cursor[0], -cursor[1]]) / 10  # (z, -x, -y), cm
+    with h5py.File(part, "w", userblock_size=512) as file:
+        file.attrs["synthetic"] = note
+        fields = {"t": time[None], "cursor_pos": cursor, "target_pos": target, "finger_pos": hand}
+        for name, values in fields.items():
+            dataset = file.create_dataset(
+                name, data=values, compression="gzip", compression_opts=3, track_times=False
+            )
+            dataset.attrs["MATLAB_class"] = np.bytes_("double")
+        heap = file.create_group("#refs#")
+        spikes = np.empty((UNITS, len(cells)), dtype=h5py.ref_dtype)
+        names = np.empty((1, len(cells)), dtype=h5py.ref_dtype)
+        for channel, units in enumerate(cells):
+            for row, values in enumerate(units):
+                spikes[row, channel] = _cell(heap, f"s{row}_{channel}", values).ref
+            text = np.frombuffer(channel_names[channel].encode("utf-16-le"), dtype=np.uint16)
+            cell = heap.create_dataset(f"n{channel}", data=text[:, None], track_times=False)
+            cell.attrs["MATLAB_class"] = np.bytes_("char")
+            cell.attrs["MATLAB_int_decode"] = np.int32(2)
+            names[0, channel] = cell.ref
+        for name, references in {"spikes": spikes, "chan_names": names}.items():
+            dataset = file.create_dataset(
+                name, data=references, dtype=h5py.ref_dtype, track_times=False
+            )
+            dataset.attrs["MATLAB_class"] = np.bytes_("cell")
+    with open(part, "r+b") as file:
+        # MATLAB's own header: 124 characters of text, then version and byte order.
+        text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
+        file.write(text.ljust(124) + b"\x00\x02IM")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _cell(heap: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+    """One cell: (1, n) doubles, or MATLAB's mark of an empty 0 x 0 array."""
+    if values.size:
+        cell = heap.create_dataset(name, data=values[None], track_times=False)
+    else:
+        cell = heap.create_dataset(name, data=np.zeros(2, dtype=np.uint64), track_times=False)
+    cell.attrs["MATLAB_class"] = np.bytes_("double")
+    if not values.size:
+        cell.attrs["MATLAB_empty"] = np.uint8(1)
+    return cell
