@@ -1,0 +1,388 @@
+"""Tables: numbers against plain arithmetic, published figures, captions, bytes, LaTeX."""
+
+import csv
+import json
+import math
+import shutil
+import subprocess
+
+import handmade_results as handmade
+import pytest
+from scipy import stats
+
+from spikereach.config import System, read
+from spikereach.published import figures
+from spikereach.reporting import render
+from spikereach.reporting.collect import ResultError, collect
+from spikereach.reporting.comparisons import comparisons, paired_test
+from spikereach.reporting.hyperparameters import hyperparameters
+from spikereach.reporting.tables import TABLES, coopt, per_session, realtime
+
+COMMIT = "0123456789ab"
+SYNTHETIC = ("synthetic_indy_1", "synthetic_loco_1")
+
+
+def system(published=None, spiking=True):
+    return System(
+        architecture="any",
+        sizes={},
+        areas=("M1",),
+        spiking=spiking,
+        training=None,
+        base="RTnet",
+        published=published,
+    )
+
+
+SYSTEMS = {
+    name: system(None if name == "Wiener" else name, name not in ("Wiener", "ANN2"))
+    for name in handmade.SYSTEMS
+}
+
+
+@pytest.fixture
+def frame(tmp_path):
+    return collect(handmade.write(tmp_path))
+
+
+def seed_means(name, *keys, seeds=(0, 1, 2)):
+    """Mean over the sessions of each seed, from the JSON contents alone."""
+    means = []
+    for seed in seeds:
+        values = []
+        for session in handmade.SESSIONS:
+            value = handmade.metrics(name, session, seed)
+            for key in keys:
+                value = value[key]
+            values.append(value)
+        means.append(sum(values) / len(values))
+    return means
+
+
+def mean_and_std(values):
+    mean = sum(values) / len(values)
+    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+
+
+def rows(table):
+    return {row["system"]: row for row in csv.DictReader(render.csv(table).splitlines())}
+
+
+def cells(table, name):
+    """The printed cells of one row."""
+    at = table.columns[0].cells.index(name)
+    return [column.cells[at] for column in table.columns]
+
+
+# ---- Collecting ------------------------------------------------------------------------
+
+
+def test_collect_reads_every_run(frame):
+    assert len(frame) == len(handmade.SYSTEMS) * len(handmade.SESSIONS) * 3
+    first = frame[(frame["system"] == "sRTnet") & (frame["seed"] == 2)].iloc[0]
+    source = handmade.metrics("sRTnet", first["session"], 2)
+    assert first["macs"] == source["neurobench"]["effective_macs"]
+    assert first["deployment_bytes"] == source["deployment"]["total_bytes"]
+    assert first["weight_format"] == (1, 7)
+
+
+def test_missing_key_is_named_with_its_file(tmp_path):
+    paths = handmade.write(tmp_path)
+    content = json.loads(paths[0].read_text())
+    del content["neurobench"]["effective_acs"]
+    paths[0].write_text(json.dumps(content))
+    with pytest.raises(ResultError, match=rf"{paths[0]}.*neurobench\.effective_acs"):
+        collect(paths)
+
+
+@pytest.mark.parametrize("damage", ["{", ""])
+def test_damaged_file_is_named(tmp_path, damage):
+    paths = handmade.write(tmp_path)
+    paths[3].write_text(damage)
+    with pytest.raises(ResultError, match=rf"{paths[3]}: not valid JSON"):
+        collect(paths)
+
+
+def test_runs_that_do_not_fit_together(tmp_path):
+    paths = handmade.write(tmp_path)
+    with pytest.raises(ResultError, match=r"realtime.json of ANN2/indy_20160622_01/0 is missing"):
+        collect(p for p in paths if "ANN2/indy_20160622_01/seed0/realtime" not in str(p))
+    with pytest.raises(
+        ResultError, match=r"ANN2 with seed 0 was not evaluated on indy_20160622_01"
+    ):
+        collect(p for p in paths if "ANN2/indy_20160622_01/seed0" not in str(p))
+    with pytest.raises(ResultError, match="given twice"):
+        collect([*paths, paths[0]])
+    with pytest.raises(ResultError, match="expected a file named"):
+        collect([tmp_path / "history.csv"])
+    with pytest.raises(ResultError, match="no result files"):
+        collect([])
+    other = handmade.write(tmp_path / "b", systems=["LIF-t2"], source="synthetic")
+    with pytest.raises(ResultError, match=r"different data sources \(synthetic, zenodo\)"):
+        collect([*paths, *other])
+    with pytest.raises(ResultError, match="evaluate this system first"):
+        collect([tmp_path / "none" / "metrics.json"])
+
+
+# ---- Numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", handmade.SYSTEMS)
+def test_coopt_numbers_equal_plain_arithmetic(frame, name):
+    row = rows(coopt(frame, SYSTEMS, commit=COMMIT))[name]
+    for column, keys in {
+        "r2": ["r2"],
+        "macs": ["neurobench", "effective_macs"],
+        "acs": ["neurobench", "effective_acs"],
+    }.items():
+        mean, std = mean_and_std(seed_means(name, *keys))
+        assert float(row[column]) == pytest.approx(mean, rel=1e-12)
+        assert float(row[f"{column}_std"]) == pytest.approx(std, rel=1e-9, abs=1e-12)
+    assert float(row["footprint"]) == pytest.approx((21000 + 21000 + 33288) / 3)
+    deployed, _ = mean_and_std(seed_means(name, "deployment", "total_bytes"))
+    assert float(row["deployment_bytes"]) == pytest.approx(deployed)
+    assert row["realtime"] == str(name != "ANN2")
+
+
+def test_printed_cells(frame):
+    name, spiking, ours, theirs, footprint, *_ = cells(
+        coopt(frame, SYSTEMS, commit=COMMIT), "tinyRSNN"
+    )
+    mean, std = mean_and_std(seed_means("tinyRSNN", "r2"))
+    assert (name, spiking, footprint) == ("tinyRSNN", "yes", "25,096")
+    assert ours == f"{mean:.3f} ± {std:.3f}"
+    assert theirs == "0.660 ± 0.002"
+
+
+def test_published_columns_equal_the_papers(frame):
+    made = rows(coopt(frame, SYSTEMS, commit=COMMIT))
+    for printed in figures.load()["table_coopt_track"]:
+        if printed["system"] not in made:
+            continue
+        row = made[printed["system"]]
+        for key in ("r2", "r2_std", "footprint", "macs", "macs_std", "acs", "acs_std", "realtime"):
+            value = row[f"{key}_published"]
+            assert value == ("" if printed[key] is None else str(printed[key])), (row, key)
+    timing = rows(realtime(frame, SYSTEMS, commit=COMMIT))
+    for printed in figures.load()["table_realtime"]:
+        if printed["system"] in timing:
+            for key in ("latency_ms", "execution_rate_hz", "realtime"):
+                assert timing[printed["system"]][f"{key}_published"] == str(printed[key])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_baseline_has_no_published_figures(frame, table):
+    made = TABLES[table](frame, SYSTEMS, commit=COMMIT)
+    at = made.columns[0].cells.index("Wiener")
+    assert all(c.cells[at] == "–" for c in made.columns if c.heading == "publ.")
+    assert "wiener" not in made.caption.lower()
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    frame = collect(handmade.write(tmp_path, seeds=(0,)))
+    for build in TABLES.values():
+        table = build(frame, {"Wiener": SYSTEMS["Wiener"]}, commit=COMMIT)
+        assert "±" not in render.markdown(table)
+        assert "seed 0;" in table.caption
+    row = rows(coopt(frame, SYSTEMS, commit=COMMIT))["Wiener"]
+    assert (row["r2_std"], row["seeds"]) == ("", "1")
+
+
+def test_realtime_takes_the_worst_run(tmp_path):
+    paths = handmade.write(tmp_path)
+    slow = next(p for p in paths if "sRTnet" in str(p) and p.name == "realtime.json")
+    changed = {"latency_ms": 104.0, "realtime": False, "lookahead_measured": 21}
+    slow.write_text(json.dumps(json.loads(slow.read_text()) | changed))
+    row = rows(realtime(collect(paths), SYSTEMS, commit=COMMIT))["sRTnet"]
+    assert (row["latency_ms"], row["realtime"], row["lookahead_measured"]) == (
+        "104.0",
+        "False",
+        "21",
+    )
+
+
+def test_per_session_has_our_and_published_values(frame):
+    table = per_session(frame, SYSTEMS, commit=COMMIT)
+    lines = list(csv.DictReader(render.csv(table).splitlines()))
+    found = {(r["system"], r["origin"], r["session"]): r for r in lines}
+    session = handmade.SESSIONS[2]
+    ours = mean_and_std([handmade.metrics("tinyRSNN", session, seed)["r2"] for seed in range(3)])
+    row = found["tinyRSNN", "ours", session]
+    assert (float(row["r2"]), float(row["r2_std"])) == pytest.approx(ours)
+    theirs = mean_and_std(figures.load()["per_session"]["tinyRSNN"][session]["r2"])
+    row = found["tinyRSNN", "published", session]
+    assert (float(row["r2"]), float(row["r2_std"])) == pytest.approx(theirs)
+    # three of six sessions: the papers' mean is over others, so it is not printed
+    assert found["tinyRSNN", "published", "mean"]["r2"] == ""
+    assert ("sRTnet", "published", session) not in found
+    assert [c.heading for c in table.columns] == [
+        "System", "20160622_01", "20170131_02", "20170301_05", "Mean",
+    ]  # fmt: skip
+    assert [c.group for c in table.columns] == ["", "indy", "indy", "loco", ""]
+
+
+def test_paired_test_equals_scipy_on_the_same_pairs(frame):
+    pairs = [(session, seed) for session in handmade.SESSIONS for seed in range(3)]
+    first = [handmade.metrics("sRTnet", *pair)["r2"] for pair in pairs]
+    second = [handmade.metrics("SNN2", *pair)["r2"] for pair in pairs]
+    ours = paired_test(frame, "sRTnet", "SNN2")
+    theirs = stats.wilcoxon(first, second)
+    assert (ours.statistic, ours.p) == pytest.approx((theirs.statistic, theirs.pvalue))
+    assert (ours.pairs, ours.sessions) == (9, 3)
+    assert ours.mean_difference == pytest.approx(sum(first) / 9 - sum(second) / 9)
+    assert ours.p_sessions in (0.25, 0.5, 0.75, 1.0)  # three pairs: nothing between
+    assert paired_test(frame, "SNN2", "SNN2").p == 1.0
+    with pytest.raises(ResultError, match="'RTnet'"):
+        paired_test(frame, "sRTnet", "RTnet")
+
+
+def test_comparisons_table(frame):
+    table = comparisons(frame, [("sRTnet", "SNN2"), ("sRTnet", "Wiener")], commit=COMMIT)
+    assert table.columns[1].cells == ["SNN2", "Wiener"]
+    assert list(table.values["second"]) == ["SNN2", "Wiener"]
+
+
+# ---- Words -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_origin_in_caption_and_comment(frame, table):
+    text = render.tex(TABLES[table](frame, SYSTEMS, commit=COMMIT))
+    comment, caption = text.split(r"\caption")
+    for word in (*handmade.SESSIONS, COMMIT, "0, 1, 2"):
+        assert word in comment
+        assert render.escape(word) in caption
+    assert "% source: zenodo" in comment
+    assert "Zenodo record 583331" in caption
+    assert "synthetic" not in text
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_synthetic_data_are_said_to_be_synthetic(tmp_path, table):
+    paths = handmade.write(tmp_path, sessions=SYNTHETIC, source="synthetic")
+    made = TABLES[table](collect(paths), SYSTEMS, commit=COMMIT)
+    assert "synthetic, simulated recordings and not real neurons" in made.caption
+    assert "are for the real recordings and cannot be compared with ours" in made.caption
+    assert "source: synthetic" in made.comment
+
+
+def test_seeds_that_differ_by_system_are_named(tmp_path):
+    paths = handmade.write(tmp_path, systems=["SNN2"])
+    paths += handmade.write(tmp_path, systems=["Wiener"], seeds=(0,))
+    assert (
+        "seeds 0, 1, 2 (Wiener: 0)"
+        in coopt(collect(paths), {n: SYSTEMS[n] for n in ("Wiener", "SNN2")}, commit=COMMIT).caption
+    )
+
+
+def test_a_neurobench_slice_is_said(tmp_path):
+    paths = handmade.write(tmp_path)
+    for path in paths:
+        content = json.loads(path.read_text())
+        if "neurobench" in content:
+            content["neurobench"]["steps"] = 400
+            path.write_text(json.dumps(content))
+    assert "first 400 test steps" in coopt(collect(paths), SYSTEMS, commit=COMMIT).caption
+
+
+def test_missing_system_and_missing_kind(tmp_path, frame):
+    with pytest.raises(ResultError, match=r"'RTnet'.*SNN2"):
+        coopt(frame, {"RTnet": system()}, commit=COMMIT)
+    (tmp_path / "b").mkdir()
+    only = [p for p in handmade.write(tmp_path / "b") if p.name == "metrics.json"]
+    with pytest.raises(ResultError, match=r"lack realtime.*realtime\.json"):
+        coopt(collect(only), SYSTEMS, commit=COMMIT)
+
+
+def test_hyperparameters_come_from_the_configuration(repository):
+    config = read(repository / "config.yaml")
+    chosen = {name: config.systems[name] for name in config.tables["coopt"]}
+    table = hyperparameters(chosen, config.systems, commit=COMMIT)
+    values = table.values.set_index(["section", "parameter"])
+    rtnet = config.systems["RTnet"]
+    assert (
+        values.loc[("Fine-tuning", "learning_rate"), "RTnet"]
+        == rtnet.training.finetune.learning_rate
+    )
+    # a compressed system is trained as its base is
+    assert values.loc[("Pretraining", "window"), "sRTnet"] == rtnet.training.pretrain.window
+    assert values.loc[("Network", "kernel"), "sRTnet"] == rtnet.sizes["kernel"]
+    assert values.loc[("Training", "starts from"), "sRTnet"] == "RTnet"
+    for name, entry in chosen.items():
+        for size in entry.sizes:
+            assert values.loc[("Network", size), name] == entry.sizes[size]
+
+
+# ---- Bytes -----------------------------------------------------------------------------
+
+
+def all_tables(frame):
+    made = [build(frame, SYSTEMS, commit=COMMIT) for build in TABLES.values()]
+    made.append(comparisons(frame, [("sRTnet", "Wiener")], commit=COMMIT))
+    made.append(hyperparameters({"a_b%": system()}, {"RTnet": read_rtnet()}, commit=COMMIT))
+    return made
+
+
+def read_rtnet():
+    training = {"split": "liu2024", "standardise": False, "pretrain": None, "finetune": None}
+    entry = system().model_dump() | {"training": training, "base": None, "sizes": {"lif_units": 56}}
+    return System.model_validate(entry)
+
+
+def test_bytes_are_repeatable_and_order_does_not_matter(tmp_path):
+    paths = handmade.write(tmp_path)
+    for folder, order in (("a", paths), ("b", paths[::-1])):
+        for table in all_tables(collect(order)):
+            render.write(table, tmp_path / folder)
+    names = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert len(names) == 3 * (len(TABLES) + 2)
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_wall_times_do_not_enter(tmp_path):
+    paths = handmade.write(tmp_path)
+    before = [render.csv(table) for table in all_tables(collect(paths))]
+    for path in paths:
+        content = json.loads(path.read_text())
+        if "p99_us" in content:
+            path.write_text(json.dumps(content | {"p99_us": 1e9, "median_us": 1e9}))
+    assert [render.csv(table) for table in all_tables(collect(paths))] == before
+
+
+def test_escaping():
+    assert render.escape("a_b & 50% of #1 {x} ~^\\") == (
+        r"a\_b \& 50\% of \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+    assert render.escape("R² ± –") == r"R$^2$ $\pm$ --"
+
+
+def test_markdown_has_one_line_per_system(frame):
+    lines = render.markdown(coopt(frame, SYSTEMS, commit=COMMIT)).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(SYSTEMS)
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_compiles_with_plain_pdflatex(tmp_path, frame):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is absent; install TeX Live to check the tables")
+    tricky = frame.assign(system=frame["system"].replace("SNN2", "my_net.2-b"))
+    systems = {n.replace("SNN2", "my_net.2-b"): s for n, s in SYSTEMS.items()}
+    made = [build(tricky, systems, commit=COMMIT + "+") for build in TABLES.values()]
+    made += all_tables(frame)[-2:]
+    for table in made:
+        render.write(table, tmp_path / "out")
+    text = render.document(table.name for table in made)
+    assert text.count("usepackage") == 1
+    (tmp_path / "out" / "all.tex").write_text(text)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=tmp_path / "out",
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "out" / "all.pdf").stat().st_size > 10_000
