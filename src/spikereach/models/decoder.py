@@ -81,6 +81,8 @@ class Decoder(nn.Module):
     latency_steps: int = 1
     #: evaluation uses a multiple of this many steps (the window of windowed decoders)
     whole_windows: int = 1
+    #: bits of one stored input value (spikes; 8 where the published system keeps bytes)
+    input_bits: int = 1
     #: whether :meth:`fold` has been called; part of a checkpoint
     folded: bool = False
 
@@ -99,6 +101,8 @@ class Decoder(nn.Module):
         """What a streaming implementation would read back after storing ``values``."""
         if isinstance(self.buffer_format, tuple):
             return quantise(values, *self.buffer_format)
+        if self.buffer_format == "float16":
+            return values.half().to(values.dtype)
         return values
 
     def init_state(self, batch: int) -> State:
