@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import sys
 import traceback
 import zlib
@@ -118,7 +119,19 @@ def resume_folder(snakemake: Any) -> Path:
         "params": {name: str(value) for name, value in snakemake.params.items()},
         "inputs": [_sha256(path) for path in snakemake.input],
     }
-    return CACHE / "resume" / digest(key)[:32]
+    folder = CACHE / "resume" / digest(key)[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clear(folder: Path) -> None:
+    """Remove the state of a job that is done."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def events_folder(snakemake: Any) -> Path | None:
+    """Folder of a job's TensorBoard event files, beside its log; None where they are off."""
+    return Path(snakemake.log[0]).with_suffix("") if snakemake.config["events"] else None
 
 
 def _sha256(path: str) -> str:

@@ -1,0 +1,221 @@
+"""The validated configuration, and the helpers that rules share."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from spikereach.config import ConfigError, System, validate
+from spikereach.job import ERRORS
+from spikereach.models.architectures import ARCHITECTURES
+from spikereach.modules import code_digest
+from spikereach.sessions import find
+
+# ---- Configuration ----------------------------------------------------------------------
+
+try:
+    run = validate(config)
+    if run.source == "local":
+        # Relative to the repository, where snakemake is called, and not to --directory.
+        config["folder"] = str(Path(workflow.basedir, run.folder))
+        run = validate(config)
+    for monkey, names in run.pretrain_sessions.items():
+        for name in names:
+            if find(name, run).monkey != monkey:
+                raise ConfigError(
+                    f"pretrain_sessions.{monkey}: {name} is a session of {find(name, run).monkey}"
+                )
+    for name in run.sessions:
+        find(name, run)
+except ConfigError as error:
+    sys.exit(f"error: {error}")
+
+
+wildcard_constraints:
+    system=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+    session=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+    dataset=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+    table=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+    seed=r"\d+",
+
+
+# ---- Lookups ----------------------------------------------------------------------------
+
+
+def get_session(name):
+    try:
+        return find(name, run)
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def get_system(name):
+    if name not in run.systems:
+        known = ", ".join(sorted(run.systems))
+        raise WorkflowError(f"the configuration has no system {name!r}; known: {known}")
+    return run.systems[name]
+
+
+def get_table(name):
+    if name not in run.tables:
+        known = ", ".join(sorted(run.tables))
+        raise WorkflowError(f"the configuration has no table {name!r}; known: {known}")
+    return run.tables[name]
+
+
+def is_monkey(dataset):
+    return dataset in run.pretrain_sessions
+
+
+def is_pretrained(system, session):
+    """Whether a system starts from weights pretrained on all sessions of the monkey."""
+    training = get_system(system).training
+    return training.pretrain is not None and is_monkey(get_session(session).monkey)
+
+
+def all_sessions():
+    """Sessions the run evaluates, and those its systems are pretrained on."""
+    monkeys = dict.fromkeys(get_session(name).monkey for name in run.sessions)
+    pretraining = [
+        name for monkey in monkeys for name in run.pretrain_sessions.get(monkey, ())
+    ]
+    return list(dict.fromkeys([*run.sessions, *pretraining]))
+
+
+# ---- Paths ------------------------------------------------------------------------------
+
+
+def binned(session):
+    return f"data/binned/{session}.h5"
+
+
+def trained(system, dataset, seed):
+    return f"results/train/{system}/{dataset}/seed{seed}/checkpoint.safetensors"
+
+
+def local_file(wildcards):
+    """Source local: the user's own file, so that a new one there is fetched again."""
+    if run.source != "local":
+        return {}
+    path = Path(run.folder, f"{wildcards.session}.mat")
+    if not path.exists():
+        raise WorkflowError(
+            f"{path}: no such file; put the session there or change `folder`"
+        )
+    return {"local": str(path)}
+
+
+def training_input(wildcards):
+    """Pretraining reads all sessions of a monkey; fine-tuning one, and the pretrained weights."""
+    dataset = wildcards.dataset
+    if is_monkey(dataset):
+        return {"binned": [binned(name) for name in run.pretrain_sessions[dataset]]}
+    inputs = {"binned": [binned(dataset)]}
+    if is_pretrained(wildcards.system, dataset):
+        monkey = get_session(dataset).monkey
+        inputs["pretrained"] = trained(wildcards.system, monkey, wildcards.seed)
+    return inputs
+
+
+def final_checkpoint(wildcards):
+    """The checkpoint that stands for a system: compressed where it has a compression."""
+    system = get_system(wildcards.system)
+    if system.compression:
+        return "results/compress/{system}/{session}/seed{seed}/checkpoint.safetensors"
+    return trained(system.base or wildcards.system, wildcards.session, wildcards.seed)
+
+
+def evaluations(systems, file="metrics.json"):
+    """Result files of systems on all sessions with all seeds."""
+    return expand(
+        "results/evaluate/{system}/{session}/seed{seed}/{file}",
+        system=systems,
+        session=run.sessions,
+        seed=run.seeds,
+        file=file,
+    )
+
+
+# ---- What a job depends on, as params: Snakemake reruns it when one of these changes -------
+
+
+def canonical(value):
+    """A JSON-like value or a model as text that does not depend on key order."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True)
+
+
+def code(script, system=None):
+    """Digest of the code a script runs, with the module of a system's architecture."""
+    modules = []
+    if system is not None:
+        architecture = get_system(get_system(system).base or system).architecture
+        modules = [ARCHITECTURES.get(architecture, architecture).partition(":")[0]]
+    path = Path(workflow.basedir, "workflow", "scripts", f"{script}.py")
+    try:
+        return code_digest(path, *modules)
+    except ModuleNotFoundError as error:
+        raise WorkflowError(f"systems.{system}.architecture: {error}") from None
+
+
+def origin_spec(wildcards):
+    """Where a session comes from; how it is downloaded does not matter."""
+    name = wildcards.session
+    synthetic = run.synthetic if run.source == "synthetic" else None
+    return canonical(
+        {"source": run.source, "synthetic": synthetic and synthetic.model_dump()}
+    )
+
+
+def training_spec(wildcards):
+    """What the training of a system on a dataset depends on."""
+    system = get_system(wildcards.system)
+    spec = system.model_dump(mode="json", exclude={"compression", "published"})
+    if is_monkey(wildcards.dataset):
+        spec["training"]["finetune"] = None
+    return canonical(spec)
+
+
+def compression_spec(wildcards):
+    return canonical(
+        get_system(wildcards.system).model_dump(mode="json", exclude={"published"})
+    )
+
+
+def systems_spec(systems):
+    return canonical(
+        {name: run.systems[name].model_dump(mode="json") for name in systems}
+    )
+
+
+# ---- Resources --------------------------------------------------------------------------
+
+
+def has_gpu():
+    if run.device != "auto":
+        return run.device == "cuda"
+    if shutil.which("nvidia-smi") is None:
+        return False
+    return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+
+
+GPU = int(has_gpu())
+
+
+# ---- Errors -----------------------------------------------------------------------------
+
+
+def forget_errors():
+    ERRORS.unlink(missing_ok=True)
+
+
+def print_errors():
+    """Repeat what went wrong as the last thing on the terminal, each message once."""
+    lines = ERRORS.read_text().splitlines() if ERRORS.exists() else []
+    for line in dict.fromkeys(lines):
+        print(f"\nerror: {line}", file=sys.stderr)

@@ -1,0 +1,60 @@
+"""Recordings: fetched, copied or generated, then binned."""
+
+
+rule fetch_session:
+    """Put a session file into the run folder, whatever its source.
+
+    A copy placed there by hand is kept (`update`) and checked.
+    """
+    input:
+        unpack(local_file),
+    output:
+        raw=update("data/raw/{session}.mat"),
+        checksum="data/raw/{session}.md5",
+    log:
+        "logs/data/raw/{session}.log",
+    benchmark:
+        "logs/data/raw/{session}.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        downloads=int(run.source == "zenodo"),
+        mem_mb=2000,
+        runtime=120,
+    params:
+        origin=origin_spec,
+    script:
+        "../scripts/fetch_session.py"
+
+
+rule bin_session:
+    """Spikes per 4 ms bin, velocity and splits, as NeuroBench makes them.
+
+    What counts is the checksum: a session file that merely got a new time stamp is not
+    binned again.
+    """
+    input:
+        raw=ancient("data/raw/{session}.mat"),
+        checksum="data/raw/{session}.md5",
+    output:
+        binned="data/binned/{session}.h5",
+    log:
+        "logs/data/binned/{session}.log",
+    benchmark:
+        "logs/data/binned/{session}.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        session=lambda wildcards: canonical(asdict(get_session(wildcards.session))),
+        code=code("bin_session"),
+    script:
+        "../scripts/bin_session.py"
+
+
+rule data:
+    """All sessions of the run, binned: what needs the network, and what follows at once."""
+    input:
+        expand(binned("{session}"), session=all_sessions()),

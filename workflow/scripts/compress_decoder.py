@@ -1,0 +1,26 @@
+"""Compress a trained decoder by the steps of its system."""
+
+from spikereach.job import clear, device, job, resume_folder
+
+with job(snakemake):
+    from spikereach.compression import compress
+    from spikereach.config import System
+    from spikereach.data.binning import BinnedSession
+    from spikereach.training import checkpoint
+
+    system = System.model_validate_json(snakemake.params.system)
+    trained = checkpoint.load(snakemake.input.checkpoint, trust=[system.architecture])
+    resume = resume_folder(snakemake)
+    compressed, history = compress(
+        trained,
+        [BinnedSession.load(snakemake.input.binned)],
+        system.compression,
+        seed=int(snakemake.wildcards.seed),
+        resume=resume,
+        device=device(snakemake),
+        progress=snakemake.config["progress"],
+    )
+    compressed.system_name = snakemake.wildcards.system
+    history.to_csv(snakemake.output.history, index=False)
+    checkpoint.save(compressed, snakemake.output.checkpoint)
+    clear(resume)
