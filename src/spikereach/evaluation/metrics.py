@@ -1,0 +1,298 @@
+"""NeuroBench's metrics, exactly, from one vectorised pass.
+
+NeuroBench 2.3.0 (Yik et al. 2025) copies a layer for every recorded call. Here the same
+figures come from layer inputs and weights: a Linear or convolution is linear in its input,
+so that its effective operations are the sum over non-zero inputs of their fan-out, the
+number of non-zero weights each of them meets. `evaluation.neurobench` is the oracle.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spikereach.evaluation.errors import EvaluationError
+from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
+from spikereach.models.decoder import Decoder, LayerCalls
+
+PIECE = 8192
+"""Steps per call of the decoder; bounds the memory of a pass."""
+
+_STATELESS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CELLS = (nn.RNNCellBase,)
+
+
+def r2_axes(pred: np.ndarray | Tensor, true: np.ndarray | Tensor) -> tuple[float, float]:
+    """R2 of the x and of the y velocity, each (N, 2) against (N, 2).
+
+    One minus residual over total sum of squares, in NeuroBench's own float32 operations.
+
+    Raises:
+        EvaluationError: shapes differ, values that are not finite, or constant velocities.
+    """
+    pred, true = torch.as_tensor(pred), torch.as_tensor(true)
+    if pred.shape != true.shape or pred.ndim != 2 or pred.shape[1] != 2:
+        raise EvaluationError(
+            f"R2 needs two arrays (N, 2): got {tuple(pred.shape)} and {tuple(true.shape)}"
+        )
+    for name, values in {"predicted": pred, "true": true}.items():
+        finite = torch.isfinite(values).all(dim=1)
+        if not finite.all():
+            step = int(finite.logical_not().nonzero()[0])
+            raise EvaluationError(f"R2: the {name} velocity is not finite at step {step}")
+    scores = []
+    for axis in range(2):
+        labels = true[:, axis].contiguous()
+        residual = torch.sum((true[:, axis] - pred[:, axis]) ** 2).item()
+        total = labels.var(correction=0) * len(labels)
+        if total == 0:
+            raise EvaluationError(f"R2: the true velocity of axis {'xy'[axis]} is constant")
+        scores.append((1 - residual / total).item())
+    return scores[0], scores[1]
+
+
+def r2(pred: np.ndarray | Tensor, true: np.ndarray | Tensor) -> float:
+    """NeuroBench's R2: the mean of both axes, (N, 2) against (N, 2); see :func:`r2_axes`."""
+    x, y = (torch.tensor(score) for score in r2_axes(pred, true))
+    return ((x + y) / 2).item()
+
+
+def footprint(decoder: nn.Module) -> int:
+    """Bytes of all parameters and registered buffers (NeuroBench's footprint)."""
+    tensors = [*decoder.parameters(), *decoder.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def connection_sparsity(decoder: nn.Module) -> float:
+    """Share of zero weights in all connection layers, rounded to 4 decimals as NeuroBench does.
+
+    Biases count in recurrent cells and nowhere else.
+
+    Raises:
+        EvaluationError: the decoder has no connection layer.
+    """
+    weights = _connections(decoder)
+    count = sum(weight.numel() for weight in weights)
+    if count == 0:
+        raise EvaluationError("connection sparsity: the decoder has no connection layer")
+    zeros = sum(torch.sum(weight == 0) for weight in weights)
+    return round((zeros / count).item(), 4)
+
+
+def _connections(module: nn.Module) -> list[Tensor]:
+    found = []
+    for child in module.children():
+        if list(child.children()):
+            found += _connections(child)
+        elif isinstance(child, _STATELESS):
+            found.append(child.weight)
+        elif isinstance(child, _CELLS):
+            found += list(child.parameters(recurse=False))
+    return found
+
+
+def exact(
+    decoder: Decoder,
+    spikes: np.ndarray | Tensor,
+    velocity: np.ndarray | Tensor,
+    *,
+    like_neurobench: int | None = None,
+) -> dict[str, float]:
+    """All metrics of a decoder on a continuous recording; see :func:`measure`.
+
+    Returns:
+        r2, footprint (bytes), connection_sparsity, activation_sparsity, and per 4 ms step
+        dense, effective_macs, effective_acs.
+    """
+    return measure(decoder, spikes, velocity, like_neurobench=like_neurobench)[0]
+
+
+def measure(
+    decoder: Decoder,
+    spikes: np.ndarray | Tensor,
+    velocity: np.ndarray | Tensor,
+    *,
+    like_neurobench: int | None = None,
+) -> tuple[dict[str, float], np.ndarray]:
+    """The metrics of :func:`exact` and the predicted velocity.
+
+    NeuroBench calls the operations of one layer call MACs, unless all inputs of the call
+    are 0, 1 or -1: then ACs. A layer that runs over all steps in one call has one such
+    verdict, in however many pieces the pass is made.
+
+    Args:
+        decoder: put into evaluation mode.
+        spikes: (T, C).
+        velocity: (T, 2), session units per step.
+        like_neurobench: None for the fast path. Else recurrent layers are called step by
+            step, in pieces of this many steps that are judged one by one, which is what
+            `evaluation.neurobench.run` makes NeuroBench see.
+    Returns:
+        the metrics, and the predicted velocity (T', 2) float32 in session units, where T'
+        leaves out a window that is not whole.
+    Raises:
+        EvaluationError: too few steps, wrong shapes, or a layer NeuroBench has no rule for.
+    """
+    steps = usable_steps(decoder, len(spikes))
+    inputs = as_input(decoder, spikes[:steps])
+    piece = like_neurobench or PIECE
+    tally = Tally(merge=like_neurobench is None)
+    predicted, stepwise = [], decoder.stepwise
+    decoder.eval()
+    decoder.stepwise = like_neurobench is not None
+    try:
+        with torch.inference_mode():
+            for part, trace in in_pieces(decoder, inputs, piece, traced=True):
+                predicted.append(part[:, 0].float().cpu())
+                for calls in trace.calls:
+                    tally.add(calls)
+                for activation in trace.activations:
+                    tally.activations += activation.numel()
+                    tally.nonzero += int(torch.count_nonzero(activation))
+    finally:
+        decoder.stepwise = stepwise
+    prediction = torch.cat(predicted)
+    macs, acs = tally.effective()
+    metrics = {
+        "r2": r2(prediction, torch.as_tensor(velocity[:steps])),
+        "footprint": footprint(decoder),
+        "connection_sparsity": connection_sparsity(decoder),
+        "activation_sparsity": tally.activation_sparsity(),
+        "dense": tally.dense / steps,
+        "effective_macs": macs / steps,
+        "effective_acs": acs / steps,
+    }
+    return metrics, prediction.numpy()
+
+
+@dataclass
+class Tally:
+    """Operations and activations counted so far, as integers."""
+
+    merge: bool
+    """Whether a layer with a single call per piece is judged over all pieces together."""
+    dense: int = 0
+    activations: int = 0
+    nonzero: int = 0
+    _macs: int = 0
+    _acs: int = 0
+    _hoisted: dict[nn.Module, tuple[int, bool]] = field(default_factory=dict)
+
+    def add(self, calls: LayerCalls) -> None:
+        """Count the calls of one layer."""
+        operations, binary, dense = count(calls)
+        self.dense += dense
+        if self.merge and len(operations) == 1:
+            before, all_binary = self._hoisted.get(calls.layer, (0, True))
+            self._hoisted[calls.layer] = (
+                before + int(operations),
+                all_binary and bool(binary),
+            )
+        else:
+            total, spiking = int(operations.sum()), int(operations[binary].sum())
+            self._acs += spiking
+            self._macs += total - spiking
+
+    def effective(self) -> tuple[int, int]:
+        """MACs and ACs with non-zero inputs and weights."""
+        hoisted = self._hoisted.values()
+        macs = self._macs + sum(operations for operations, binary in hoisted if not binary)
+        acs = self._acs + sum(operations for operations, binary in hoisted if binary)
+        return macs, acs
+
+    def activation_sparsity(self) -> float:
+        """Share of zero activations; 0 for a decoder without any, as in NeuroBench."""
+        if self.activations == 0:
+            return 0.0
+        return (self.activations - self.nonzero) / self.activations
+
+
+def count(calls: LayerCalls) -> tuple[Tensor, Tensor, int]:
+    """Operations of each call by NeuroBench's rules.
+
+    Returns:
+        effective operations per call (n,) int64, whether the call's first input is binary
+        (n,) bool, and the dense operations of all calls together.
+    Raises:
+        EvaluationError: NeuroBench or this module has no rule for the layer.
+    """
+    layer, first = calls.layer, calls.inputs[0]
+    binary = ((first == 0) | (first.abs() == 1)).flatten(1).all(dim=1)
+    if isinstance(layer, nn.Linear):
+        rule = _linear
+    elif isinstance(layer, _STATELESS):
+        rule = _convolution
+    elif isinstance(layer, nn.GRUCell):
+        rule = _gru_cell
+    else:
+        raise EvaluationError(
+            f"synaptic operations: no exact count for a layer of type {type(layer).__name__}; "
+            "use Linear, Conv1d, Conv2d, Conv3d or GRUCell layers"
+        )
+    effective, dense = rule(layer, *calls.inputs)
+    return effective, binary, dense
+
+
+def _linear(layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, int]:
+    fan_out = (layer.weight != 0).sum(dim=0)
+    calls = inputs.reshape(len(inputs), -1, layer.in_features)
+    nonzero = (calls != 0).sum(dim=1)
+    return (nonzero * fan_out).sum(dim=1), calls[..., 0].numel() * layer.weight.numel()
+
+
+def _convolution(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
+    shape = inputs.shape[-layer.weight.ndim + 1 :]  # channels and positions of one sample
+    calls = inputs.reshape(len(inputs), -1, *shape)
+    nonzero = (calls != 0).sum(dim=1)
+    effective = nonzero * _fan_out(layer, shape, layer.weight != 0)
+    dense = _fan_out(layer, shape, torch.ones_like(layer.weight, dtype=torch.bool))
+    return effective.flatten(1).sum(dim=1), int(dense.sum()) * math.prod(calls.shape[:2])
+
+
+def _fan_out(layer: nn.Module, shape: torch.Size, present: Tensor) -> Tensor:
+    """Weights that every input (channel, position...) of a convolution meets, int64.
+
+    It is the gradient of the summed output of a layer whose weights are 0 or 1.
+    """
+    out, group = present.shape[0], layer.groups
+    ones = present.reshape(group, out // group, *present.shape[1:]).sum(dim=1).double()
+    with torch.inference_mode(False), torch.enable_grad():
+        probe = torch.ones(1, *shape, dtype=torch.double, device=ones.device, requires_grad=True)
+        outputs = layer._conv_forward(probe, ones.clone(), None)
+        (gradient,) = torch.autograd.grad(outputs.sum(), probe)
+    return gradient[0].round().long()
+
+
+def _gru_cell(layer: nn.GRUCell, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, int]:
+    if not layer.bias:
+        raise EvaluationError("synaptic operations: NeuroBench cannot count a GRUCell without bias")
+    parameters = (layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh)
+    effective = _gru_operations(inputs != 0, hidden != 0, *(p != 0 for p in parameters))
+    ones = [torch.ones_like(values, dtype=torch.bool) for values in parameters]
+    full = torch.ones_like(inputs[:1], dtype=bool), torch.ones_like(hidden[:1], dtype=bool)
+    return effective, int(_gru_operations(*full, *ones)) * len(inputs)
+
+
+def _gru_operations(
+    x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> Tensor:
+    """NeuroBench's count for a GRUCell, (n, B, inputs) and (n, B, hidden) -> (n,).
+
+    Kept as it is there, with its oddities: the candidate state takes the recurrent product
+    instead of the input's, and of the input's biases the one at index 2 for all units;
+    1 - z counts as zero where z counted exactly one. All values are counts, exact in float32.
+    """
+    x, h, w_ih, w_hh, b_ih, b_hh = (values.float() for values in (x, h, w_ih, w_hh, b_ih, b_hh))
+    from_input, from_hidden = x @ w_ih.T, h @ w_hh.T
+    products = from_input + from_hidden
+    r, z, _ = (products + b_ih + b_hh).chunk(3, dim=-1)
+    candidate = from_hidden.chunk(3, dim=-1)[2]
+    reset = (r != 0) & (candidate + b_hh.chunk(3)[2] != 0)
+    new = candidate + b_ih[2] + reset != 0
+    update = ((z != 1) & new).float() + ((z != 0) & (h != 0)).float()
+    terms = (products, reset, update)
+    return sum(term.flatten(1).sum(dim=1, dtype=torch.double) for term in terms).long()

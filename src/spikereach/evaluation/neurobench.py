@@ -1,0 +1,196 @@
+"""NeuroBench's own benchmark, unmodified: the oracle of `evaluation.metrics`."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import math
+import sys
+import warnings
+
+import numpy as np
+import torch
+from neurobench.benchmarks import Benchmark
+from neurobench.metrics.static import ConnectionSparsity, Footprint
+from neurobench.metrics.workload import R2, ActivationSparsity, SynapticOperations
+from neurobench.models import NeuroBenchModel
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from spikereach.evaluation import metrics
+from spikereach.evaluation.errors import EvaluationError
+from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
+from spikereach.models.decoder import Decoder, Trace
+
+PROBE = 64
+"""Steps from which the operations of a call are projected."""
+
+MOST = 65536
+"""Largest number of steps per call."""
+
+_OPERATIONS = {"dense", "effective_macs", "effective_acs"}
+_TOLERANCE = {
+    "r2": 1e-6,
+    "footprint": 0,
+    "connection_sparsity": 0,
+    "activation_sparsity": 1e-9,
+}
+_EXPECTED_OUTPUT = {"Running benchmark"}
+
+
+class _Stream(NeuroBenchModel):
+    """A decoder as NeuroBench sees it: spikes (T, 1, C) to velocities (T, 2), time first."""
+
+    def __init__(self, decoder: Decoder, piece: int):
+        super().__init__()
+        self.decoder, self.piece = decoder, piece
+        for module in decoder.activation_modules():
+            self.add_activation_module(module)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        pieces = in_pieces(self.decoder, batch, self.piece, traced=False)
+        return torch.cat([velocity[:, 0] for velocity, _ in pieces])
+
+    def __net__(self) -> nn.Module:
+        return self.decoder
+
+
+def run(
+    decoder: Decoder, spikes: np.ndarray | Tensor, velocity: np.ndarray | Tensor, quiet: bool = True
+) -> dict[str, float]:
+    """NeuroBench's metrics of a decoder on a continuous recording.
+
+    The recording is one batch with time on the batch axis, so that costs are per 4 ms step.
+    Recurrent layers are called step by step; see :func:`piece_steps` for all others.
+
+    Args:
+        decoder: put into evaluation mode.
+        spikes: (T, C).
+        velocity: (T, 2), session units per step.
+        quiet: False shows NeuroBench's output.
+    Returns:
+        the keys of `metrics.exact`.
+    Raises:
+        EvaluationError: NeuroBench reports a failing metric or warns of anything, which by
+            itself would leave a figure of 0.0.
+    """
+    steps = usable_steps(decoder, len(spikes))
+    inputs = as_input(decoder, spikes[:steps])
+    targets = torch.as_tensor(velocity[:steps]).to(inputs.device)
+    loader = DataLoader(TensorDataset(inputs, targets), batch_size=steps, shuffle=False)
+    decoder.eval()
+    model = _Stream(decoder, piece_steps(decoder))
+    static, workload = [Footprint, ConnectionSparsity], [R2, ActivationSparsity, SynapticOperations]
+    benchmark = Benchmark(model, loader, [], [], [static, workload])
+    printed, stepwise = io.StringIO(), decoder.stepwise
+    decoder.stepwise = True
+    try:
+        with (
+            torch.no_grad(),
+            warnings.catch_warnings(record=True) as caught,
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(io.StringIO()),  # its progress bar
+        ):
+            # With its own `quiet` it would throw error messages away.
+            results = benchmark.run(quiet=False)
+    finally:
+        decoder.stepwise = stepwise
+        model.cleanup_hooks()
+    lines = [line for line in printed.getvalue().splitlines() if line.strip()]
+    if not quiet:
+        print(*lines, sep="\n", file=sys.stderr)
+    complaints = [line for line in lines if line not in _EXPECTED_OUTPUT]
+    complaints += [f"{w.category.__name__}: {w.message}" for w in caught]
+    if complaints:
+        raise EvaluationError("NeuroBench could not measure the decoder: " + "; ".join(complaints))
+    operations = results["SynapticOperations"]
+    return {
+        "r2": results["R2"],
+        "footprint": results["Footprint"],
+        "connection_sparsity": results["ConnectionSparsity"],
+        "activation_sparsity": results["ActivationSparsity"],
+        "dense": operations["Dense"],
+        "effective_macs": operations["Effective_MACs"],
+        "effective_acs": operations["Effective_ACs"],
+    }
+
+
+def piece_steps(decoder: Decoder) -> int:
+    """Steps per call of the decoder for which NeuroBench's own sums are exact.
+
+    NeuroBench adds up the operations of one layer call in the number format of the layer,
+    which holds integers exactly up to 2^24 (float32) or 2^11 (float16). A layer that takes
+    all steps in one call goes beyond that after some hundred steps, so it is given fewer at
+    a time; what is counted stays the same.
+
+    Returns:
+        a multiple of the update period and the window, at least one of them.
+    """
+    unit = math.lcm(decoder.update_period, decoder.whole_windows)
+    probe = unit * math.ceil(PROBE / unit)
+    silence = as_input(decoder, torch.zeros(probe, decoder.channels))
+    stepwise, decoder.stepwise = decoder.stepwise, True
+    trace = Trace()
+    try:
+        with torch.no_grad():
+            decoder(silence, trace=trace)
+    finally:
+        decoder.stepwise = stepwise
+    shares = [math.inf]  # of the probe's steps, for layers that take all of them at once
+    for calls in trace.calls:
+        if len(calls.inputs[0]) == 1:
+            _, _, dense = metrics.count(calls)
+            limit = 2 / torch.finfo(calls.inputs[0].dtype).eps
+            shares.append(limit / dense)
+    return max(unit, math.floor(min(*shares, MOST / probe) * probe / unit) * unit)
+
+
+def verify(
+    decoder: Decoder, spikes: np.ndarray | Tensor, velocity: np.ndarray | Tensor
+) -> dict[str, float]:
+    """NeuroBench's metrics, after checking that the exact ones are equal on this recording.
+
+    A decoder in half precision is compared as a float32 copy with the same values: NeuroBench
+    adds up the operations of a layer in the layer's own format, and float16 ends at 65504.
+
+    Args:
+        decoder: any.
+        spikes: (T, C).
+        velocity: (T, 2), session units per step.
+    Raises:
+        EvaluationError: as :func:`run` and :func:`agree`.
+    """
+    bytes_here, bytes_there = metrics.footprint(decoder), Footprint()(_Stream(decoder, 1))
+    if bytes_here != bytes_there:
+        raise EvaluationError(f"footprint: {bytes_here} bytes, {bytes_there} by NeuroBench")
+    if any(parameter.dtype == torch.float16 for parameter in decoder.parameters()):
+        decoder = copy.deepcopy(decoder).float()
+    piece = piece_steps(decoder)
+    oracle = run(decoder, spikes, velocity)
+    exact = metrics.exact(decoder, spikes, velocity, like_neurobench=piece)
+    agree(exact, oracle, usable_steps(decoder, len(spikes)))
+    return oracle | {"footprint": bytes_there}
+
+
+def agree(exact: dict[str, float], oracle: dict[str, float], steps: int) -> None:
+    """Check exact metrics against NeuroBench's on the same recording.
+
+    Args:
+        exact: of `metrics.exact` with ``like_neurobench``.
+        oracle: of :func:`run`.
+        steps: steps evaluated.
+    Raises:
+        EvaluationError: naming the first metric that differs, and both values. Operations
+            must be equal to the integer, sparsities to 1e-9, R2 to 1e-6.
+    """
+    for name, value in oracle.items():
+        if name in _OPERATIONS:
+            equal = round(exact[name] * steps) == round(value * steps)
+        else:
+            equal = abs(exact[name] - value) <= _TOLERANCE[name]
+        if not equal:
+            raise EvaluationError(
+                f"{name}: {exact[name]!r} counted exactly, {value!r} by NeuroBench over the same "
+                f"{steps} steps; the decoder's trace does not tell what its layers did"
+            )
