@@ -42,7 +42,7 @@ def metrics(system, session, seed, *, source="zenodo"):
             "buffer_format": "float32",
         },
         "parameters": 5000 + len(session),
-        "provenance": {"commit": "abc"},
+        "provenance": {"commit": "0123456789abcdef", "dirty": False},
     }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from spikereach.reporting.provenance import short_commit
+
 KEY = ["system", "session", "seed"]
 
 #: column of the frame -> where it stands in metrics.json
@@ -86,6 +88,17 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         frame = frames["metrics.json"].merge(frames["realtime.json"], on=KEY, validate="1:1")
     _comparable(frame)
     return frame.sort_values(KEY, ignore_index=True)
+
+
+def commits(paths: Iterable[str | Path]) -> str:
+    """The commits that made these ``metrics.json`` files, for captions.
+
+    Raises:
+        ResultError: for an unreadable file, or one without provenance.
+    """
+    layout = {"commit": ("provenance", "commit"), "dirty": ("provenance", "dirty")}
+    found = [_read(Path(path), layout) for path in paths]
+    return ", ".join(sorted({short_commit(row["commit"], row["dirty"]) for row in found}))
 
 
 def _read(path: Path, layout: dict[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from spikereach.config import System
+from spikereach.reporting.captions import caption, comment
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import Column, Table
-from spikereach.reporting.tables import caption, comment
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ def _wilcoxon(difference: pd.Series) -> tuple[float, float]:
 
 
 def comparisons(
-    frame: pd.DataFrame, pairs: Iterable[tuple[str, str]], *, commit: str, metric: str = "r2"
+    frame: pd.DataFrame, systems: Mapping[str, System], *, commit: str, metric: str = "r2"
 ) -> Table:
-    """A table of paired tests; ``pairs`` of system names, in order."""
-    tests = [paired_test(frame, first, second, metric) for first, second in pairs]
-    part = frame[frame["system"].isin({name for t in tests for name in (t.first, t.second)})]
+    """A table of paired tests: the first of the systems against each of the others."""
+    first, *others = systems
+    tests = [paired_test(frame, first, second, metric) for second in others]
+    part = frame[frame["system"].isin(systems)]
     return Table(
         name="comparisons",
         caption=caption(

@@ -27,17 +27,15 @@ _STAGE = (
 )
 
 
-def hyperparameters(
-    systems: Mapping[str, System], every: Mapping[str, System], *, commit: str
-) -> Table:
+def hyperparameters(systems: Mapping[str, System], *, commit: str) -> Table:
     """One column per system, one row per parameter that any of them has.
 
     Args:
-        systems: columns, in order.
-        every: all systems of the configuration, to find the `base` of a compressed one.
+        systems: columns, in order. A system with a `base` shows the training of that base
+            where it is among them, and only its name otherwise.
         commit: as `provenance.short_commit` gives it.
     """
-    columns = {name: _parameters(system, every) for name, system in systems.items()}
+    columns = {name: _parameters(system, systems) for name, system in systems.items()}
     keys: list[tuple[str, str]] = []
     for parameters in columns.values():  # a further system's rows go to the end of their section
         for key in parameters:
@@ -78,19 +76,21 @@ def hyperparameters(
 _SECTIONS = ["Network", "Training", "Pretraining", "Fine-tuning", "Compression"]
 
 
-def _parameters(system: System, every: Mapping[str, System]) -> dict[tuple[str, str], Any]:
+def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {("Network", "architecture"): system.architecture}
     found[("Network", "areas")] = "+".join(system.areas)
     found |= {("Network", key): value for key, value in system.sizes.items()}
     if "blocks" in system.sizes:  # each block halves the rate
         found[("Network", "keypoint interval")] = 2 ** system.sizes["blocks"]
     found[("Training", "starts from")] = system.base or "scratch"
-    training = system.training or every[system.base].training
-    found[("Training", "split")] = training.split
-    found[("Training", "standardised")] = training.standardise
-    for section, stage in (("Pretraining", training.pretrain), ("Fine-tuning", training.finetune)):
-        if stage is not None:
-            found |= {(section, key): value for key, value in _stage(stage).items()}
+    origin = systems.get(system.base, system)
+    if training := origin.training:
+        found[("Training", "split")] = training.split
+        found[("Training", "standardised")] = training.standardise
+        stages = {"Pretraining": training.pretrain, "Fine-tuning": training.finetune}
+        for section, stage in stages.items():
+            if stage is not None:
+                found |= {(section, key): value for key, value in _stage(stage).items()}
     found |= {("Compression", "weights"): "float32", ("Compression", "buffers"): "float32"}
     for step in system.compression:
         found |= {("Compression", key): value for key, value in _compression(step).items()}

@@ -14,25 +14,13 @@ import pandas as pd
 
 from spikereach.config import System
 from spikereach.published import figures
+from spikereach.reporting.captions import caption, comment
 from spikereach.reporting.collect import ResultError
+from spikereach.reporting.comparisons import comparisons
 from spikereach.reporting.render import MISSING, Column, Table
 
 Systems = Mapping[str, System]
 """The rows of a table in order: system name to its entry in the configuration."""
-
-_SOURCES = {
-    "zenodo": "Data: Zenodo record 583331",
-    "local": "Data: local recordings",
-    "synthetic": "Data: synthetic, simulated recordings and not real neurons",
-}
-_APART = {
-    "local": "Published figures are for other recordings and cannot be compared with ours.",
-    "synthetic": (
-        "Published figures beside ours are for the real recordings and cannot be compared with "
-        "ours, whose data are synthetic."
-    ),
-}
-
 
 # ---- The tables ------------------------------------------------------------------------
 
@@ -361,80 +349,12 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-# ---- Captions --------------------------------------------------------------------------
-
-
-def caption(
-    what: str,
-    frame: pd.DataFrame,
-    *,
-    commit: str,
-    rows: list[dict[str, Any]] = (),
-    spread: bool = False,
-    costs: bool = False,
-) -> str:
-    """What a table shows, from which data, and against which papers.
-
-    Args:
-        what: the table's own sentences, without the last full stop.
-        frame: the results in the table.
-        commit: of the code that made them.
-        rows: where published figures stand beside ours, the rows with their `published`.
-        spread: whether the table prints deviations over seeds.
-        costs: whether the table holds figures that NeuroBench counts over the test steps.
-    """
-    parts = [what + "."]
-    if spread and frame["seed"].nunique() > 1:
-        parts.append("± is the population standard deviation over seeds.")
-    source = _SOURCES[_source(frame)]
-    parts.append(f"{source}, {_sessions(frame)}; {_seeds(frame)}; commit {commit}.")
-    if costs and (steps := _slice(frame)):
-        parts.append(f"Sparsities and operations are over the first {steps:,} test steps.")
-    cited = sorted({row["published"].source for row in rows if row["published"]} - {None})
-    if cited:
-        papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
-        parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
-        if _source(frame) in _APART:
-            parts.append(_APART[_source(frame)])
-    return " ".join(parts)
-
-
-def comment(frame: pd.DataFrame, commit: str) -> tuple[str, ...]:
-    """The same origin as comment lines."""
-    return (
-        f"source: {_source(frame)}",
-        f"sessions: {', '.join(sorted(frame['session'].unique()))}",
-        _seeds(frame).replace(" ", ": ", 1),
-        f"commit: {commit}",
-    )
-
-
-def _source(frame: pd.DataFrame) -> str:
-    (source,) = frame["source"].unique()
-    return source
-
-
-def _sessions(frame: pd.DataFrame) -> str:
-    names = sorted(frame["session"].unique())
-    return f"session{'s' * (len(names) > 1)} {', '.join(names)}"
-
-
-def _seeds(frame: pd.DataFrame) -> str:
-    """``seeds 0, 1, 2``, and which systems have other ones."""
-    by_system = {name: sorted(part.unique()) for name, part in frame.groupby("system")["seed"]}
-    every = sorted(frame["seed"].unique())
-    others = [
-        f"{name}: {', '.join(map(str, own))}" for name, own in by_system.items() if own != every
-    ]
-    text = f"seed{'s' * (len(every) > 1)} {', '.join(map(str, every))}"
-    return text + (f" ({'; '.join(others)})" if others else "")
-
-
-def _slice(frame: pd.DataFrame) -> int | None:
-    """Steps NeuroBench evaluated, where fewer than the test split has."""
-    part = frame[frame["neurobench_steps"] < frame["test_steps"]]
-    return None if part.empty else int(part["neurobench_steps"].max())
-
-
-TABLES = {"coopt": coopt, "realtime": realtime, "r2": r2, "cost": cost, "per_session": per_session}
-"""Tables made from results, by name."""
+BUILDERS = {
+    "coopt": coopt,
+    "realtime": realtime,
+    "r2": r2,
+    "cost": cost,
+    "per_session": per_session,
+    "comparisons": comparisons,
+}
+"""Tables made from results, by name; all take (frame, systems, commit=...)."""
