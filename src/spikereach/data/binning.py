@@ -1,0 +1,323 @@
+"""From a session file to a binned session: 4 ms bins, velocities, segments and splits.
+
+Spikes, velocities and the 50/25/25 split are those of NeuroBench 2.3.0's ``PrimateReaching``
+with ``bin_width=0.004, num_steps=1, biological_delay=0, train_ratio=0.5, split_num=1``, element
+for element (Yik et al. 2025).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+
+import spikereach
+from spikereach.data.errors import SessionError
+from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
+from spikereach.data.matfile import STEP_S, SessionFile
+from spikereach.sessions import Session
+
+Scheme = Literal["neurobench", "liu2024"]
+
+_REMEDY = "delete the file and bin the session again"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts of a session, each one range of steps; together they tile the recording."""
+
+    train: range
+    val: range
+    test: range
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedSession:
+    """A session in bins of 4 ms: T steps, C channels, S segments."""
+
+    name: str
+    monkey: str
+    spikes: np.ndarray
+    """(T, C) uint8: 1 where any unit of the channel fired in the 4 ms up to the sample."""
+    velocity: np.ndarray
+    """(T, 2) float32: change of cursor position per step, in the file's unit of position."""
+    position: np.ndarray
+    """(T, 2) float32: cursor position in the file's unit."""
+    areas: tuple[str, ...]
+    """Cortex area of each channel."""
+    segments: np.ndarray
+    """(S, 2) int64: first step and end of each segment (one target); they tile the recording."""
+    provenance: dict
+    """Where the data came from: source file, its SHA-256, binning, package version."""
+
+    def split(self, scheme: Scheme) -> Split:
+        """Training, validation and test part.
+
+        Args:
+            scheme: ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024``
+                keeps that test part and divides the other segments 65:10 (Liu et al. 2024).
+        Raises:
+            SessionError: a part has no step or no spike.
+        """
+        count = len(self.segments)
+        train = count // 2
+        before_test = train + (count - train) // 2
+        if scheme == "liu2024":
+            train = before_test * 65 // 75
+        starts = [*self.segments[:, 0].tolist(), len(self.spikes)]
+        split = Split(
+            train=range(0, starts[train]),
+            val=range(starts[train], starts[before_test]),
+            test=range(starts[before_test], len(self.spikes)),
+        )
+        for part, steps in vars(split).items():
+            if not steps:
+                raise SessionError(
+                    f"session {self.name}: the {part} part of split {scheme!r} has no steps: "
+                    f"target_pos gives {count} segments; use a recording with more targets"
+                )
+            if not self.spikes[steps.start : steps.stop].any():
+                raise SessionError(
+                    f"session {self.name}: the {part} part of split {scheme!r} (steps "
+                    f"{steps.start} to {steps.stop}) has no spikes; check the field spikes of "
+                    f"{self.provenance['source']} or leave the session out"
+                )
+        return split
+
+    def channels(self, areas: Sequence[str]) -> np.ndarray:
+        """Columns of the channels in those cortex areas, where the session has them, (n,).
+
+        Raises:
+            SessionError: the session has none of them.
+        """
+        columns = np.flatnonzero(np.isin(self.areas, list(areas)))
+        if not columns.size:
+            raise SessionError(
+                f"session {self.name}: no channel in {' or '.join(areas)}, only in "
+                f"{' and '.join(dict.fromkeys(self.areas))}; change the system's `areas`"
+            )
+        return columns
+
+    def save(self, path: str | Path) -> None:
+        """Write an HDF5 file (spikes as bits, gzip) with a checksum of its content.
+
+        The file appears whole or not at all, and is the same byte by byte for the same session.
+
+        Raises:
+            SessionError: the file cannot be written; an earlier one is left as it was.
+        """
+        packed = np.packbits(self.spikes, axis=1)
+        header = json.dumps(
+            {
+                "name": self.name,
+                "monkey": self.monkey,
+                "areas": self.areas,
+                "provenance": self.provenance,
+            },
+            sort_keys=True,
+        )
+        arrays = {"spikes": packed, "position": self.position, "segments": self.segments}
+        # Built in memory, so that a full disk meets Python's own file and not the HDF5 library.
+        image = io.BytesIO()
+        with h5py.File(image, "w") as file:
+            file.attrs["header"] = header
+            file.attrs["checksum"] = _checksum(header, arrays)
+            for name, array in arrays.items():
+                chunks = (min(len(array), 2**16), array.shape[1])
+                file.create_dataset(name, data=array, chunks=chunks, compression="gzip")
+        _replace(Path(path), image.getbuffer())
+
+    @classmethod
+    def load(cls, path: str | Path) -> BinnedSession:
+        """Read a file written by `save`.
+
+        Raises:
+            SessionError: it is missing, damaged, or its content fails the checksum.
+        """
+        with GuardedFile(path, _REMEDY) as file:
+            header = file.attribute("header")
+            arrays = {
+                name: file.values(name, file.field(name), kind)
+                for name, kind in (("spikes", "u"), ("position", "f"), ("segments", "i"))
+            }
+            if _checksum(header, arrays) != file.attribute("checksum"):
+                raise file.error("content", "does not match its checksum")
+        fields = json.loads(header)
+        return cls(
+            name=fields["name"],
+            monkey=fields["monkey"],
+            spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
+            velocity=_velocity(arrays["position"]),
+            position=arrays["position"],
+            areas=tuple(fields["areas"]),
+            segments=arrays["segments"],
+            provenance=fields["provenance"],
+        )
+
+
+def bin_session(path: str | Path, session: Session) -> BinnedSession:
+    """Bin a session file.
+
+    Peak memory is below three times the binned array.
+
+    Args:
+        path: the session file (`data.matfile`).
+        session: what it should hold: channels per area, and for the evaluation sessions the
+            published length of the test part.
+    Raises:
+        SessionError: the file is damaged or is not that session.
+    """
+    with SessionFile(path) as file:
+        areas = _areas(file, session)
+        with np.errstate(over="ignore"):
+            position = file.cursor_pos.T.astype(np.float32, order="C")
+        if not np.isfinite(position).all():
+            raise file.error("cursor_pos", "exceeds the range of float32", "use another unit")
+        segments = _segments(file.target_pos)
+        spikes, outside = _spikes(file)
+        sha256 = _sha256(file.path)
+    binned = BinnedSession(
+        name=session.name,
+        monkey=session.monkey,
+        spikes=spikes,
+        velocity=_velocity(position),
+        position=position,
+        areas=areas,
+        segments=segments,
+        provenance={
+            "source": file.path.name,
+            "sha256": sha256,
+            "bin_width_s": STEP_S,
+            "spikes_outside_t": outside,
+            "spikereach": spikereach.__version__,
+        },
+    )
+    if session.test_steps is not None:
+        steps = len(binned.split("neurobench").test)
+        if steps != session.test_steps:
+            raise file.error(
+                "target_pos",
+                f"gives a test part of {steps} steps, published for {session.name}: "
+                f"{session.test_steps}",
+                "fetch the file again",
+            )
+    return binned
+
+
+def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
+    """Area of each channel, checked against the file's own channel names ("M1 001")."""
+    areas = tuple(area for area, channels in session.areas.items() for _ in range(channels))
+    if len(areas) != file.channels:
+        raise file.error(
+            "spikes",
+            f"has {file.channels} channels, session {session.name} has {len(areas)}",
+            "correct `areas` of the session, or store spikes as (channels, units) in MATLAB",
+        )
+    for channel, (name, area) in enumerate(zip(file.names, areas, strict=False)):
+        named = name.split(" ")[0]
+        if named in ("M1", "S1") and named != area:
+            raise file.error(
+                "chan_names",
+                f"channel {channel} is named {name!r} but belongs to {area}",
+                "list the session's `areas` in the order of the file",
+            )
+    return areas
+
+
+def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
+    """Binary spikes (T, C) uint8, and how many spikes lie outside ``t``."""
+    steps, channels = file.t.size, file.channels
+    if steps * channels > MEMORY_LIMIT:
+        raise file.error("t", f"{steps} steps of {channels} channels need too much memory")
+    edges = np.arange(file.t[0] - STEP_S, file.t[-1], STEP_S)
+    # Rounding may give one edge more than t has samples, never another number, unless the
+    # times are so large that a double cannot tell 4 ms apart.
+    if len(edges) not in (steps, steps + 1):
+        raise file.error("t", f"starts at {file.t[0]} s", "let t start near 0")
+    rows = np.zeros((channels, steps), np.uint8)
+    inside = total = 0
+    for channel in range(channels):
+        for times in file.spike_times(channel):
+            columns = bin_columns(times, edges)
+            total += times.size
+            inside += columns.size
+            rows[channel, columns[columns < steps]] = 1
+    file.check_range(inside, total)
+    spikes = np.empty((steps, channels), np.uint8)
+    for start in range(0, steps, 4096):  # in blocks that stay in the cache
+        spikes[start : start + 4096] = rows[:, start : start + 4096].T
+    return spikes, total - inside
+
+
+def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Column of each spike: bin j, from ``edges[j]`` up to but without ``edges[j + 1]``, is
+    column j + 1; the last bin includes its upper edge. Spikes outside are dropped.
+
+    Equals ``numpy.histogram(times, edges)`` followed by NeuroBench's shift by one, but guesses
+    each bin from the even spacing and then corrects by the true edges.
+
+    Args:
+        times: sorted spike times (n,).
+        edges: evenly spaced up to rounding, at least two.
+    """
+    first, last = edges[0], edges[-1]
+    times = times[np.searchsorted(times, first) : np.searchsorted(times, last, "right")]
+    bins = ((times - first) * (1 / (edges[1] - first))).astype(np.int64)
+    np.minimum(bins, len(edges) - 2, out=bins)
+    bins -= times < edges[bins]
+    bins += times >= edges[bins + 1]
+    np.minimum(bins, len(edges) - 2, out=bins)
+    bins += 1
+    return bins
+
+
+def _velocity(position: np.ndarray) -> np.ndarray:
+    """NeuroBench's labels: central differences in float32, one-sided at both ends."""
+    return np.gradient(position, axis=0)
+
+
+def _segments(target_pos: np.ndarray) -> np.ndarray:
+    """Segments (S, 2) from target_pos (2, T). As in NeuroBench, a segment starts at the last
+    sample before its target appears."""
+    change = np.flatnonzero((target_pos[:, 1:] != target_pos[:, :-1]).any(axis=0))
+    bounds = np.concatenate(([0], change, [target_pos.shape[1]])).astype(np.int64)
+    return np.stack([bounds[:-1], bounds[1:]], axis=1)
+
+
+def _checksum(header: str, arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of header and arrays, with their types and shapes."""
+    digest = hashlib.sha256(header.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace(path: Path, data: bytes | memoryview) -> None:
+    """Write a file under another name and move it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SessionError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

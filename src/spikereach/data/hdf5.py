@@ -1,0 +1,234 @@
+"""Reading HDF5 files that may be damaged or hostile.
+
+Nothing outside the file is followed (external and soft links, external storage, virtual
+datasets), no filter plug-in is loaded, and nothing is read before its declared size has been
+compared with the size of the file. Compressed chunks are inflated here rather than by the
+HDF5 library, which would let a chunk grow far beyond its declared size.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from spikereach.data.errors import SessionError
+
+#: Largest number of bytes that the fields of one file may occupy in memory.
+MEMORY_LIMIT = 4 * 2**30
+#: Fields may be this many times larger than the file (recordings: 1 to 5; deflate: up to 1032) ...
+EXPANSION_LIMIT = 100
+#: ... and small files may always grow to this many bytes.
+SMALL = 64 * 2**20
+
+_DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
+_PIPELINES = ((), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE))
+
+
+class GuardedFile:
+    """An HDF5 file opened for reading, every problem of which is a `SessionError`.
+
+    Args:
+        path: the file.
+        remedy: what the user can do about a damaged file; ends every message without its own.
+    Raises:
+        SessionError: the file is missing, unreadable, truncated or not HDF5.
+    """
+
+    def __init__(self, path: str | Path, remedy: str):
+        self.path = Path(path)
+        self._remedy = remedy
+        self._declared: dict[str, int] = {}
+        if not self.path.is_file():
+            raise SessionError(f"{self.path}: no such file; {remedy}")
+        with self.guard("whole file"):
+            self.size = self.path.stat().st_size
+            if not h5py.is_hdf5(self.path):
+                raise self.error("whole file", "is not HDF5 (MATLAB v7.3), or its start is damaged")
+            self._file = h5py.File(self.path, "r")
+        self._limit = min(MEMORY_LIMIT, max(SMALL, EXPANSION_LIMIT * self.size))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        with self.guard("whole file"):
+            self._file.close()
+
+    def error(self, field: str, problem: str, remedy: str | None = None) -> SessionError:
+        """The exception for a problem with a field."""
+        return SessionError(f"{self.path}: {field}: {problem}; {remedy or self._remedy}")
+
+    @contextmanager
+    def guard(self, field: str) -> Iterator[None]:
+        """Turn whatever h5py raises on a damaged file into one `SessionError`."""
+        try:
+            yield
+        except SessionError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise self.error(field, f"cannot be read ({reason})") from error
+
+    def __contains__(self, name: str) -> bool:
+        with self.guard(name):
+            return name in self._file
+
+    def attribute(self, name: str) -> str:
+        """A text attribute of the file.
+
+        Raises:
+            SessionError: it is missing or not text.
+        """
+        with self.guard(name):
+            if name not in self._file.attrs:
+                raise self.error(name, "missing")
+            value = self._file.attrs[name]
+            if not isinstance(value, str):
+                raise self.error(name, f"is not text but {type(value).__name__}")
+            return value
+
+    def field(self, name: str) -> h5py.Dataset:
+        """A dataset at the top of the file.
+
+        Raises:
+            SessionError: it is missing, a link elsewhere, or not a dataset.
+        """
+        with self.guard(name):
+            link = self._file.get(name, getlink=True)
+            if link is None:
+                raise self.error(name, "missing")
+            if not isinstance(link, h5py.HardLink):
+                raise self.error(name, "is a link to somewhere else", "store the values themselves")
+            return self._checked(name, self._file[name])
+
+    def follow(self, field: str, reference: h5py.Reference) -> h5py.Dataset:
+        """The dataset an object reference points to.
+
+        Raises:
+            SessionError: it points nowhere or to something else.
+        """
+        with self.guard(field):
+            if not reference:
+                raise self.error(field, "is a reference into nowhere")
+            return self._checked(field, self._file[reference])
+
+    def references(self, name: str) -> np.ndarray:
+        """A MATLAB cell array: object references of shape (columns, rows).
+
+        Raises:
+            SessionError: it is not a two-dimensional array of references.
+        """
+        dataset = self.field(name)
+        with self.guard(name):
+            if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or dataset.ndim != 2:
+                raise self.error(
+                    name,
+                    f"is no cell array ({dataset.dtype}, shape {dataset.shape})",
+                    "store a MATLAB cell array (HDF5: a matrix of object references)",
+                )
+            if dataset.chunks is not None:
+                raise self.error(name, "is a chunked cell array", "store it contiguously")
+            self._declare(name, dataset)
+            return dataset[()]
+
+    def values(self, field: str, dataset: h5py.Dataset, kind: str = "f") -> np.ndarray:
+        """All values of a numeric dataset, in its own shape and type (native byte order).
+
+        Args:
+            field: name in messages.
+            dataset: from `field` or `follow`.
+            kind: expected kind, as in ``numpy.dtype.kind``.
+        Raises:
+            SessionError: wrong type, too large, incomplete, or damaged.
+        """
+        with self.guard(field):
+            dtype = dataset.dtype
+            if dtype.kind != kind or dtype.itemsize > 8 or (kind == "f" and dtype.itemsize < 4):
+                expected = {"f": "float32 or float64", "u": "unsigned integers"}[kind]
+                raise self.error(field, f"has the type {dtype}, expected {expected}")
+            self._declare(field, dataset)
+            if dataset.size == 0:
+                return np.empty(dataset.shape, dtype.newbyteorder("="))
+            values = self._chunks(field, dataset) if dataset.chunks else dataset[()]
+            return np.asarray(values, dtype.newbyteorder("="))
+
+    def _checked(self, field: str, found: object) -> h5py.Dataset:
+        """Refuse all but plain datasets whose values lie in this very file."""
+        if not isinstance(found, h5py.Dataset):
+            raise self.error(field, f"is not an array but {type(found).__name__}")
+        if found.shape is None:
+            raise self.error(field, "has no shape")
+        if found.is_virtual or found.external:
+            raise self.error(field, "keeps its values in another file", "store the values here")
+        return found
+
+    def _declare(self, field: str, dataset: h5py.Dataset) -> None:
+        """Compare declared sizes with what a file of this size can hold."""
+        size = math.prod(dataset.shape) * dataset.dtype.itemsize
+        self._declared[field] = max(size, math.prod(dataset.chunks or (0,)))
+        if sum(self._declared.values()) > self._limit:
+            raise self.error(
+                field,
+                f"declares {size} bytes (shape {dataset.shape}); this file of {self.size} bytes "
+                f"may declare {self._limit} in all",
+            )
+        if dataset.chunks is None and dataset.id.get_storage_size() < size:
+            raise self.error(field, "was never written in full")
+
+    def _chunks(self, field: str, dataset: h5py.Dataset) -> np.ndarray:
+        """Read a chunked dataset chunk by chunk; each must be there and of the declared size."""
+        plist = dataset.id.get_create_plist()
+        pipeline = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
+        if pipeline not in _PIPELINES:
+            raise self.error(field, "is compressed in an unknown way", "store it with gzip or none")
+        shape, chunk = dataset.shape, dataset.chunks
+        expected = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        stored: list = []
+
+        def collect(info):
+            stored.append(info)
+            return True if len(stored) > expected else None  # True ends the iteration
+
+        dataset.id.chunk_iter(collect)
+        if len(stored) != expected or len({info.chunk_offset for info in stored}) != expected:
+            raise self.error(field, f"has {len(stored)} of its {expected} chunks")
+        values = np.empty(shape, dataset.dtype)
+        for info in stored:
+            if info.size > self.size:
+                raise self.error(field, f"has a chunk of {info.size} bytes, larger than the file")
+            mask, raw = dataset.id.read_direct_chunk(info.chunk_offset)
+            block = _decode(raw, pipeline, mask, dataset.dtype, chunk)
+            if block is None:
+                raise self.error(field, f"has a damaged chunk at {info.chunk_offset}")
+            part = values[
+                tuple(slice(o, o + c) for o, c in zip(info.chunk_offset, chunk, strict=True))
+            ]
+            part[...] = block[tuple(slice(n) for n in part.shape)]
+        return values
+
+
+def _decode(raw: bytes, pipeline, mask: int, dtype: np.dtype, shape) -> np.ndarray | None:
+    """Undo a chunk's filters; None where it does not hold exactly one chunk of values."""
+    size = math.prod(shape) * dtype.itemsize
+    if _DEFLATE in pipeline and not mask >> pipeline.index(_DEFLATE) & 1:
+        inflater = zlib.decompressobj()
+        raw = inflater.decompress(raw, size + 1)
+        # Where the output fills exactly, zlib may stop short of the stream's checksum.
+        if len(raw) == size and not inflater.eof:
+            raw += inflater.decompress(inflater.unconsumed_tail, 1)
+        if not inflater.eof:
+            return None
+    if len(raw) != size:
+        return None
+    if _SHUFFLE in pipeline and not mask >> pipeline.index(_SHUFFLE) & 1:
+        raw = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
+    return np.frombuffer(raw, dtype).reshape(shape)

@@ -1,0 +1,224 @@
+"""Session files: MATLAB v7.3 (HDF5) in the layout of the primate reaching dataset.
+
+The fields, as they lie in HDF5 (O'Doherty, Cardoso, Makin, Sabes 2017, Zenodo 583331):
+``spikes`` (units, channels) cells of spike times in seconds, ``t`` (1, T) at 250 Hz,
+``cursor_pos`` and ``target_pos`` (2, T), ``chan_names`` (1, channels). Others are not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from spikereach.data.hdf5 import GuardedFile
+
+STEP_S = 0.004
+"""Spacing of the samples of ``t`` in seconds (250 Hz)."""
+
+_REMEDY = "fetch the file again, or export it again in the layout of Zenodo record 583331"
+
+
+@dataclass(frozen=True, eq=False)
+class RawSession:
+    """One recording session as it lies in the file; T samples at 250 Hz."""
+
+    path: Path
+    spikes: tuple[np.ndarray, ...]
+    """Per channel the sorted spike times of all its units in seconds, float64."""
+    t: np.ndarray
+    """(T,) seconds, float64."""
+    cursor_pos: np.ndarray
+    """(2, T) in the file's own unit and precision."""
+    target_pos: np.ndarray
+    """(2, T) in the file's own unit and precision."""
+    names: tuple[str, ...]
+    """Channel names; empty where the file has no ``chan_names``."""
+
+
+class SessionFile(GuardedFile):
+    """An open session file, read field by field so that memory stays small.
+
+    Args:
+        path: the file.
+    Raises:
+        SessionError: on opening or on reading a field; names file, field and remedy.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__(path, _REMEDY)
+        try:
+            self._cells = self.references("spikes")
+            if 0 in self._cells.shape:
+                raise self.error("spikes", f"has no cells (shape {self._cells.shape})")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def units(self) -> int:
+        """Units per channel (unit 0: unsorted threshold crossings)."""
+        return self._cells.shape[0]
+
+    @property
+    def channels(self) -> int:
+        return self._cells.shape[1]
+
+    @cached_property
+    def t(self) -> np.ndarray:
+        """Sample times in seconds, (T,) float64, T >= 2.
+
+        A sample may lie up to half a step from where 250 Hz puts it: every sample then keeps
+        its own 4 ms bin.
+        """
+        t = self._vector("t").astype(np.float64, copy=False)
+        if t.size < 2:
+            raise self.error("t", f"has {t.size} samples, expected at least 2")
+        self._finite("t", t)
+        steps = np.diff(t)
+        if steps.min() <= 0:
+            index = int(steps.argmin()) + 1
+            raise self.error("t", f"does not increase at sample {index} ({t[index]} s)")
+        off = np.abs(t - (t[0] + STEP_S * np.arange(t.size))).max()
+        if off >= STEP_S / 2:
+            rate = (t.size - 1) / (t[-1] - t[0])
+            raise self.error(
+                "t",
+                f"is not sampled at 250 Hz (mean {rate:.6g} Hz, off by up to {off:.3g} s)",
+                "resample cursor_pos, target_pos and t to 250 Hz, t in seconds",
+            )
+        return t
+
+    @property
+    def cursor_pos(self) -> np.ndarray:
+        """Cursor position, (2, T); read anew each time."""
+        return self._position("cursor_pos")
+
+    @property
+    def target_pos(self) -> np.ndarray:
+        """Target position, (2, T); read anew each time."""
+        return self._position("target_pos")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Channel names such as "M1 001"; empty where the file has no ``chan_names``."""
+        if "chan_names" not in self:
+            return ()
+        cells = self.references("chan_names").ravel()
+        if cells.size != self.channels:
+            raise self.error(
+                "chan_names",
+                f"has {cells.size} names for {self.channels} channels",
+                "give one name per channel, or leave the field out",
+            )
+        names = []
+        for channel, cell in enumerate(cells):
+            field = f"chan_names (channel {channel})"
+            codes = self.values(field, self.follow(field, cell), "u")
+            with self.guard(field):
+                names.append("".join(map(chr, codes.ravel())))
+        return tuple(names)
+
+    def spike_times(self, channel: int) -> list[np.ndarray]:
+        """Spike times of each unit of a channel, sorted, in seconds, (n,) float64.
+
+        Some may lie outside ``t``: recordings of spikes and of kinematics do not start together.
+
+        Raises:
+            SessionError: a unit has non-finite or unsorted times or the wrong type.
+        """
+        return [
+            self._unit(f"spikes (channel {channel}, unit {unit})", cell)
+            for unit, cell in enumerate(self._cells[:, channel])
+        ]
+
+    def check_range(self, inside: int, total: int) -> None:
+        """Refuse a file most of whose spikes lie outside ``t``: its times are in another unit.
+
+        Args:
+            inside: spikes within ``t``.
+            total: all spikes.
+        """
+        if total and inside < total / 2:
+            raise self.error(
+                "spikes",
+                f"{total - inside} of {total} spikes lie outside t ({self.t[0]} to {self.t[-1]} s)",
+                "give spike times in seconds, on the same clock as t",
+            )
+
+    def _unit(self, field: str, cell) -> np.ndarray:
+        dataset = self.follow(field, cell)
+        with self.guard(field):
+            if dataset.size == 0 or self._empty(dataset):
+                return np.empty(0)
+        times = self._line(field, self.values(field, dataset)).astype(np.float64, copy=False)
+        self._finite(field, times)
+        if (times[1:] < times[:-1]).any():
+            index = int(np.argmax(times[1:] < times[:-1])) + 1
+            raise self.error(
+                field,
+                f"spike times are not sorted at spike {index} ({times[index]} s)",
+                "sort the spike times of every unit",
+            )
+        return times
+
+    @staticmethod
+    def _empty(dataset) -> bool:
+        """MATLAB writes an empty cell as its dimensions, marked by an attribute."""
+        if dataset.dtype.kind != "u" or "MATLAB_empty" not in dataset.attrs:
+            return False
+        mark = dataset.attrs.get_id("MATLAB_empty")
+        scalar = mark.shape in ((), (1,)) and mark.dtype.kind in "ui"
+        return scalar and bool(dataset.attrs["MATLAB_empty"])
+
+    def _vector(self, name: str) -> np.ndarray:
+        return self._line(name, self.values(name, self.field(name)))
+
+    def _line(self, field: str, values: np.ndarray) -> np.ndarray:
+        """A vector, however MATLAB laid it out."""
+        if values.size != max(values.shape, default=1):
+            raise self.error(field, f"has the shape {values.shape}, expected a vector")
+        return values.reshape(-1)
+
+    def _position(self, name: str) -> np.ndarray:
+        values = self.values(name, self.field(name))
+        if values.shape != (2, self.t.size):
+            raise self.error(
+                name,
+                f"has the HDF5 shape {values.shape}, expected {(2, self.t.size)}: "
+                f"x and y for each sample of t",
+            )
+        self._finite(name, values)
+        return values
+
+    def _finite(self, field: str, values: np.ndarray) -> None:
+        good = np.isfinite(values)
+        if not good.all():
+            index = tuple(int(i) for i in np.argwhere(~good)[0])
+            raise self.error(
+                field,
+                f"{values.size - int(good.sum())} values are NaN or infinite, "
+                f"first {values[index]} at index {index}",
+                "cut or interpolate those samples",
+            )
+
+
+def read(path: str | Path) -> RawSession:
+    """Read a whole session file into memory.
+
+    Args:
+        path: MATLAB v7.3 file in the layout of Zenodo record 583331.
+    Raises:
+        SessionError: naming the file, the field and the remedy.
+    """
+    with SessionFile(path) as file:
+        t = file.t
+        spikes = tuple(
+            np.sort(np.concatenate(file.spike_times(channel)), kind="stable")
+            for channel in range(file.channels)
+        )
+        inside = sum(int(np.count_nonzero((s >= t[0] - STEP_S) & (s <= t[-1]))) for s in spikes)
+        file.check_range(inside, sum(s.size for s in spikes))
+        return RawSession(file.path, spikes, t, file.cursor_pos, file.target_pos, file.names)
