@@ -1,0 +1,90 @@
+"""Compression: a chain of configured steps from a trained checkpoint to a compressed one."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from spikereach.compression import fixed_point, half, prune, retrain
+from spikereach.config import Compression
+from spikereach.data.binning import BinnedSession
+from spikereach.training.checkpoint import Checkpoint
+from spikereach.training.loop import TrainingError, device_of
+
+STEPS = {
+    "prune": prune.prune,
+    "retrain": retrain.retrain,
+    "fixed_point": fixed_point.fixed_point,
+    "half": half.half,
+}
+QUANTISING = ("fixed_point", "half")
+
+
+def compress(
+    checkpoint: Checkpoint,
+    sessions: Sequence[BinnedSession],
+    steps: Sequence[Compression],
+    *,
+    seed: int,
+    resume: Path,
+    device: str,
+    progress: bool,
+    events: Path | None = None,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Apply compression steps in order; the checkpoint given stays as it is.
+
+    Weights that a step prunes stay zero in every later one.
+
+    Args:
+        checkpoint: trained, not yet quantised; its system says on which split to retrain.
+        sessions: that it was trained on.
+        steps: of the compressed system's configuration.
+        seed: of the retrainings.
+        resume: folder for the state of each retraining; finished ones are not repeated. The
+            caller removes it.
+        device: "auto", "cpu" or "cuda".
+        progress: progress bars on stderr.
+        events: folder for TensorBoard event files.
+    Returns:
+        the compressed checkpoint (with the system of the one given) and the history, with
+        columns :data:`spikereach.compression.retrain.COLUMNS`.
+    Raises:
+        TrainingError: a retraining exploded, the checkpoint cannot be retrained, or a step
+            follows one that quantises.
+        CheckpointError: a resume file cannot be written.
+    """
+    name = f"{checkpoint.system_name} on {checkpoint.dataset}, seed {seed}"
+    if checkpoint.system.training is None:
+        raise TrainingError(
+            f"{name}: the system has no `training`: compress the checkpoint of its base"
+        )
+    for step, later in itertools.pairwise(steps):
+        if step.kind in QUANTISING:
+            raise TrainingError(
+                f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded to: "
+                f"put it before `{step.kind}`"
+            )
+    run = retrain.Run(
+        decoder=copy.deepcopy(checkpoint.decoder).to(device_of(device)),
+        sessions=sessions,
+        training=checkpoint.system.training,
+        areas=checkpoint.system.areas,
+        seed=seed,
+        resume=resume,
+        device=device,
+        progress=progress,
+        events=events,
+        name=name,
+    )
+    for number, step in enumerate(steps, start=1):
+        run.step = f"{number}-{step.kind}"
+        if step.kind in QUANTISING:
+            run.decoder.fold()
+        STEPS[step.kind](run, step)
+    history = pd.concat([pd.DataFrame(columns=retrain.COLUMNS), *run.histories], ignore_index=True)
+    return replace(checkpoint, decoder=run.decoder.cpu().eval(), seed=seed), history

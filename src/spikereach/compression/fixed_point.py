@@ -1,0 +1,53 @@
+"""Quantisation-aware fine-tuning to fixed-point weights and buffers (Krausse et al. 2025)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from spikereach import config
+from spikereach.compression.retrain import Run
+from spikereach.neurons.fixed_point import quantise
+
+
+class FixedPointWeight(nn.Module):
+    """Parametrisation: the fixed-point number next to a weight, straight-through gradient."""
+
+    def __init__(self, integer_bits: int, fractional_bits: int):
+        super().__init__()
+        self.bits = integer_bits, fractional_bits
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return quantise(weight, *self.bits)
+
+
+def fixed_point(run: Run, step: config.FixedPoint) -> None:
+    """Retrain with all parameters on the grid of ``weight_bits``, buffers on ``buffer_bits``.
+
+    Layers compute with quantised parameters, gradients update full-precision ones behind them.
+    Those start inside the grid's range, because a saturated weight gets no gradient. In the
+    end the decoder's parameters are the quantised ones. Pruned weights stay zero.
+    """
+    decoder = run.decoder
+    owners = [
+        (prefix, module, name)
+        for prefix, module in decoder.named_modules()
+        for name in [name for name, _ in module.named_parameters(recurse=False)]
+    ]
+    ends = torch.tensor([-torch.inf, torch.inf])
+    low, high = quantise(ends, *step.weight_bits).tolist()
+    mask = dict(run.mask)
+    for prefix, module, name in owners:
+        with torch.no_grad():
+            getattr(module, name).clamp_(low, high)
+        parametrize.register_parametrization(module, name, FixedPointWeight(*step.weight_bits))
+        dotted = f"{prefix}." if prefix else ""
+        if dotted + name in mask:
+            mask[f"{dotted}parametrizations.{name}.original"] = mask.pop(dotted + name)
+    decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_bits
+    unquantised, run.mask = run.mask, mask
+    run.retrain(step.retrain)
+    run.mask = unquantised
+    for _, module, name in owners:
+        parametrize.remove_parametrizations(module, name, leave_parametrized=True)

@@ -1,0 +1,128 @@
+"""A trained decoder with everything needed to rebuild it, in one safetensors file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from spikereach.config import ConfigError, System
+from spikereach.models.decoder import Decoder
+from spikereach.models.zoo import ARCHITECTURES, build
+from spikereach.training import tensorfile
+from spikereach.training.tensorfile import CheckpointError
+
+KIND = "checkpoint"
+
+__all__ = ["Checkpoint", "CheckpointError", "load", "save"]
+
+
+@dataclass
+class Checkpoint:
+    """A decoder and where it comes from."""
+
+    decoder: Decoder
+    system: System
+    system_name: str
+    dataset: str
+    """Session, or monkey where pretrained."""
+    monkey: str
+    areas: tuple[str, ...]
+    """Cortex area of each input channel."""
+    seed: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """JSON-like."""
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint atomically; equal checkpoints give equal bytes.
+
+    Raises:
+        CheckpointError: it cannot be written; an earlier file is unchanged.
+    """
+    decoder = checkpoint.decoder
+    tensors = decoder.state_dict()
+    if decoder.weight_format == "float16":
+        tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
+    metadata = {
+        "system": checkpoint.system.model_dump(mode="json"),
+        "system_name": checkpoint.system_name,
+        "dataset": checkpoint.dataset,
+        "monkey": checkpoint.monkey,
+        "areas": list(checkpoint.areas),
+        "seed": checkpoint.seed,
+        "provenance": checkpoint.provenance,
+        "weight_format": decoder.weight_format,
+        "buffer_format": decoder.buffer_format,
+        "output_scale": list(decoder.output_scale),
+        "output_offset": list(decoder.output_offset),
+        "folded": decoder.folded,
+    }
+    tensorfile.write(path, KIND, tensors, metadata)
+
+
+def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
+    """Rebuild a decoder from its file, in evaluation mode on the CPU.
+
+    Nothing in the file is executed. A decoder of one's own (an architecture given as
+    ``package.module:Class``) means importing a module by a name that stands in the file, so
+    that only happens for names the caller trusts.
+
+    Args:
+        path: a file that :func:`save` made.
+        trust: architectures outside the package that may be imported, as in one's own
+            configuration.
+    Raises:
+        CheckpointError: missing, truncated, altered or foreign file, parameters that do not
+            fit the architecture, or an architecture that is not trusted.
+    """
+    tensors, metadata = tensorfile.read(path, KIND)
+    try:
+        system = System.model_validate(metadata["system"])
+        if system.architecture not in ARCHITECTURES and system.architecture not in trust:
+            raise CheckpointError(
+                f"{path} needs the architecture {system.architecture!r} from outside spikereach: "
+                "if you trust the file, name this architecture as trusted"
+            )
+        areas = tuple(str(area) for area in metadata["areas"])
+        decoder = build(system, len(areas))
+        if metadata["folded"]:
+            decoder.fold()
+        decoder.weight_format = _format(metadata["weight_format"])
+        decoder.buffer_format = _format(metadata["buffer_format"])
+        if decoder.weight_format == "float16":
+            decoder.half()
+        decoder.load_parameters(tensors)
+        decoder.output_scale = _pair(metadata["output_scale"])
+        decoder.output_offset = _pair(metadata["output_offset"])
+        return Checkpoint(
+            decoder=decoder.eval(),
+            system=system,
+            system_name=str(metadata["system_name"]),
+            dataset=str(metadata["dataset"]),
+            monkey=str(metadata["monkey"]),
+            areas=areas,
+            seed=int(metadata["seed"]),
+            provenance=dict(metadata["provenance"]),
+        )
+    except CheckpointError:
+        raise
+    except (ValidationError, ConfigError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not fit this version of spikereach ({error}): make it again"
+        ) from error
+
+
+def _format(value: Any) -> str | tuple[int, int]:
+    if value in ("float32", "float16"):
+        return value
+    integer_bits, fractional_bits = value
+    return int(integer_bits), int(fractional_bits)
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    x, y = values
+    return float(x), float(y)

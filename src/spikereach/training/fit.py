@@ -1,0 +1,184 @@
+"""From a configured system and sessions to a checkpoint: what every train job calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from spikereach.config import System
+from spikereach.data.binning import BinnedSession
+from spikereach.models.decoder import STEP_S, Decoder
+from spikereach.models.zoo import build
+from spikereach.training.checkpoint import Checkpoint
+from spikereach.training.loop import (
+    COLUMNS,
+    RandomStreams,
+    TrainingError,
+    check_channels,
+    score,
+    standardise,
+    train,
+)
+
+
+def fit(
+    system: System,
+    sessions: Sequence[BinnedSession],
+    *,
+    system_name: str,
+    dataset: str,
+    stage: Literal["pretrain", "finetune"],
+    seed: int,
+    pretrained: Checkpoint | None = None,
+    resume: Path,
+    device: str,
+    progress: bool,
+    events: Path | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Train a system from scratch or from a pretrained checkpoint.
+
+    Args:
+        system: with a ``training`` of its own.
+        sessions: one, or all of a monkey for pretraining.
+        system_name: its name in the configuration.
+        dataset: session or monkey, as in the result's path.
+        stage: which stage of ``system.training``; null stands for a closed form.
+        seed: 0 or more.
+        pretrained: weights to start from; from scratch where there is none.
+        resume: file for the state after every epoch; the caller removes it.
+        device: "auto", "cpu" or "cuda".
+        progress: progress bars on stderr.
+        events: folder for TensorBoard event files.
+        provenance: put into the checkpoint.
+    Returns:
+        the checkpoint and the history.
+    Raises:
+        TrainingError: sessions or checkpoint do not fit the system, or training exploded.
+        SessionError: a part is shorter than one window.
+    """
+    name = f"{system_name} on {dataset}, seed {seed}"
+    training = system.training
+    recipe = getattr(training, stage)
+    monkeys = {session.monkey for session in sessions}
+    layouts = {tuple(np.asarray(s.areas)[s.channels(system.areas)]) for s in sessions}
+    if len(monkeys) != 1 or len(layouts) != 1:
+        raise TrainingError(
+            f"{name}: the sessions differ in monkey ({', '.join(sorted(monkeys))}) or in the "
+            "channels per area: train on sessions of one monkey with one layout"
+        )
+    areas = tuple(str(area) for area in layouts.pop())
+
+    random = RandomStreams(seed, recipe)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(random.number("weights"))
+        decoder = build(system, len(areas))
+    if pretrained is None:
+        generator = torch.Generator().manual_seed(random.number("initialise"))
+        try:
+            decoder.initialise(_mean_rate_hz(sessions, training.split, system.areas), generator)
+        except ValueError as error:
+            raise TrainingError(f"{name}: {error}") from error
+    else:
+        transfer(pretrained, decoder, areas)
+
+    if recipe is None:
+        history = _fit_closed_form(decoder, sessions, training, system.areas, name)
+    else:
+        history = train(
+            decoder,
+            sessions,
+            training=training,
+            stage=recipe,
+            areas=system.areas,
+            seed=seed,
+            resume=resume,
+            device=device,
+            progress=progress,
+            events=events,
+            name=name,
+        )
+    checkpoint = Checkpoint(
+        decoder=decoder.cpu(),
+        system=system,
+        system_name=system_name,
+        dataset=dataset,
+        monkey=monkeys.pop(),
+        areas=areas,
+        seed=seed,
+        provenance=provenance or {},
+    )
+    return checkpoint, history
+
+
+def transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> None:
+    """Copy the weights of a pretrained checkpoint.
+
+    Args:
+        pretrained: of the same architecture, sizes and channels.
+        decoder: to change in place.
+        areas: cortex area of each of its channels.
+    Raises:
+        TrainingError: other areas or channels, or parameters that do not fit.
+    """
+    if tuple(pretrained.areas) != tuple(areas):
+        raise TrainingError(
+            f"the checkpoint of {pretrained.system_name} on {pretrained.dataset} reads "
+            f"{_layout(pretrained.areas)}, the session has {_layout(areas)}: "
+            "pretrain on sessions with the same areas and channels"
+        )
+    try:
+        decoder.load_parameters(pretrained.decoder.state_dict())
+    except ValueError as error:
+        raise TrainingError(
+            f"the checkpoint of {pretrained.system_name} on {pretrained.dataset}: {error}; "
+            "pretrain with the same sizes"
+        ) from error
+
+
+def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
+    begun = time.perf_counter()
+    check_channels(decoder, sessions, areas)
+    offset, scale = standardise(decoder, sessions, training)
+    parts = [(s, s.split(training.split).train, s.channels(areas)) for s in sessions]
+    spikes = np.concatenate([s.spikes[p.start : p.stop, c] for s, p, c in parts])
+    velocity = np.concatenate([s.velocity[p.start : p.stop] for s, p, _ in parts])
+    target = (torch.from_numpy(velocity) - offset) / scale
+    try:
+        fitted = decoder.fit_closed_form(torch.from_numpy(spikes).float(), target)
+    except ValueError as error:
+        raise TrainingError(f"{name}: {error}") from error
+    if not fitted:
+        raise TrainingError(
+            f"{name}: {type(decoder).__name__} is trained by gradient descent: "
+            "give its `training` a stage instead of null"
+        )
+    row = {"epoch": 1, "learning_rate": 0.0, "seconds": time.perf_counter() - begun}
+    for part in ("train", "val"):
+        row[f"{part}_loss"], row[f"{part}_r2"] = score(
+            decoder, sessions, part=part, training=training, areas=areas
+        )
+    if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
+        raise TrainingError(f"{name}: the closed form has no finite solution on these data")
+    return pd.DataFrame([row], columns=COLUMNS)
+
+
+def _mean_rate_hz(sessions: Sequence[BinnedSession], split: str, areas: Sequence[str]) -> float:
+    """Mean firing rate of a channel over the training parts."""
+    spikes = bins = 0
+    for session in sessions:
+        part = session.split(split).train
+        taken = session.spikes[part.start : part.stop, session.channels(areas)]
+        spikes += int(taken.sum(dtype=np.int64))
+        bins += taken.size
+    return spikes / bins / STEP_S
+
+
+def _layout(areas: Sequence[str]) -> str:
+    return ", ".join(f"{list(areas).count(a)} channels of {a}" for a in dict.fromkeys(areas))

@@ -1,0 +1,104 @@
+"""Tensors and JSON in one checksummed safetensors file: atomic to write, no code to read."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+# One key only: safetensors writes several in random order, and equal content shall be equal bytes.
+KEY = "spikereach"
+
+
+class CheckpointError(ValueError):
+    """A file of tensors cannot be used or written: names the file and the remedy."""
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Any = None) -> str:
+    """SHA-256 (hex) over names, types, shapes and bytes of tensors, and over JSON-like metadata."""
+    total = hashlib.sha256(_json(metadata).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(_json([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) -> None:
+    """Write a file; where that fails, an earlier file of the name is unchanged.
+
+    Args:
+        path: its folder is made where absent.
+        kind: what the file is; :func:`read` asks for the same.
+        tensors: on any device.
+        metadata: JSON-like.
+    Raises:
+        CheckpointError: the disk is full, the folder read-only, ...
+    """
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    content = {"kind": kind, "metadata": metadata}
+    content["sha256"] = checksum(tensors, metadata)
+    data = safetensors.torch.save(tensors, {KEY: _json(content)})
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror or error}): free disk space or make the "
+            "folder writable and run again; what was saved before is unchanged"
+        ) from error
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """Tensors (on the CPU) and metadata of a file that :func:`write` made.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, altered, of another kind or no such file.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(KEY)
+            if header is None:
+                raise CheckpointError(f"{path} was not written by spikereach: give it a {kind}")
+            content = json.loads(header)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found, metadata, expected = content["kind"], content["metadata"], content["sha256"]
+        intact = checksum(tensors, metadata) == expected
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist: make this {kind} first") from None
+    except CheckpointError:
+        raise
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no {kind} ({error}): delete it and make it again"
+        ) from error
+    if not intact:
+        raise CheckpointError(
+            f"{path} is damaged (its content does not match its checksum): "
+            "delete it and make it again"
+        )
+    if found != kind:
+        raise CheckpointError(f"{path} is a {found}, not a {kind}: give the right file")
+    return tensors, metadata
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
