@@ -1,0 +1,286 @@
+"""Hybrid convolutional and spiking decoders: BMnet, RTnet and sRTnet (Krausse et al. 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spikereach.models.buffers import layer_buffers, receptive_field
+from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.keypoints import emit, interpolate
+from spikereach.models.layers import Conv1d, Linear
+from spikereach.models.recurrent_lif import RecurrentLIF
+from spikereach.neurons.lif import LIFState
+from spikereach.neurons.spikes import Spikes
+
+Merge = Literal["none", "pre-LIF", "post-LIF"]
+
+
+class BlockState(NamedTuple):
+    """What a block keeps between two calls."""
+
+    inputs: Tensor
+    """(B, inputs, n): at most kernel - 1 latest inputs; at first kernel // 2 zeros, the padding"""
+    odd: Tensor
+    """(B, channels, 0 or 1): output of the convolution that waits for its partner in the pool"""
+
+
+class Block(nn.Module):
+    """Conv1d, in training batch norm, MaxPool(2, 2), dropout.
+
+    Streaming a centred, zero-padded convolution: the padding before the first input is data
+    already there, and an output appears once its last input has.
+    """
+
+    def __init__(self, inputs: int, channels: int, kernel: int, *, norm: bool, dropout: float):
+        super().__init__()
+        self.conv = Conv1d(inputs, channels, kernel)
+        self.norm = nn.BatchNorm1d(channels) if norm else None
+        self.dropout = nn.Dropout(dropout)
+
+    def init_state(self, batch: int) -> BlockState:
+        (kernel,) = self.conv.kernel_size
+        device = self.conv.weight.device
+        return BlockState(
+            torch.zeros(batch, self.conv.in_channels, kernel // 2, device=device),
+            torch.zeros(batch, self.conv.out_channels, 0, device=device),
+        )
+
+    def forward(
+        self, x: Tensor, state: BlockState, decoder: Decoder, trace: Trace | None
+    ) -> tuple[Tensor, BlockState]:
+        """Pooled outputs (B, channels, about T / 2) for inputs (B, inputs, T), T >= 0."""
+        (kernel,) = self.conv.kernel_size
+        inputs = torch.cat([state.inputs, x], dim=2)
+        frames = state.odd
+        if inputs.shape[2] >= kernel:
+            outputs = self.conv(inputs)
+            if trace is not None:
+                trace.calls.append(LayerCalls(self.conv, (inputs[None],)))
+            if self.norm is not None:
+                outputs = self.norm(outputs)
+            # The maximum commutes with rounding: pooled frames are on the buffers' grid too.
+            frames = torch.cat([frames, decoder.buffer(outputs)], dim=2)
+        whole = frames.shape[2] // 2 * 2
+        pooled = frames[:, :, :whole].unflatten(2, (-1, 2)).amax(3)
+        kept = inputs[:, :, max(0, inputs.shape[2] - (kernel - 1)) :]
+        return self.dropout(pooled), BlockState(kept, frames[:, :, whole:])
+
+    def fold(self) -> None:
+        """Merge the batch norm's running statistics and affine map into the convolution."""
+        if self.norm is None:
+            return
+        norm, conv = self.norm, self.conv
+        with torch.no_grad():
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            conv.weight.mul_(scale[:, None, None])
+            conv.bias.copy_((conv.bias - norm.running_mean) * scale + norm.bias)
+        self.norm = None
+
+
+class HybridState(NamedTuple):
+    """All that a stream carries over."""
+
+    seen: int
+    """steps so far"""
+    blocks: tuple[tuple[BlockState, ...], ...]
+    """by convolution module and block"""
+    neurons: tuple[tuple[LIFState, ...], ...]
+    """by spiking net and layer"""
+    keypoint: Tensor
+    """(0 or 1, B, 2): the latest keypoint"""
+    ready: Tensor
+    """(n, B, 2): interpolated velocities not yet due"""
+
+
+class Hybrid(Decoder):
+    r"""Convolution blocks, recurrent LIF layers, and keypoints that are interpolated.
+
+    Block ``i`` is Conv1d with kernel :math:`k 2^i`, MaxPool(2, 2) and dropout; after ``n`` blocks
+    one frame stands for :math:`r = 2^n` steps. :class:`RecurrentLIF` layers run over the frames,
+    a linear read-out of the last one's spikes gives one keypoint per frame, and velocities
+    between keypoints are interpolated linearly. Keypoint ``j`` is the velocity of step
+    ``r j``; a window of ``L`` steps has ``L / r + 1`` of them.
+
+    Kernels are centred (``kernel // 2`` zeros before the first input), so that a keypoint's
+    receptive field of ``f`` steps ends ``f / 2`` steps after it. The step just after a keypoint
+    needs the next one, ``r - 1`` steps on: together that is the ``lookahead``.
+
+    Cortex areas (figure 5) may have convolution modules of their own. ``merge``: ``none``, all
+    channels enter one module; ``pre-LIF``, the modules' outputs are concatenated and enter one
+    spiking net; ``post-LIF``, each area has its spiking net too, and one linear read-out of
+    all their last spikes gives the keypoints (the sum of one linear prediction per area).
+
+    Args:
+        channels: input channels C.
+        blocks: convolution blocks, n.
+        kernel: kernel of the first convolution, k.
+        conv_channels: channels of every convolution, per module.
+        lif_layers: recurrent layers per spiking net.
+        lif_units: neurons per layer.
+        dropout: probability of dropping a value after a block, in training.
+        batch_norm: normalise after each convolution until :meth:`fold`.
+        tau_mem_ms: membrane time constant.
+        surrogate: ``fast_sigmoid``, ``triangle`` or ``arctan``.
+        slope: the surrogate's slope (of the triangle: its peak).
+        merge: where areas come together.
+        area_channels: channels of each area, in order; needed unless ``merge`` is ``none``.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        blocks: int,
+        kernel: int,
+        conv_channels: int,
+        lif_layers: int,
+        lif_units: int,
+        dropout: float,
+        batch_norm: bool = True,
+        tau_mem_ms: float = 150.0,
+        surrogate: str = "fast_sigmoid",
+        slope: float = 5.0,
+        merge: Merge = "none",
+        area_channels: Sequence[int] | None = None,
+    ):
+        super().__init__(channels=channels)
+        if min(blocks, kernel, conv_channels, lif_layers, lif_units) < 1:
+            raise ValueError("blocks, kernel, channels, layers and units must be at least 1")
+        if merge not in Merge.__args__:
+            raise ValueError(f"unknown merge {merge!r}; known: {', '.join(Merge.__args__)}")
+        if merge != "none" and sum(area_channels or ()) != channels:
+            raise ValueError(
+                f"merge {merge!r} needs area_channels that add up to {channels} channels, "
+                f"got {area_channels}"
+            )
+        self.kernels = [kernel * 2**block for block in range(blocks)]
+        self.area_channels = [channels] if merge == "none" else list(area_channels)
+        self.update_period = 2**blocks
+        self.receptive_field = receptive_field(self.kernels)
+        self.latency_steps = self.receptive_field // 2 + 1
+        padding = sum(2**block * (size // 2) for block, size in enumerate(self.kernels))
+        self.lookahead = self.receptive_field - 1 - padding + self.update_period - 1
+
+        self.convs = nn.ModuleList(
+            nn.ModuleList(
+                Block(
+                    inputs if block == 0 else conv_channels,
+                    conv_channels,
+                    size,
+                    norm=batch_norm,
+                    dropout=dropout,
+                )
+                for block, size in enumerate(self.kernels)
+            )
+            for inputs in self.area_channels
+        )
+        nets = len(self.area_channels) if merge == "post-LIF" else 1
+        features = conv_channels * len(self.area_channels) // nets
+        self.nets = nn.ModuleList(
+            nn.ModuleList(
+                RecurrentLIF(
+                    features if layer == 0 else lif_units,
+                    lif_units,
+                    tau_ms=tau_mem_ms,
+                    period=self.update_period,
+                    surrogate=surrogate,
+                    slope=slope,
+                )
+                for layer in range(lif_layers)
+            )
+            for _ in range(nets)
+        )
+        self.readout = Linear(lif_units * nets, 2)
+
+    def init_state(self, batch: int) -> HybridState:
+        none = torch.zeros(0, batch, 2, device=self.readout.weight.device)
+        return HybridState(
+            seen=0,
+            blocks=tuple(tuple(b.init_state(batch) for b in conv) for conv in self.convs),
+            neurons=tuple(tuple(n.init_state(batch) for n in net) for net in self.nets),
+            keypoint=none,
+            ready=none,
+        )
+
+    def forward(
+        self, spikes: Tensor, state: HybridState | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, HybridState]:
+        steps, batch = spikes.shape[:2]
+        if state is None:
+            state = self.init_state(batch)
+        areas = spikes.permute(1, 2, 0).split(self.area_channels, dim=1)
+        convolved = [
+            self._convolve(conv, area, begun, trace)
+            for conv, area, begun in zip(self.convs, areas, state.blocks, strict=True)
+        ]
+        blocks = tuple(after for _, after in convolved)
+        neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
+        # (n, B, channels) of all areas; one spiking net takes them all, several take one each
+        frames = torch.cat([features for features, _ in convolved], dim=1).permute(2, 0, 1)
+        if len(frames) > 0:
+            hidden, neurons = self._spike(frames, neurons, trace)
+            keypoints = torch.cat([keypoint, self.readout(hidden)])
+            if trace is not None:
+                trace.calls.append(LayerCalls(self.readout, (hidden[None],)))
+            # The velocity at an earlier keypoint has been emitted already.
+            velocity = interpolate(keypoints, self.update_period)[len(keypoint) :]
+            keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
+        velocity, ready = emit(ready, state.seen, steps, self.lookahead)
+        return velocity, HybridState(state.seen + steps, blocks, neurons, keypoint, ready)
+
+    def _convolve(self, conv, x, states, trace):
+        """Frames (B, channels, n) of one area, and its blocks' states."""
+        after = []
+        for block, state in zip(conv, states, strict=True):
+            x, state = block(x, state, self, trace)
+            after.append(state)
+        return x, tuple(after)
+
+    def _spike(self, frames, states, trace):
+        """Last layers' spikes (n, B, units of all nets), and the nets' states."""
+        fixed_point = self.buffer_format if isinstance(self.buffer_format, tuple) else None
+        outputs, after = [], []
+        parts = frames.chunk(len(self.nets), dim=2)
+        for index, (net, x, begun) in enumerate(zip(self.nets, parts, states, strict=True)):
+            layers = []
+            for number, (layer, state) in enumerate(zip(net, begun, strict=True), start=1):
+                x, state = layer(
+                    x, state, stepwise=self.stepwise, fixed_point=fixed_point, trace=trace
+                )
+                layers.append(state)
+                if trace is not None:
+                    trace.spikes[f"net{index + 1}.lif{number}"] = x
+            outputs.append(x)
+            after.append(tuple(layers))
+        return torch.cat(outputs, dim=2), tuple(after)
+
+    def fold(self) -> None:
+        for conv in self.convs:
+            for block in conv:
+                block.fold()
+        super().fold()
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        """Column (c) of :func:`~spikereach.models.buffers.layer_buffers`, and the membranes.
+
+        The last spikes follow from the membranes. Keypoints and velocities are output, held by
+        the receiver.
+        """
+        width = self.convs[0][0].conv.out_channels * len(self.area_channels)
+        spikes, *layers = layer_buffers(self.kernels)
+        sizes = [BufferSize("input", spikes.needed * self.channels, "input")]
+        sizes += [BufferSize(row.layer, row.needed * width, "buffer") for row in layers]
+        for index, net in enumerate(self.nets, start=1):
+            for number, layer in enumerate(net, start=1):
+                sizes.append(BufferSize(f"net{index}.lif{number}", layer.units, "state"))
+        return sizes
+
+    def activation_modules(self) -> tuple[type[nn.Module], ...]:
+        return (Spikes,)

@@ -1,0 +1,310 @@
+"""Classical baselines, fitted in closed form: Wiener filter and Kalman filter."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.layers import Linear
+
+FIT_STRIDE = 4
+"""The Wiener filter is fitted on every fourth step: neighbouring rows share most counts."""
+
+FOLDS = 5
+"""Contiguous parts of the training data on which the ridge penalty is cross-validated."""
+
+PENALTIES = tuple(10.0**exponent for exponent in range(-4, 3))
+"""Candidate ridge penalties, as multiples of the mean variance of a count."""
+
+CHUNK = 4096
+"""Steps whose lagged counts exist at one time: bounds the memory of a long recording."""
+
+
+class WienerState(NamedTuple):
+    """``history`` (lags * width - 1, B, C): the latest spikes, zeros before the recording."""
+
+    history: Tensor
+
+
+class Wiener(Decoder):
+    r"""Ridge regression on lagged spike counts.
+
+    .. math:: v_t = b + \sum_{l=0}^{L-1} W_l \, n_{t,l}, \qquad
+              n_{t,l} = \sum_{i=0}^{w-1} s_{t - l w - i}
+
+    with ``L`` lags of ``w`` steps. :meth:`fit_closed_form` minimises
+    ``mean |v - v_hat|^2 + penalty * mean variance of a count * |W|^2`` (bias free). The penalty
+    is the one of :data:`PENALTIES` with the least error in cross-validation over
+    :data:`FOLDS` contiguous folds; shuffled folds would leak, as neighbouring steps agree.
+
+    Args:
+        channels: input channels C.
+        lags: number of counts per channel, L.
+        width: steps per count, w.
+    """
+
+    def __init__(self, *, channels: int, lags: int, width: int):
+        super().__init__(channels=channels)
+        if lags < 1 or width < 1:
+            raise ValueError(f"lags and width must be positive, got {lags} and {width}")
+        self.lags, self.width = lags, width
+        self.receptive_field = self.latency_steps = lags * width
+        self.linear = Linear(lags * channels, 2)
+
+    def init_state(self, batch: int) -> WienerState:
+        shape = self.lags * self.width - 1, batch, self.channels
+        return WienerState(torch.zeros(shape, device=self.linear.weight.device))
+
+    def counts(self, spikes: Tensor) -> Tensor:
+        """Lagged counts (T, B, L * C), newest lag first, of spikes (L * w - 1 + T, B, C)."""
+        reach = self.lags * self.width - 1
+        steps = len(spikes) - reach
+        total = nn.functional.pad(spikes.cumsum(0), (0, 0, 0, 0, 1, 0))
+        windows = total[self.width :] - total[: -self.width]
+        starts = [self.width * lag for lag in reversed(range(self.lags))]
+        return torch.cat([windows[start : start + steps] for start in starts], dim=2)
+
+    def forward(
+        self, spikes: Tensor, state: WienerState | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, WienerState]:
+        if state is None:
+            state = self.init_state(spikes.shape[1])
+        reach = len(state.history)
+        recording = torch.cat([state.history, spikes])
+        velocity = []
+        for start in range(0, len(spikes), CHUNK):
+            counts = self.counts(recording[start : start + CHUNK + reach])
+            velocity.append(self.linear(counts))
+            if trace is not None:
+                trace.calls.append(LayerCalls(self.linear, (counts[None],)))
+        return torch.cat(velocity), WienerState(recording[len(spikes) :])
+
+    @torch.no_grad()
+    def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
+        """Fit on spikes (T, C) and velocity (T, 2) of the training part.
+
+        Raises:
+            ValueError: fewer rows than folds need.
+        """
+        reach = self.lags * self.width - 1
+        if len(spikes) <= reach + FOLDS * FIT_STRIDE:
+            raise ValueError(
+                f"{len(spikes)} steps are too few to fit a Wiener filter that looks back "
+                f"{reach + 1} steps: use a longer recording or fewer lags"
+            )
+        bounds = torch.linspace(reach, len(spikes), FOLDS + 1).long().tolist()
+        folds = [self._moments(spikes, velocity, start, stop) for start, stop in pairwise(bounds)]
+        whole = _Moments(*(sum(parts) for parts in zip(*folds, strict=True)))
+        errors = sum(
+            torch.stack([fold.error(*solution) for solution in whole.minus(fold).solve(PENALTIES)])
+            for fold in folds
+        )
+        penalty = PENALTIES[int(errors.argmin())]
+        [(weight, bias)] = whole.solve((penalty,))
+        self.linear.weight.copy_(weight.T)
+        self.linear.bias.copy_(bias)
+        return True
+
+    def _moments(self, spikes: Tensor, velocity: Tensor, start: int, stop: int) -> _Moments:
+        """Sums over the rows of one fold; counts are small integers, so float32 sums are exact."""
+        reach = self.lags * self.width - 1
+        sums = None
+        for first in range(start, stop, CHUNK):
+            last = min(first + CHUNK, stop)
+            counts = self.counts(spikes[first - reach : last, None].float())[::FIT_STRIDE, 0]
+            target = velocity[first:last:FIT_STRIDE].double()
+            part = _Moments(
+                torch.tensor(float(len(counts)), dtype=torch.float64),
+                counts.sum(0).double(),
+                target.sum(0),
+                (counts.T @ counts).double(),
+                counts.T.double() @ target,
+                (target**2).sum(),
+            )
+            sums = part if sums is None else _Moments(*map(torch.add, sums, part))
+        return sums
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        return [BufferSize("spikes", self.channels * self.lags * self.width, "input")]
+
+
+class _Moments(NamedTuple):
+    """Sums over rows of inputs x (F) and targets y (2), all that least squares needs."""
+
+    rows: Tensor
+    x: Tensor
+    y: Tensor
+    xx: Tensor
+    xy: Tensor
+    yy: Tensor
+
+    def minus(self, other: _Moments) -> _Moments:
+        return _Moments(*map(torch.sub, self, other))
+
+    def solve(self, penalties: tuple[float, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Ridge solutions, weight (F, 2) and bias (2), for each penalty."""
+        mean_x, mean_y = self.x / self.rows, self.y / self.rows
+        covariance = self.xx / self.rows - mean_x[:, None] * mean_x
+        cross = self.xy / self.rows - mean_x[:, None] * mean_y
+        values, vectors = torch.linalg.eigh(covariance)
+        scale = values.mean()
+        if not scale > 0:
+            raise ValueError("no spikes in the training part: there is nothing to fit")
+        projected = vectors.T @ cross
+        solutions = []
+        for penalty in penalties:
+            weight = vectors @ (projected / (values.clamp(min=0) + penalty * scale)[:, None])
+            solutions.append((weight, mean_y - mean_x @ weight))
+        return solutions
+
+    def error(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Sum of squared errors of a solution on these rows."""
+        predicted = ((self.xx @ weight) * weight).sum() + 2 * bias @ (self.x @ weight)
+        agreement = (self.xy * weight).sum() + bias @ self.y
+        return predicted + self.rows * bias @ bias - 2 * agreement + self.yy
+
+
+class KalmanState(NamedTuple):
+    """Counts since the last update, and the estimate after it (float64)."""
+
+    counts: Tensor
+    """(B, C)"""
+    phase: int
+    """steps counted, 0 to width - 1"""
+    mean: Tensor
+    """(B, 4): velocity and acceleration, less their training means"""
+    covariance: Tensor
+    """(4, 4), the same for all streams"""
+
+
+class Kalman(Decoder):
+    r"""Kalman filter over velocity and acceleration (Wu et al. 2006, equations 1 to 6).
+
+    .. math:: x_k = A x_{k-1} + w_k, \quad w_k \sim N(0, W), \qquad
+              z_k = H x_k + q_k, \quad q_k \sim N(0, Q)
+
+    ``z`` are the counts of ``width`` steps, ``x`` the mean velocity over the ``width`` steps from
+    the end of the count on, and its change since the last update (all less their training
+    means). Counts thus lead movement by about ``width`` steps, and an estimate is held until
+    the next one. The update is in information form, which needs the inverse of Q only once:
+
+    .. math:: P = (\bar P^{-1} + H^T Q^{-1} H)^{-1}, \quad
+              x = \bar x + P (H^T Q^{-1} z - H^T Q^{-1} H \bar x)
+
+    ``H^T Q^{-1}`` is a linear layer, so that its operations are counted. The recursion over
+    the four state variables runs in float64.
+
+    Args:
+        channels: input channels C.
+        width: steps per count and between updates.
+    """
+
+    def __init__(self, *, channels: int, width: int):
+        super().__init__(channels=channels)
+        if width < 1:
+            raise ValueError(f"width must be positive, got {width}")
+        self.width = self.update_period = self.latency_steps = width
+        #: C -> 4: H^T Q^-1 (z - mean of z)
+        self.observation = Linear(channels, 4)
+        self.register_buffer("transition", torch.eye(4))
+        self.register_buffer("transition_noise", torch.eye(4))
+        #: H^T Q^-1 H
+        self.register_buffer("information", torch.zeros(4, 4))
+        self.register_buffer("mean_velocity", torch.zeros(2))
+
+    def init_state(self, batch: int) -> KalmanState:
+        device = self.observation.weight.device
+        return KalmanState(
+            torch.zeros(batch, self.channels, device=device),
+            0,
+            torch.zeros(batch, 4, dtype=torch.float64, device=device),
+            self.transition_noise.double(),
+        )
+
+    def forward(
+        self, spikes: Tensor, state: KalmanState | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, KalmanState]:
+        if state is None:
+            state = self.init_state(spikes.shape[1])
+        steps, width = len(spikes), self.width
+        # The count under way stands in for the ``phase`` steps that it sums.
+        begun = spikes.new_zeros(state.phase, *spikes.shape[1:])
+        begun[:1] = state.counts
+        stream = torch.cat([begun, spikes])
+        updates = len(stream) // width
+        counts = stream[: updates * width].unflatten(0, (updates, width)).sum(1)
+        rest = stream[updates * width :].sum(0)
+        evidence = self.observation(counts)
+        if trace is not None:
+            trace.calls.append(LayerCalls(self.observation, (counts[None],)))
+
+        transition, noise = self.transition.double(), self.transition_noise.double()
+        information = self.information.double()
+        identity = torch.eye(4, dtype=torch.float64, device=spikes.device)
+        mean, covariance = state.mean, state.covariance
+        estimates = [mean]
+        for observed in evidence.double():
+            mean = mean @ transition.T
+            covariance = transition @ covariance @ transition.T + noise
+            covariance = torch.linalg.solve(identity + covariance @ information, covariance)
+            covariance = (covariance + covariance.T) / 2
+            mean = mean + (observed - mean @ information.T) @ covariance
+            estimates.append(mean)
+        held = torch.stack(estimates)[:, :, :2].to(spikes.dtype) + self.mean_velocity
+        index = (state.phase + 1 + torch.arange(steps, device=spikes.device)) // width
+        return held[index], KalmanState(rest, len(stream) % width, mean, covariance)
+
+    @torch.no_grad()
+    def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
+        """Least-squares A, W, H, Q from spikes (T, C) and velocity (T, 2), in float64.
+
+        A thousandth of the mean count variance is added to Q's diagonal, so that silent
+        channels leave it invertible.
+
+        Raises:
+            ValueError: fewer updates than channels and state variables.
+        """
+        width = self.width
+        updates = (len(spikes) - width) // width
+        if updates <= self.channels + 4:
+            raise ValueError(
+                f"{len(spikes)} steps are too few to fit a Kalman filter of {self.channels} "
+                f"channels: it needs more than {(self.channels + 5) * width}"
+            )
+        counts = spikes[: updates * width].double().unflatten(0, (updates, width)).sum(1)
+        # The estimate of update k is held for the steps (k + 1) * width - 1 and following.
+        target = velocity[width - 1 :][: updates * width].double()
+        target = target.unflatten(0, (updates, width)).mean(1)
+        change = target.diff(dim=0, prepend=target[:1])
+        mean_counts, mean_velocity = counts.mean(0), target.mean(0)
+        z = counts - mean_counts
+        x = torch.cat([target - mean_velocity, change - change.mean(0)], dim=1)
+
+        transition = torch.linalg.lstsq(x[:-1], x[1:]).solution.T
+        residual = x[1:] - x[:-1] @ transition.T
+        observation = torch.linalg.lstsq(x, z).solution.T
+        noise = z - x @ observation.T
+        covariance = noise.T @ noise / len(noise)
+        variance = z.var(0).mean()
+        if not variance > 0:
+            raise ValueError("no spikes in the training part: there is nothing to fit")
+        covariance += 1e-3 * variance * torch.eye(self.channels, dtype=torch.float64)
+        weight = torch.linalg.solve(covariance, observation).T
+
+        self.transition.copy_(transition)
+        self.transition_noise.copy_(residual.T @ residual / len(residual))
+        self.information.copy_(weight @ observation)
+        self.observation.weight.copy_(weight)
+        self.observation.bias.copy_(-weight @ mean_counts)
+        self.mean_velocity.copy_(mean_velocity)
+        return True
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        return [
+            BufferSize("counts", self.channels, "buffer"),
+            BufferSize("estimate", 4 + 16, "state"),
+        ]

@@ -1,0 +1,346 @@
+"""Windowed hybrid decoders: GRU, sGRU and LIF nets, t1 and t2 (Vasilache et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.keypoints import emit, interpolate
+from spikereach.models.layers import Conv1d, Linear
+from spikereach.models.recurrent_lif import RecurrentLIF, neuron
+from spikereach.neurons.lif import LIFState, lif_step
+from spikereach.neurons.spikes import Spikes
+
+
+class WindowState(NamedTuple):
+    """All that a stream carries over."""
+
+    seen: int
+    """steps so far"""
+    window: Tensor
+    """(n, B, C): the window under way"""
+    ready: Tensor
+    """(n, B, 2): velocities not yet due"""
+
+
+class Windowed(Decoder):
+    r"""Base of the family: whole windows through convolutions, recurrent layer and read-outs.
+
+    A window of ``W`` steps passes blocks of zero-padded Conv1d and MaxPool(2, 2), which leave
+    :math:`W / 2^n + 1` frames. A recurrent layer runs over the frames of the window, anew for
+    each window; dropout and two linear read-outs, one for x and one for y, give one keypoint
+    per frame. Keypoint ``j`` is the velocity of step :math:`2^n j`; those between are
+    interpolated linearly, and the last keypoint lies just after the window.
+
+    Nothing is computed before the window is complete, so that its first velocity comes
+    ``W - 1`` steps late, and all others with it. Windows complete within one call are a batch.
+
+    Subclasses add the recurrent layer and define :meth:`recur`.
+
+    Args:
+        channels: input channels C.
+        window: steps per window, W.
+        conv_channels: channels of every convolution.
+        kernels: kernel of each block.
+        paddings: zeros on either side, of each block.
+        hidden: size of the recurrent layer.
+        dropout: probability of dropping an output of the recurrent layer in training.
+
+    Raises:
+        ValueError: kernels and paddings that do not leave the frames that interpolation needs.
+    """
+
+    #: the published footprint counts one byte per bin of the window
+    input_bits = 8
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        window: int,
+        conv_channels: int,
+        kernels: Sequence[int],
+        paddings: Sequence[int],
+        hidden: int,
+        dropout: float,
+    ):
+        super().__init__(channels=channels)
+        if len(kernels) != len(paddings):
+            raise ValueError(f"{len(kernels)} kernels but {len(paddings)} paddings")
+        self.period = 2 ** len(kernels)
+        frames = window
+        for kernel, padding in zip(kernels, paddings, strict=True):
+            frames = (frames + 2 * padding - kernel + 1) // 2
+        if window % self.period or frames != window // self.period + 1:
+            raise ValueError(
+                f"kernels {list(kernels)} with paddings {list(paddings)} make {frames} frames of "
+                f"a window of {window}; interpolation needs {window / self.period:g} + 1"
+            )
+        self.window = window
+        self.hidden = hidden
+        self.lookahead = window - 1
+        self.update_period = self.latency_steps = self.whole_windows = window
+        self.receptive_field = window
+        self.convs = nn.ModuleList(
+            Conv1d(
+                channels if block == 0 else conv_channels, conv_channels, kernel, padding=padding
+            )
+            for block, (kernel, padding) in enumerate(zip(kernels, paddings, strict=True))
+        )
+        self.pool = nn.MaxPool1d(2)
+        self.dropout = nn.Dropout(dropout)
+        self.readout_x = Linear(hidden, 1)
+        self.readout_y = Linear(hidden, 1)
+
+    def init_state(self, batch: int) -> WindowState:
+        device = self.readout_x.weight.device
+        return WindowState(
+            0,
+            torch.zeros(0, batch, self.channels, device=device),
+            torch.zeros(0, batch, 2, device=device),
+        )
+
+    def forward(
+        self, spikes: Tensor, state: WindowState | None = None, *, trace: Trace | None = None
+    ) -> tuple[Tensor, WindowState]:
+        steps, batch = spikes.shape[:2]
+        if state is None:
+            state = self.init_state(batch)
+        collected = torch.cat([state.window, spikes])
+        windows = len(collected) // self.window
+        used = windows * self.window
+        ready = state.ready
+        if windows:
+            x = collected[:used].unflatten(0, (windows, self.window))
+            velocity = self._decode_windows(x.transpose(1, 2).flatten(0, 1), trace)
+            velocity = velocity.unflatten(1, (windows, batch)).transpose(0, 1).flatten(0, 1)
+            ready = torch.cat([ready, velocity])
+        velocity, ready = emit(ready, state.seen, steps, self.lookahead)
+        return velocity, WindowState(state.seen + steps, collected[used:], ready)
+
+    def _decode_windows(self, spikes: Tensor, trace: Trace | None) -> Tensor:
+        """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
+        x = spikes.transpose(1, 2)
+        for conv in self.convs:
+            if trace is not None:
+                trace.calls.append(LayerCalls(conv, (x[None],)))
+            x = self.pool(self.buffer(conv(x)))
+        hidden = self.dropout(self.recur(x.permute(2, 0, 1), trace))
+        if trace is not None:
+            trace.calls.append(LayerCalls(self.readout_x, (hidden[None],)))
+            trace.calls.append(LayerCalls(self.readout_y, (hidden[None],)))
+        keypoints = torch.cat([self.readout_x(hidden), self.readout_y(hidden)], dim=2)
+        return interpolate(keypoints, self.period)[:-1]
+
+    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+        """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
+        raise NotImplementedError
+
+    @property
+    def fixed_point(self) -> tuple[int, int] | None:
+        """Bits in which membranes are stored; None: as computed."""
+        return self.buffer_format if isinstance(self.buffer_format, tuple) else None
+
+    def initial_hidden(self, windows: int, like: Tensor) -> Tensor:
+        """Hidden state (N, hidden) of a GRU before a window, uniform in (-1, 1).
+
+        Training draws it anew for every window; evaluation takes the same draw for all, so
+        that its output is a function of the input.
+        """
+        if self.training:
+            return torch.rand(windows, self.hidden, device=like.device).to(like) * 2 - 1
+        drawn = torch.rand(self.hidden, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        return drawn.to(like).expand(windows, -1)
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        return [
+            BufferSize("window", self.window * self.channels, "input"),
+            BufferSize("hidden", self.hidden, "state"),
+        ]
+
+    def activation_modules(self) -> tuple[type[nn.Module], ...]:
+        return (Spikes,)
+
+
+class GRU(Windowed):
+    """GRU-t1 and GRU-t2: ``nn.GRUCell``, then LayerNorm.
+
+    Args:
+        layer_norm: normalise the cell's outputs (published sizes: GRU-t2 with, GRU-t1 without).
+        sizes: as :class:`Windowed`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        window: int,
+        conv_channels: int,
+        kernels: Sequence[int],
+        paddings: Sequence[int],
+        hidden: int,
+        dropout: float,
+        layer_norm: bool = True,
+    ):
+        super().__init__(
+            channels=channels,
+            window=window,
+            conv_channels=conv_channels,
+            kernels=kernels,
+            paddings=paddings,
+            hidden=hidden,
+            dropout=dropout,
+        )
+        self.cell = nn.GRUCell(conv_channels, hidden)
+        self.layer_norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
+
+    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+        frames = frames.to(self.cell.weight_ih.dtype)
+        hidden = self.initial_hidden(frames.shape[1], frames)
+        states = [hidden]
+        for frame in frames:
+            hidden = self.buffer(self.cell(frame, hidden))
+            states.append(hidden)
+        states = torch.stack(states)
+        if trace is not None:
+            trace.calls.append(LayerCalls(self.cell, (frames, states[:-1])))
+        return self.layer_norm(states[1:])
+
+
+class SGRU(Windowed):
+    r"""sGRU-t1 and sGRU-t2: every non-linearity of the GRU is a layer of LIF neurons.
+
+    .. math:: r = \mathrm{LIF}(W_r x + U_r h), \quad z = \mathrm{LIF}(W_z x + U_z h), \quad
+              n = \mathrm{LIF}(W_n x + U_n ((1 - r) h)), \quad h \leftarrow (1 - z) h + z n
+
+    without biases; the neurons are those of :class:`RecurrentLIF`.
+
+    Args:
+        tau_mem_ms: membrane time constant.
+        surrogate: ``fast_sigmoid``, ``triangle`` or ``arctan``.
+        slope: the surrogate's slope (of the triangle: its peak).
+        sizes: as :class:`Windowed`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        window: int,
+        conv_channels: int,
+        kernels: Sequence[int],
+        paddings: Sequence[int],
+        hidden: int,
+        dropout: float,
+        tau_mem_ms: float = 150.0,
+        surrogate: str = "fast_sigmoid",
+        slope: float = 5.0,
+    ):
+        super().__init__(
+            channels=channels,
+            window=window,
+            conv_channels=conv_channels,
+            kernels=kernels,
+            paddings=paddings,
+            hidden=hidden,
+            dropout=dropout,
+        )
+        self.input = Linear(conv_channels, 3 * hidden, bias=False)
+        self.recurrent_gates = Linear(hidden, 2 * hidden, bias=False)
+        self.recurrent_candidate = Linear(hidden, hidden, bias=False)
+        self.spikes = Spikes()
+        self.constants, self.surrogate = neuron(
+            tau_ms=tau_mem_ms, period=self.period, surrogate=surrogate, slope=slope
+        )
+
+    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+        windows = frames.shape[1]
+        hidden = self.initial_hidden(windows, frames)
+        silent = frames.new_zeros(windows, 2 * self.hidden), frames.new_zeros(windows, self.hidden)
+        gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
+        currents = self.input(frames).split([2 * self.hidden, self.hidden], dim=2)
+        rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
+        before, kept, spikes, outputs = [], [], [], []
+        for gate_current, candidate_current in zip(*currents, strict=True):
+            total = gate_current + self.recurrent_gates(hidden)
+            gates = lif_step(total, gates, self.constants, **rules)
+            fired = self.spikes(gates.z)
+            reset, update = fired.chunk(2, dim=1)
+            remembered = (1 - reset) * hidden
+            total = candidate_current + self.recurrent_candidate(remembered)
+            candidate = lif_step(total, candidate, self.constants, **rules)
+            new = self.spikes(candidate.z)
+            before.append(hidden)
+            kept.append(remembered)
+            spikes.append(torch.cat([fired, new], dim=1))
+            hidden = self.buffer((1 - update) * hidden + update * new)
+            outputs.append(hidden)
+        if trace is not None:
+            trace.calls.append(LayerCalls(self.input, (frames[None],)))
+            trace.calls.append(LayerCalls(self.recurrent_gates, (torch.stack(before),)))
+            trace.calls.append(LayerCalls(self.recurrent_candidate, (torch.stack(kept),)))
+            trace.spikes["gates"] = torch.stack(spikes)
+            trace.activations.append(trace.spikes["gates"])
+        return torch.stack(outputs)
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        return [*super().buffer_sizes(), BufferSize("membranes", 3 * self.hidden, "state")]
+
+
+class LIF(Windowed):
+    """LIF-t1 and LIF-t2: one recurrent layer of LIF neurons, silent before each window.
+
+    Args:
+        tau_mem_ms: membrane time constant.
+        surrogate: ``fast_sigmoid``, ``triangle`` or ``arctan``.
+        slope: the surrogate's slope (of the triangle: its peak).
+        sizes: as :class:`Windowed`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        window: int,
+        conv_channels: int,
+        kernels: Sequence[int],
+        paddings: Sequence[int],
+        hidden: int,
+        dropout: float,
+        tau_mem_ms: float = 150.0,
+        surrogate: str = "fast_sigmoid",
+        slope: float = 5.0,
+    ):
+        super().__init__(
+            channels=channels,
+            window=window,
+            conv_channels=conv_channels,
+            kernels=kernels,
+            paddings=paddings,
+            hidden=hidden,
+            dropout=dropout,
+        )
+        self.lif = RecurrentLIF(
+            conv_channels,
+            hidden,
+            tau_ms=tau_mem_ms,
+            period=self.period,
+            surrogate=surrogate,
+            slope=slope,
+        )
+
+    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+        spikes, _ = self.lif(
+            frames,
+            self.lif.init_state(frames.shape[1]),
+            stepwise=self.stepwise,
+            fixed_point=self.fixed_point,
+            trace=trace,
+        )
+        if trace is not None:
+            trace.spikes["lif"] = spikes
+        return spikes
