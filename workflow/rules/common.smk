@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -77,6 +78,7 @@ def is_pretrained(system, session):
     return training.pretrain is not None and is_monkey(get_session(session).monkey)
 
 
+@cache
 def all_sessions():
     """Sessions the run evaluates, and those its systems are pretrained on."""
     monkeys = dict.fromkeys(get_session(name).monkey for name in run.sessions)
@@ -84,6 +86,12 @@ def all_sessions():
         name for monkey in monkeys for name in run.pretrain_sessions.get(monkey, ())
     ]
     return list(dict.fromkeys([*run.sessions, *pretraining]))
+
+
+def fetch_priority(wildcards):
+    """Sessions come in the configuration's order; no download holds up other work."""
+    name = wildcards.session
+    return -all_sessions().index(name) if name in all_sessions() else 0
 
 
 # ---- Paths ------------------------------------------------------------------------------
@@ -150,6 +158,7 @@ def canonical(value):
     return json.dumps(value, sort_keys=True)
 
 
+@cache
 def code(script, system=None):
     """Digest of the code a script runs, with the module of a system's architecture."""
     modules = []

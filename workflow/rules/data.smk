@@ -23,6 +23,7 @@ rule fetch_session:
         runtime=120,
     params:
         origin=origin_spec,
+    priority: fetch_priority
     script:
         "../scripts/fetch_session.py"
 

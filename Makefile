@@ -1,0 +1,52 @@
+# What a user does, in one word each: `make demo`, `make test`. Everything lives in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := --directory runs/demo --configfile workflow/presets/demo.yaml
+
+.PHONY: demo test lint format schema lock
+
+## The whole workflow on synthetic sessions, in runs/demo.
+demo: $(VENV)/runtime
+	$(BIN)/snakemake --cores all $(DEMO)
+	$(BIN)/snakemake $(DEMO) --report report.html
+	@echo
+	@echo "Synthetic data, small budgets: what follows shows the workflow, not the paper's figures."
+	@echo "  tables   runs/demo/paper_tables/   (coopt.tex, .csv, .md, ...)"
+	@echo "  figures  runs/demo/figures/"
+	@echo "  report   runs/demo/report.html"
+
+## The whole test suite.
+test: $(VENV)/dev
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile workflow
+
+## After changing the models in src/spikereach/config.py.
+schema: $(VENV)/runtime
+	$(BIN)/python workflow/schemas/write.py
+
+## After changing dependencies in pyproject.toml or requirements/dev.in.
+lock: $(VENV)/runtime
+	$(BIN)/python requirements/lock.py
+
+$(VENV)/runtime: requirements/runtime.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("spikereach needs \
+	Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements/runtime.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/runtime requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements/dev.lock
+	touch $@
