@@ -150,17 +150,18 @@ class BinnedSession:
             }
             if _checksum(header, arrays) != file.attribute("checksum"):
                 raise file.error("content", "does not match its checksum")
-        fields = json.loads(header)
-        return cls(
-            name=fields["name"],
-            monkey=fields["monkey"],
-            spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
-            velocity=_velocity(arrays["position"]),
-            position=arrays["position"],
-            areas=tuple(fields["areas"]),
-            segments=arrays["segments"],
-            provenance=fields["provenance"],
-        )
+            with file.guard("content"):
+                fields = json.loads(header)
+                return cls(
+                    name=fields["name"],
+                    monkey=fields["monkey"],
+                    spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
+                    velocity=_velocity(arrays["position"]),
+                    position=arrays["position"],
+                    areas=tuple(fields["areas"]),
+                    segments=arrays["segments"],
+                    provenance=fields["provenance"],
+                )
 
 
 def bin_session(path: str | Path, session: Session) -> BinnedSession:

@@ -2,12 +2,14 @@
 
 Nothing outside the file is followed (external and soft links, external storage, virtual
 datasets), no filter plug-in is loaded, and nothing is read before its declared size has been
-compared with the size of the file. Compressed chunks are inflated here rather than by the
-HDF5 library, which would let a chunk grow far beyond its declared size.
+compared with the size of the file. Chunks are read and inflated here: the HDF5 library would
+let a compressed chunk grow far beyond its declared size, and h5py's ``read_direct_chunk``
+writes past its buffer on some damaged chunk indices.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Iterator
@@ -51,6 +53,7 @@ class GuardedFile:
             if not h5py.is_hdf5(self.path):
                 raise self.error("whole file", "is not HDF5 (MATLAB v7.3), or its start is damaged")
             self._file = h5py.File(self.path, "r")
+            self._raw = open(self.path, "rb")  # noqa: SIM115
         self._limit = min(MEMORY_LIMIT, max(SMALL, EXPANSION_LIMIT * self.size))
 
     def __enter__(self):
@@ -61,6 +64,7 @@ class GuardedFile:
 
     def close(self) -> None:
         with self.guard("whole file"):
+            self._raw.close()
             self._file.close()
 
     def error(self, field: str, problem: str, remedy: str | None = None) -> SessionError:
@@ -191,28 +195,32 @@ class GuardedFile:
         if pipeline not in _PIPELINES:
             raise self.error(field, "is compressed in an unknown way", "store it with gzip or none")
         shape, chunk = dataset.shape, dataset.chunks
-        expected = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
-        stored: list = []
+        axes = [range(0, n, c) for n, c in zip(shape, chunk, strict=True)]
+        count = math.prod(map(len, axes))
+        if count > self.size // 8:  # each takes up index and data
+            raise self.error(field, f"declares {count} chunks in a file of {self.size} bytes")
+        stored: list[h5py.h5d.StoreInfo] = []
 
         def collect(info):
             stored.append(info)
-            return True if len(stored) > expected else None  # True ends the iteration
+            return True if len(stored) > count else None  # True ends the iteration
 
         dataset.id.chunk_iter(collect)
-        if len(stored) != expected or len({info.chunk_offset for info in stored}) != expected:
-            raise self.error(field, f"has {len(stored)} of its {expected} chunks")
+        found = {info.chunk_offset for info in stored}
+        if len(stored) != count or len(found) != count or found != set(itertools.product(*axes)):
+            raise self.error(field, f"lacks some of its {count} chunks")
         values = np.empty(shape, dataset.dtype)
         for info in stored:
-            if info.size > self.size:
-                raise self.error(field, f"has a chunk of {info.size} bytes, larger than the file")
-            mask, raw = dataset.id.read_direct_chunk(info.chunk_offset)
-            block = _decode(raw, pipeline, mask, dataset.dtype, chunk)
+            if info.byte_offset + info.size > self.size:
+                raise self.error(field, f"has a chunk of {info.size} bytes beyond the file's end")
+            self._raw.seek(info.byte_offset)
+            raw = self._raw.read(info.size)
+            block = _decode(raw, pipeline, info.filter_mask, dataset.dtype, chunk)
             if block is None:
                 raise self.error(field, f"has a damaged chunk at {info.chunk_offset}")
-            part = values[
-                tuple(slice(o, o + c) for o, c in zip(info.chunk_offset, chunk, strict=True))
-            ]
-            part[...] = block[tuple(slice(n) for n in part.shape)]
+            at = tuple(slice(o, o + c) for o, c in zip(info.chunk_offset, chunk, strict=True))
+            part = values[at]
+            part[...] = block[tuple(map(slice, part.shape))]
         return values
 
 
