@@ -1,0 +1,191 @@
+"""Everything that is measured of one checkpoint on one session, and the files it goes into."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from spikereach import config
+from spikereach.data.binning import BinnedSession
+from spikereach.evaluation import metrics, neurobench, realtime
+from spikereach.evaluation.errors import EvaluationError
+from spikereach.evaluation.footprint import deployment
+from spikereach.evaluation.passes import usable_steps
+from spikereach.models.decoder import STEP_S
+from spikereach.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An evaluation on T test steps; a remainder that fills no window is left out."""
+
+    metrics: dict[str, Any]
+    realtime: dict[str, Any]
+    first_step: int
+    """Step of the session at which the test part begins."""
+    predicted: np.ndarray
+    """Decoded velocity, (T, 2) float32, in the session's unit of position per step."""
+    velocity: np.ndarray
+    """True velocity, (T, 2) float32."""
+    position: np.ndarray
+    """True position, (T, 2) float32."""
+    spikes: np.ndarray
+    """Input of the decoder, (T, C) uint8."""
+
+
+def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Evaluation) -> Result:
+    """Measure a decoder on the continuous test part of a session.
+
+    The test part is the last quarter of the segments, the same for all systems. All metrics
+    are over the whole of it; NeuroBench itself runs over its first
+    ``settings.neurobench_steps`` steps (at least one window), where the exact metrics must be
+    equal. The first ``settings.stream_steps`` bins are streamed one by one.
+
+    Raises:
+        EvaluationError: a metric cannot be trusted, or the decoder's channels are not the
+            session's.
+        SessionError: the session has no test part.
+    """
+    decoder = checkpoint.decoder
+    test = binned.split("neurobench").test
+    part = slice(test.start, test.start + usable_steps(decoder, len(test)))
+    spikes = input_spikes(checkpoint, binned)[part]
+    velocity = binned.velocity[part]
+    steps = len(spikes)
+
+    sliced = min(steps, max(settings.neurobench_steps or steps, decoder.whole_windows))
+    neurobench.verify(decoder, spikes[:sliced], velocity[:sliced])
+    measured, predicted = metrics.measure(decoder, spikes, velocity)
+    r2_x, r2_y = metrics.r2_axes(predicted, velocity)
+    identity = {
+        "system": checkpoint.system_name,
+        "session": binned.name,
+        "seed": checkpoint.seed,
+    }
+    found = {
+        **identity,
+        "monkey": binned.monkey,
+        "test_steps": len(test),
+        "r2": measured["r2"],
+        "r2_x": r2_x,
+        "r2_y": r2_y,
+        "neurobench": {**measured, "steps": steps, "verified_steps": sliced},
+        "deployment": deployment(decoder),
+        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
+    }
+    return Result(
+        metrics=found,
+        realtime=identity | realtime.check(decoder, spikes, settings.stream_steps),
+        first_step=test.start,
+        predicted=predicted,
+        velocity=velocity,
+        position=binned.position[part],
+        spikes=spikes,
+    )
+
+
+def input_spikes(checkpoint: Checkpoint, binned: BinnedSession) -> np.ndarray:
+    """The channels of a session that the decoder was trained on, (T, C) uint8.
+
+    Raises:
+        SessionError: the session has no channel in the decoder's cortex areas.
+        EvaluationError: it has others in number or order.
+    """
+    columns = binned.channels(checkpoint.system.areas)
+    areas = tuple(binned.areas[column] for column in columns)
+    if areas != checkpoint.areas:
+        raise EvaluationError(
+            f"channels: {checkpoint.system_name} was trained on {_counted(checkpoint.areas)}, "
+            f"session {binned.name} has {_counted(areas)}: use a decoder trained on this monkey"
+        )
+    return np.ascontiguousarray(binned.spikes[:, columns])
+
+
+def _counted(areas: tuple[str, ...]) -> str:
+    return " + ".join(f"{areas.count(area)} {area}" for area in dict.fromkeys(areas))
+
+
+def write_json(content: dict[str, Any], path: str | Path) -> None:
+    """Write strict JSON, whole or not at all.
+
+    Raises:
+        EvaluationError: a value is not finite (named), or the file cannot be written.
+    """
+    if wrong := _not_finite(content):
+        raise EvaluationError(f"{path}: {wrong} is not a finite number: nothing was written")
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    replace(Path(path), text.encode())
+
+
+def _not_finite(value: Any, name: str = "") -> str | None:
+    """Dotted name of the first number that JSON cannot hold."""
+    if isinstance(value, float):
+        return None if np.isfinite(value) else name
+    items = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list | tuple):
+        items = enumerate(value)
+    for key, inner in items:
+        if wrong := _not_finite(inner, f"{name}.{key}" if name else str(key)):
+            return wrong
+    return None
+
+
+def write_predictions(result: Result, path: str | Path) -> None:
+    """Write an HDF5 file, whole or not at all.
+
+    Datasets: ``predicted`` and ``velocity`` (T, 2) float32, position unit per step;
+    ``position`` (T, 2); ``spikes`` (T, ceil(C / 8)) uint8, the bits of ``numpy.packbits``
+    along axis 1. Attributes: system, session, seed, channels C, first_step, dt_s, r2.
+
+    Raises:
+        EvaluationError: the file cannot be written.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        arrays = {
+            "predicted": result.predicted,
+            "velocity": result.velocity,
+            "position": result.position,
+            "spikes": np.packbits(result.spikes, axis=1),
+        }
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values, compression="gzip")
+        file.attrs.update(
+            {key: result.metrics[key] for key in ("system", "session", "seed", "r2")}
+            | {
+                "channels": result.spikes.shape[1],
+                "first_step": result.first_step,
+                "dt_s": STEP_S,
+            }
+        )
+    replace(Path(path), image.getvalue())
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file in place whole; an earlier one stays where that fails.
+
+    Raises:
+        EvaluationError: the disk is full, the folder read-only, ...
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise EvaluationError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error

@@ -1,0 +1,165 @@
+"""The real-time check: the decoder as it would run on a patient, one bin at a time."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikereach.evaluation.errors import EvaluationError
+from spikereach.evaluation.footprint import deployment
+from spikereach.evaluation.passes import as_input
+from spikereach.models.decoder import STEP_S, Decoder
+
+MAX_LATENCY_MS, MIN_RATE_HZ = 100.0, 10.0
+"""Krausse et al. 2025: what counts as real time."""
+
+TOLERANCE = 1e-4
+"""Largest difference of stream and batch, relative to the output's root mean square. Sums of
+different order differ by about 1e-6; a bin too early or too late makes a difference of 1."""
+
+SEGMENTS = 20
+"""Parts of the stream that are compared with the batch pass one by one."""
+
+DIVERGED = 0.1
+"""Share of segments that may differ in a spiking decoder: where a membrane is within rounding
+of the threshold, stream and batch may differ in a spike, and recurrence amplifies it."""
+
+WARM_UP = 20
+"""Untimed bins before the timed ones (compilation, caches)."""
+
+POSITIONS, PATTERNS = 16, 4
+"""Bins that are altered one by one to measure the look-ahead, and alterations of each."""
+
+
+def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str, Any]:
+    """Stream a decoder bin by bin and judge whether it is real-time capable.
+
+    Args:
+        decoder: put into evaluation mode; runs on its own device.
+        spikes: (T, C).
+        steps: bins streamed, at most T.
+    Returns:
+        lookahead_declared and lookahead_measured (steps), stream_max_error (largest difference
+        of stream and batch in session units per step, where both agree) and stream_diverged
+        (share of segments in which a spiking decoder's stream and batch part ways), latency_ms
+        and execution_rate_hz, realtime (the paper's verdict: at most 100 ms, at least 10 Hz),
+        buffer_bytes, median_us and p99_us (compute time per bin).
+    Raises:
+        EvaluationError: the decoder uses bins further ahead than it declares, or its stream is
+            not its batch output.
+    """
+    decoder.eval()
+    inputs = as_input(decoder, spikes)
+    with torch.inference_mode():
+        lookahead = measure_lookahead(decoder, inputs)
+        if lookahead > decoder.lookahead:
+            raise EvaluationError(
+                f"look-ahead: the decoder declares {decoder.lookahead} steps, but a bin changes "
+                f"the output {lookahead} steps before it: correct its `lookahead` or its padding"
+            )
+        max_error, diverged, times_us = _stream(decoder, inputs[:steps])
+    footprint = deployment(decoder)
+    return {
+        "lookahead_declared": decoder.lookahead,
+        "lookahead_measured": lookahead,
+        "stream_max_error": max_error,
+        "stream_diverged": diverged,
+        **timing(decoder),
+        "buffer_bytes": footprint["buffers_bytes"] + footprint["states_bytes"],
+        "median_us": float(np.median(times_us)),
+        "p99_us": float(np.percentile(times_us, 99)),
+    }
+
+
+def timing(decoder: Decoder) -> dict[str, Any]:
+    """latency_ms, execution_rate_hz and realtime by the rule of Krausse et al. 2025."""
+    latency_ms = round(decoder.latency_steps * STEP_S * 1000, 6)
+    rate_hz = round(1 / (decoder.update_period * STEP_S), 6)
+    return {
+        "latency_ms": latency_ms,
+        "execution_rate_hz": rate_hz,
+        "realtime": latency_ms <= MAX_LATENCY_MS and rate_hz >= MIN_RATE_HZ,
+    }
+
+
+def measure_lookahead(decoder: Decoder, inputs: Tensor) -> int:
+    """Steps by which an altered bin changes the output ahead of itself, at most over trials.
+
+    Bins at all phases of the update period (up to :data:`POSITIONS` of them) are overwritten in
+    all channels, several times over, so that a spiking decoder answers to one of them. Each
+    altered recording is decoded by itself, in a call of the same shape as the unaltered one:
+    everything that does not depend on the bin is then equal to the last bit. If decoding the
+    same twice differs already, only larger differences count.
+
+    Args:
+        decoder: any.
+        inputs: (T, 1, C); repeated where too short.
+    Returns:
+        0 where no output before an altered bin changes.
+    """
+    period = decoder.update_period
+    # From the first position on, even twice the declared look-ahead shows.
+    first = 2 * decoder.lookahead + period
+    generator = np.random.default_rng(0)
+    phases = generator.permutation(np.arange(POSITIONS // 2, max(period, POSITIONS)))
+    positions = first + np.concatenate([np.arange(POSITIONS // 2), phases[: POSITIONS // 2]])
+    length = -(-(positions.max() + 1) // decoder.whole_windows) * decoder.whole_windows
+    recording = inputs.repeat(-(-length // len(inputs)), 1, 1)[:length]
+    baseline = decoder.decode(recording)
+    noise = 4 * (decoder.decode(recording) - baseline).abs().max()
+    furthest = 0
+    for position in positions.tolist():
+        for pattern in range(PATTERNS):
+            altered = recording.clone()
+            ones = generator.random(decoder.channels) < (0.5 if pattern else 1.0)
+            altered[position, 0] = torch.as_tensor(ones).to(altered)
+            changed = ((decoder.decode(altered) - baseline).abs() > noise).any(dim=2).nonzero()
+            if len(changed):
+                furthest = max(furthest, position - int(changed[0, 0]))
+    return furthest
+
+
+def _stream(decoder: Decoder, inputs: Tensor) -> tuple[float, float, np.ndarray]:
+    """Largest error, share of diverged segments, and microseconds per bin."""
+    steps = len(inputs)
+    starts = np.unique(np.linspace(0, steps, SEGMENTS + 1).astype(int))
+    state = None
+    for x in inputs[:WARM_UP].split(1):
+        _, state = decoder(x, state)
+    state, times_us = None, np.empty(steps)
+    outputs, errors = [], []
+    for start, stop in itertools.pairwise(starts.tolist()):
+        begun = copy.deepcopy(state)  # a decoder may reuse the memory of its state
+        bins = []
+        for step in range(start, stop):
+            x = inputs[step : step + 1]
+            before = time.perf_counter_ns()
+            velocity, state = decoder(x, state)
+            _wait(velocity)
+            times_us[step] = (time.perf_counter_ns() - before) / 1000
+            bins.append(decoder.to_session_units(velocity))
+        outputs.append(torch.cat(bins))
+        batch = decoder.to_session_units(decoder(inputs[start:stop], begun)[0])
+        errors.append((outputs[-1] - batch).abs().max().item())
+    rms = torch.cat(outputs).square().mean().sqrt().item()
+    agreed = [error for error in errors if error <= TOLERANCE * rms]
+    diverged = 1 - len(agreed) / len(errors)
+    spiking = bool(decoder.activation_modules())
+    if diverged > (DIVERGED if spiking else 0):
+        raise EvaluationError(
+            f"stream: bin by bin the output differs from the batch pass by up to {max(errors):.3g} "
+            f"(root mean square of the output: {rms:.3g}) in {diverged:.0%} of the recording: "
+            "the state does not carry all that the decoder needs"
+        )
+    return max(agreed), diverged, times_us
+
+
+def _wait(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)

@@ -1,0 +1,50 @@
+"""Deployment footprints."""
+
+import pytest
+from torch import nn
+
+from spikereach.evaluation.footprint import bits, deployment
+from stand_ins import Recurrent, Straight
+
+
+@pytest.mark.parametrize(
+    ("number_format", "expected"),
+    [("float32", 32), ("float16", 16), ((1, 7), 9), ((1, 4), 6), ((0, 3), 4)],
+)
+def test_bits(number_format, expected):
+    assert bits(number_format) == expected
+
+
+def test_parts_add_up_at_their_bit_widths():
+    decoder = Recurrent(channels=12, hidden=8)
+    decoder.weight_format, decoder.buffer_format = (1, 7), (1, 4)
+    found = deployment(decoder)
+    assert found["weights_bytes"] == (12 * 8 * 9 + 8 * 8 * 9 + 8 * 2 * 9) / 8
+    assert found["buffers_bytes"] == 2 + 8 * 6 / 8  # 12 bits of input are two bytes
+    assert found["states_bytes"] == 2 * 8 * 6 / 8
+    assert found["total_bytes"] == sum(part["bytes"] for part in found["parts"])
+    assert (found["weight_format"], found["buffer_format"]) == ((1, 7), (1, 4))
+
+
+@pytest.mark.parametrize("number_format", ["float32", "float16"])
+def test_a_stored_format_changes_bytes_as_torch_does(number_format):
+    decoder = Straight(channels=12)
+    decoder.weight_format = number_format
+    if number_format == "float16":
+        decoder.half()
+    stored = sum(p.numel() * p.element_size() for p in decoder.parameters())
+    assert deployment(decoder)["weights_bytes"] == stored
+
+
+def test_statistics_of_batch_norms_are_weights_until_they_are_folded():
+    decoder = Straight(channels=12, hidden=8)
+    plain = deployment(decoder)["weights_bytes"]
+    decoder.norm = nn.BatchNorm1d(8)
+    assert deployment(decoder)["weights_bytes"] == plain + 4 * 8 * 4
+
+
+def test_inputs_of_windowed_nets_take_a_byte_each():
+    decoder = Straight(channels=12)
+    assert deployment(decoder)["buffers_bytes"] == 2
+    decoder.input_bits = 8
+    assert deployment(decoder)["buffers_bytes"] == 12
