@@ -61,6 +61,11 @@ def get_system(name):
     return run.systems[name]
 
 
+def get_architecture(name):
+    """Of a system or of the system it starts from."""
+    return get_system(get_system(name).base or name).architecture
+
+
 def get_table(name):
     if name not in run.tables:
         known = ", ".join(sorted(run.tables))
@@ -163,7 +168,7 @@ def code(script, system=None):
     """Digest of the code a script runs, with the module of a system's architecture."""
     modules = []
     if system is not None:
-        architecture = get_system(get_system(system).base or system).architecture
+        architecture = get_architecture(system)
         modules = [ARCHITECTURES.get(architecture, architecture).partition(":")[0]]
     path = Path(workflow.basedir, "workflow", "scripts", f"{script}.py")
     try:

@@ -15,6 +15,7 @@ rule fetch_session:
         "logs/data/raw/{session}.log",
     benchmark:
         "logs/data/raw/{session}.tsv"
+    priority: fetch_priority
     conda:
         "../../envs/spikereach.yaml"
     resources:
@@ -23,7 +24,6 @@ rule fetch_session:
         runtime=120,
     params:
         origin=origin_spec,
-    priority: fetch_priority
     script:
         "../scripts/fetch_session.py"
 

@@ -21,6 +21,7 @@ rule evaluate_decoder:
         runtime=240,
     params:
         source=run.source,
+        architecture=lambda wildcards: get_architecture(wildcards.system),
         evaluation=canonical(run.evaluation),
         threads=run.threads,
         code=lambda wildcards: code("evaluate_decoder", wildcards.system),

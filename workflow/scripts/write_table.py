@@ -11,8 +11,7 @@ with job(snakemake):
     from spikereach.reporting.collect import collect, commits
 
     systems = {
-        name: System.model_validate(entry)
-        for name, entry in json.loads(snakemake.params.systems).items()
+        name: System.model_validate(entry) for name, entry in json.loads(snakemake.params.systems)
     }
     results = [*snakemake.input.metrics, *snakemake.input.realtime]
     build = tables.BUILDERS[snakemake.wildcards.table]

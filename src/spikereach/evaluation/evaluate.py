@@ -73,7 +73,7 @@ def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Eva
     found = {
         **identity,
         "monkey": binned.monkey,
-        "test_steps": len(test),
+        "test_steps": steps,
         "r2": measured["r2"],
         "r2_x": r2_x,
         "r2_y": r2_y,
