@@ -1,0 +1,134 @@
+"""A small session, small decoders and recipes for the tests of training and compression."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from spikereach.config import Stage, System, Training
+from spikereach.data.binning import BinnedSession
+from spikereach.models.decoder import Decoder
+from spikereach.training.checkpoint import Checkpoint
+
+CHANNELS = 6
+
+
+def session(name="indy_test", *, monkey="indy", steps=1600, seed=0, areas=None) -> BinnedSession:
+    """Smooth velocities, and channels whose rate follows them; one segment per 40 steps."""
+    random = np.random.default_rng(seed)
+    velocity = np.zeros((steps, 2))
+    noise = random.standard_normal((steps, 2))
+    for step in range(1, steps):
+        velocity[step] = 0.95 * velocity[step - 1] + 0.3 * noise[step]
+    angles = np.linspace(0, 2 * np.pi, CHANNELS, endpoint=False)
+    drive = velocity @ np.stack([np.cos(angles), np.sin(angles)])
+    spikes = random.random((steps, CHANNELS)) < 1 / (1 + np.exp(1.5 - 1.5 * drive))
+    starts = np.arange(0, steps, 40)
+    return BinnedSession(
+        name=name,
+        monkey=monkey,
+        spikes=spikes.astype(np.uint8),
+        velocity=(3 + 2 * velocity).astype(np.float32),
+        position=np.cumsum(velocity, axis=0).astype(np.float32),
+        areas=areas or ("M1",) * CHANNELS,
+        segments=np.stack([starts, np.append(starts[1:], steps)], axis=1),
+        provenance={"source": f"{name}.mat", "sha256": hashlib.sha256(name.encode()).hexdigest()},
+    )
+
+
+class TinyGRU(Decoder):
+    """GRU, dropout, linear: what training needs of a decoder, with a look-ahead of ``delay``."""
+
+    def __init__(self, *, channels: int, hidden: int = 8, dropout: float = 0.2, delay: int = 0):
+        super().__init__(channels=channels)
+        self.lookahead = delay
+        self.cell = nn.GRUCell(channels, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.readout = nn.Linear(hidden, 2)
+        self.initialised_at = -1.0
+
+    def initialise(self, rate_hz, generator):
+        self.initialised_at = rate_hz
+        with torch.no_grad():
+            self.readout.bias.copy_(torch.randn(2, generator=generator))
+
+    def forward(self, spikes, state=None, *, trace=None):
+        hidden, states = state, []
+        for step in spikes:
+            hidden = self.cell(step, hidden)
+            states.append(self.buffer(hidden))
+        return self.readout(self.dropout(self.norm(torch.stack(states)))), hidden
+
+
+TRUST = "training_cases:TinyGRU"
+
+
+def stage(**changes) -> Stage:
+    recipe = {
+        "epochs": 3,
+        "batch": 8,
+        "window": 50,
+        "stride": 25,
+        "optimiser": "adam",
+        "learning_rate": 0.01,
+        "schedule": "cosine",
+        "loss": "mse",
+    }
+    return Stage.model_validate(recipe | changes)
+
+
+def system(architecture=TRUST, *, finetune=None, pretrain=None, sizes=None, **changes) -> System:
+    entry = {
+        "architecture": architecture,
+        "sizes": sizes or {},
+        "areas": ("M1",),
+        "spiking": False,
+        "training": Training(
+            split="neurobench", standardise=True, pretrain=pretrain, finetune=finetune
+        ),
+    }
+    return System.model_validate(entry | changes)
+
+
+def rsnn(**stage_changes) -> System:
+    """A small spiking decoder of the package."""
+    return system("rsnn", sizes={"hidden": 8}, finetune=stage(learning_rate=0.02, **stage_changes))
+
+
+def checkpoint(decoder: Decoder | None = None, entry: System | None = None) -> Checkpoint:
+    torch.manual_seed(0)
+    decoder = decoder or TinyGRU(channels=CHANNELS)
+    decoder.output_scale, decoder.output_offset = (2.0, 0.1), (3.0, -1 / 3)
+    return Checkpoint(
+        decoder=decoder,
+        system=entry or system(finetune=stage()),
+        system_name="tiny",
+        dataset="indy_test",
+        monkey="indy",
+        areas=("M1",) * CHANNELS,
+        seed=0,
+        provenance={"sessions": {"indy_test": "abc"}},
+    )
+
+
+def bits(decoder: Decoder) -> dict[str, bytes]:
+    """A decoder's parameters, for comparison bit by bit."""
+    return {
+        name: tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        for name, tensor in decoder.state_dict().items()
+    }
+
+
+def run_options(folder: Path, **changes) -> dict:
+    """Arguments of `train` and `fit` that do not matter to most tests."""
+    return {
+        "seed": 0,
+        "resume": folder / "resume.safetensors",
+        "device": "cpu",
+        "progress": False,
+    } | changes
