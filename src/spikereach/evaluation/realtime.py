@@ -33,8 +33,11 @@ of the threshold, stream and batch may differ in a spike, and recurrence amplifi
 WARM_UP = 20
 """Untimed bins before the timed ones (compilation, caches)."""
 
-POSITIONS, PATTERNS = 16, 4
-"""Bins that are altered one by one to measure the look-ahead, and alterations of each."""
+POSITIONS = 16
+"""Bins from which on the future is altered, one by one, to measure the look-ahead."""
+
+FUTURES = (1.0, 0.5, 0.2, 0.0)
+"""Shares of channels that fire in the altered bins."""
 
 
 def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str, Any]:
@@ -89,13 +92,14 @@ def timing(decoder: Decoder) -> dict[str, Any]:
 
 
 def measure_lookahead(decoder: Decoder, inputs: Tensor) -> int:
-    """Steps by which an altered bin changes the output ahead of itself, at most over trials.
+    """How many steps before the first altered bin the output changes, at most over trials.
 
-    Bins at all phases of the update period (up to :data:`POSITIONS` of them) are overwritten in
-    all channels, several times over, so that a spiking decoder answers to one of them. Each
-    altered recording is decoded by itself, in a call of the same shape as the unaltered one:
-    everything that does not depend on the bin is then equal to the last bit. If decoding the
-    same twice differs already, only larger differences count.
+    From a position on, the future is replaced by bins in which every channel fires, half, a
+    fifth or none of them, so that a spiking decoder answers to one of them. Positions lie at
+    all phases of the update period (up to :data:`POSITIONS` of them). Each altered recording is
+    decoded by itself, in a call of the same shape as the unaltered one: everything that does
+    not depend on the future is then equal to the last bit. If decoding the same twice differs
+    already, only larger differences count.
 
     Args:
         decoder: any.
@@ -109,16 +113,17 @@ def measure_lookahead(decoder: Decoder, inputs: Tensor) -> int:
     generator = np.random.default_rng(0)
     phases = generator.permutation(np.arange(POSITIONS // 2, max(period, POSITIONS)))
     positions = first + np.concatenate([np.arange(POSITIONS // 2), phases[: POSITIONS // 2]])
-    length = -(-(positions.max() + 1) // decoder.whole_windows) * decoder.whole_windows
+    length = int(positions.max()) + decoder.lookahead + 1
+    length = -(-length // decoder.whole_windows) * decoder.whole_windows
     recording = inputs.repeat(-(-length // len(inputs)), 1, 1)[:length]
     baseline = decoder.decode(recording)
     noise = 4 * (decoder.decode(recording) - baseline).abs().max()
     furthest = 0
     for position in positions.tolist():
-        for pattern in range(PATTERNS):
+        for rate in FUTURES:
             altered = recording.clone()
-            ones = generator.random(decoder.channels) < (0.5 if pattern else 1.0)
-            altered[position, 0] = torch.as_tensor(ones).to(altered)
+            future = generator.random((length - position, decoder.channels)) < rate
+            altered[position:, 0] = torch.as_tensor(future).to(altered)
             changed = ((decoder.decode(altered) - baseline).abs() > noise).any(dim=2).nonzero()
             if len(changed):
                 furthest = max(furthest, position - int(changed[0, 0]))
