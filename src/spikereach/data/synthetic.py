@@ -137,7 +137,7 @@ def _reach(steps: int, rng: np.random.Generator) -> Movement:
     Each reach is a curved minimum-jerk movement (Flash and Hogan 1985) that lands near the
     target, and a smaller one that corrects it.
     """
-    increments = 0.02 * _smooth_noise((2, steps), 0.05, rng)  # the hand is never quite still
+    increments = np.zeros((2, steps))
     target = np.empty((2, steps))
     cell = rng.integers(GRID, size=2)
     hand = _target_mm(cell)
@@ -166,6 +166,7 @@ def _reach(steps: int, rng: np.random.Generator) -> Movement:
         target[:, now:held] = goal[:, None]
         hand, now = goal, held
     position = origin[:, None] + np.cumsum(increments, axis=1)
+    position += 0.6 * _smooth_noise((2, steps), 0.12, rng)  # mm; the hand is never quite still
     return Movement(position, np.gradient(position, STEP_S, axis=1), target)
 
 

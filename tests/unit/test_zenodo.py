@@ -1,0 +1,377 @@
+"""Downloads against a local HTTP server that misbehaves on order."""
+
+import hashlib
+import json
+import logging
+import resource
+import socket
+import threading
+from collections import deque
+from dataclasses import replace
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from spikereach.config import Download
+from spikereach.data import zenodo
+from spikereach.data.errors import SessionError
+from spikereach.sessions import ZENODO
+
+CONTENT = np.random.default_rng(7).bytes(700_001)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+SESSION = ZENODO["loco_20170213_02"]  # its checksum is not built in
+KNOWN = replace(ZENODO["loco_20170210_03"], md5=MD5)
+
+
+class Zenodo(ThreadingHTTPServer):
+    """A record with two files. ``script`` says what happens to the next requests."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.root = f"http://127.0.0.1:{self.server_port}"
+        self.record = f"{self.root}/api/records/583331"
+        self.script: dict[str, deque] = {"record": deque(), "file": deque()}
+        self.requests: list[tuple[str, str | None]] = []
+        self.metadata = {
+            "files": [
+                {
+                    "key": f"{session.name}.mat",
+                    "size": len(CONTENT),
+                    "checksum": f"md5:{MD5}",
+                    "links": {"self": f"{self.root}/content/{session.name}.mat"},
+                }
+                for session in (KNOWN, SESSION)
+            ]
+        }
+
+    def ranges(self) -> list[str | None]:
+        """The Range headers of the requests for files so far."""
+        return [byte_range for kind, byte_range in self.requests if kind == "file"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Zenodo
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        kind = "record" if self.path.startswith("/api/") else "file"
+        self.server.requests.append((kind, self.headers.get("Range")))
+        script = self.server.script[kind]
+        step = script.popleft() if script else {}
+        body = json.dumps(self.server.metadata).encode() if kind == "record" else CONTENT
+        body = step.get("body", body)
+        status, begin = step.get("status", 200), 0
+        headers = dict(step.get("headers", {}))
+        byte_range = self.headers.get("Range")
+        if status == 200 and kind == "file" and byte_range and not step.get("ignore_range"):
+            begin = int(byte_range.removeprefix("bytes=").removesuffix("-"))
+            status = 206
+            headers["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) - begin))
+        self.end_headers()
+        self.wfile.write(body[begin : begin + step.get("cut_after", len(body))])
+        self.close_connection = True
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Zenodo() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The waits between tries in seconds, which are not waited for."""
+    waits = []
+    monkeypatch.setattr(zenodo.time, "sleep", waits.append)
+    return waits
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "data" / "raw" / f"{SESSION.name}.mat"
+
+
+def settings(record: str, retries: int = 3) -> Download:
+    return Download(record=record, retries=retries, backoff_s=0.01, timeout_s=5.0)
+
+
+def fetch(server, target, session=SESSION, **changes):
+    zenodo.fetch(session, target, settings(server.record, **changes), progress=False)
+
+
+def files(target):
+    """What lies in the target's folder."""
+    return sorted(path.name for path in target.parent.iterdir())
+
+
+def test_whole_file(server, target):
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target) == [target.name]
+    assert server.ranges() == [None]
+
+
+def test_file_is_readable_by_the_group(server, target):
+    fetch(server, target)
+    reference = target.with_name("reference")
+    reference.touch()
+    assert target.stat().st_mode == reference.stat().st_mode
+
+
+def test_cut_connections_are_resumed(server, target):
+    server.script["file"].extend([{"cut_after": 300_000}, {"cut_after": 300_000}])
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    first, second, third = server.ranges()
+    assert first is None
+    offsets = [int(value.removeprefix("bytes=").removesuffix("-")) for value in (second, third)]
+    assert 200_000 < offsets[0] <= 300_000  # no more than a buffer is lost
+    assert offsets[0] + 200_000 < offsets[1] <= 600_000
+
+
+def test_a_later_call_goes_on_where_the_last_one_stopped(server, target):
+    server.script["file"].append({"cut_after": 400_000})
+    with pytest.raises(SessionError, match="gave up after 1 tries"):
+        fetch(server, target, retries=0)
+    assert not target.exists()
+    have = target.with_name(target.name + ".part").stat().st_size
+    assert have > 300_000
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges()[-1] == f"bytes={have}-"
+    assert files(target) == [target.name]
+
+
+def test_complete_part_is_not_transferred_again(server, target):
+    target.parent.mkdir(parents=True)
+    target.with_name(target.name + ".part").write_bytes(CONTENT)
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges() == []
+
+
+def test_server_that_ignores_ranges(server, target):
+    server.script["file"].extend([{"cut_after": 300_000}, {"ignore_range": True}])
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert len(server.ranges()) == 2
+
+
+def test_server_that_cannot_satisfy_a_range(server, target):
+    server.script["file"].extend([{"cut_after": 300_000}, {"status": 416, "body": b"no"}])
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges()[-1] is None
+
+
+@pytest.mark.parametrize("kind", ["record", "file"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_busy_server_is_given_the_time_it_asks_for(server, target, waits, kind, status):
+    server.script[kind].extend(
+        [{"status": status, "headers": {"Retry-After": "17"}}, {"status": status}]
+    )
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert waits == [17.0, 0.02]
+
+
+def test_retry_after_as_a_date(server, target, waits):
+    in_a_minute = {"Retry-After": formatdate(zenodo.time.time() + 60, usegmt=True)}
+    server.script["file"].append({"status": 429, "headers": in_a_minute})
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert 55 < waits[0] <= 60
+
+
+def test_waits_double_and_end(server, target, waits):
+    server.script["file"].extend([{"status": 503}] * 9)
+    with pytest.raises(SessionError) as error:
+        fetch(server, target)
+    assert waits == [0.01, 0.02, 0.04]
+    assert len(server.ranges()) == 4
+    for part in (target.name, "gave up after 4 tries", "503", str(target), "make demo"):
+        assert part in str(error.value)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_wrong_bytes_are_named_and_removed(server, target, resumed):
+    if resumed:
+        target.parent.mkdir(parents=True)
+        target.with_name(target.name + ".part").write_bytes(b"?" * 1000)
+    else:
+        server.script["file"].append({"body": b"?" * len(CONTENT)})
+    with pytest.raises(SessionError, match="wrong bytes") as error:
+        fetch(server, target)
+    assert MD5 in str(error.value)
+    assert str(target) in str(error.value)
+    assert "run again" in str(error.value)
+    assert files(target) == []
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_endless_body_is_cut_off(server, target):
+    server.script["file"].append({"body": CONTENT * 20})
+    with pytest.raises(SessionError, match="wrong bytes"):
+        fetch(server, target)
+    assert files(target) == []
+
+
+def test_missing_file_is_not_retried(server, target):
+    server.script["file"].append({"status": 404})
+    with pytest.raises(SessionError, match="404") as error:
+        fetch(server, target)
+    assert len(server.ranges()) == 1
+    assert target.name in str(error.value)
+
+
+def test_silent_server_times_out(target, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        record = f"http://127.0.0.1:{silent.getsockname()[1]}/api/records/583331"
+        download = Download(record=record, retries=1, backoff_s=0.01, timeout_s=0.1)
+        with pytest.raises(SessionError, match=r"gave up after 2 tries.*timed out"):
+            zenodo.fetch(SESSION, target, download, progress=False)
+
+
+def closed_port() -> str:
+    """The address of a record on a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}/api/records/583331"
+
+
+@pytest.mark.parametrize("where", ["refused", "no such host"])
+def test_no_network_stops_at_once_with_everything_in_one_message(target, waits, monkeypatch, where):
+    monkeypatch.setenv("NO_PROXY", "*")
+    record = closed_port() if where == "refused" else "https://host.invalid/api/records/583331"
+    with pytest.raises(SessionError) as error:
+        zenodo.fetch(SESSION, target, settings(record, retries=9), progress=False)
+    assert waits == []
+    message = str(error.value)
+    address = record.replace("/api/records/", "/records/") + f"/files/{SESSION.name}.mat"
+    for part in ("no network", f"{SESSION.name}.mat", address, str(target), "make demo"):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_copy_put_there_by_hand_needs_no_network(target):
+    target.parent.mkdir(parents=True)
+    target.write_bytes(CONTENT)
+    zenodo.fetch(KNOWN, target, settings(closed_port()), progress=False)
+    assert target.read_bytes() == CONTENT
+
+
+def test_copy_put_there_by_hand_with_the_wrong_checksum(target):
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"something else")
+    with pytest.raises(SessionError, match="not the published file") as error:
+        zenodo.fetch(KNOWN, target, settings(closed_port()), progress=False)
+    assert str(target) in str(error.value)
+    assert target.read_bytes() == b"something else"
+
+
+def test_copy_put_there_by_hand_is_checked_against_the_metadata(server, target):
+    target.parent.mkdir(parents=True)
+    target.write_bytes(CONTENT)
+    fetch(server, target)
+    assert server.ranges() == []
+    target.write_bytes(b"something else")
+    with pytest.raises(SessionError, match=f"not the published file.*{MD5}"):
+        fetch(server, target)
+    assert target.read_bytes() == b"something else"
+
+
+def test_copy_put_there_by_hand_that_cannot_be_checked_is_used_with_a_warning(target, caplog):
+    target.parent.mkdir(parents=True)
+    target.write_bytes(CONTENT)
+    with caplog.at_level(logging.WARNING):
+        zenodo.fetch(SESSION, target, settings(closed_port()), progress=False)
+    assert MD5 in caplog.text
+    assert target.read_bytes() == CONTENT
+
+
+def test_metadata_that_contradict_the_built_in_checksum(server, target):
+    with pytest.raises(SessionError, match=r"record is not the paper's") as error:
+        fetch(server, target, session=ZENODO[KNOWN.name])
+    assert MD5 in str(error.value)
+    assert ZENODO[KNOWN.name].md5 in str(error.value)
+    assert server.ranges() == []
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        [],
+        {"files": None},
+        {"files": [{"key": f"{SESSION.name}.mat"}]},
+        {"files": [{"key": "other.mat"}]},
+        {
+            "files": [
+                {
+                    "key": f"{SESSION.name}.mat",
+                    "size": 3,
+                    "checksum": "sha1:00",
+                    "links": {"self": "http://127.0.0.1/x"},
+                }
+            ]
+        },
+    ],
+)
+def test_metadata_of_another_shape(server, target, metadata):
+    server.metadata = metadata
+    with pytest.raises(SessionError, match=server.record):
+        fetch(server, target)
+
+
+def test_metadata_that_are_no_json(server, target):
+    server.script["record"].append({"body": b"<html>"})
+    with pytest.raises(SessionError, match="not the metadata of a Zenodo record"):
+        fetch(server, target)
+
+
+def test_record_that_is_no_address(target):
+    with pytest.raises(SessionError, match=r"download\.record"):
+        zenodo.fetch(SESSION, target, settings("zenodo 583331"), progress=False)
+
+
+def test_disk_that_takes_no_more(server, target):
+    """A write that fails names the partial file and keeps it for the next try."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(SessionError, match="make room") as error:
+            fetch(server, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"{target}.part" in str(error.value)
+    assert str(len(CONTENT)) in str(error.value)
+    assert files(target) == [f"{target.name}.part"]
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges()[1] is not None
+
+
+def test_progress_bar_counts_every_byte(server, target, capfd):
+    server.script["file"].append({"cut_after": 300_000})
+    zenodo.fetch(SESSION, target, settings(server.record), progress=True)
+    shown = capfd.readouterr().err
+    assert target.name in shown
+    assert "100%" in shown
+    assert "700k/700k" in shown
