@@ -171,6 +171,14 @@ class Evaluation(Model):
     stream_steps: int = Field(ge=1, description="test bins streamed one by one")
 
 
+class Trajectory(Model):
+    """The figure of decoded movement: a stretch of the test part of each session."""
+
+    systems: tuple[Name, ...] = Field(min_length=1, description="decoders drawn, in order")
+    start_s: float = Field(ge=0, description="seconds after the start of the test part")
+    duration_s: Positive
+
+
 class Config(Model):
     """The whole of ``config.yaml``."""
 
@@ -183,7 +191,8 @@ class Config(Model):
     )
     sessions: tuple[Name, ...] = Field(min_length=1, description="sessions evaluated")
     pretrain_sessions: dict[Name, tuple[Name, ...]] = Field(
-        description="per monkey, the sessions it is pretrained on"
+        description="per monkey, the sessions it is pretrained on; a monkey without an entry is "
+        "not pretrained"
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     device: Literal["auto", "cpu", "cuda"]
@@ -192,15 +201,17 @@ class Config(Model):
     events: bool = Field(description="TensorBoard event files of each training")
     evaluation: Evaluation
     tables: dict[Name, tuple[Name, ...]] = Field(description="systems in each table, in order")
+    trajectory: Trajectory
     systems: dict[Name, System]
 
     @model_validator(mode="after")
     def _references_exist(self):
-        for table, names in self.tables.items():
+        lists = {f"tables.{table}": names for table, names in self.tables.items()}
+        for key, names in (lists | {"trajectory.systems": self.trajectory.systems}).items():
             for name in names:
                 if name not in self.systems:
                     raise ValueError(
-                        f"tables.{table} names the system {name!r}, which `systems` lacks; "
+                        f"{key} names the system {name!r}, which `systems` lacks; "
                         f"known: {', '.join(sorted(self.systems))}"
                     )
         for name, system in self.systems.items():
