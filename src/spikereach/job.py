@@ -63,7 +63,7 @@ def job(snakemake: Any) -> Iterator[None]:
             try:
                 yield
             except Exception as error:
-                message = _one_line(error)
+                message = one_line(error)
                 if message is None:
                     traceback.print_exc(file=log)
                     message = f"{type(error).__name__}: {error} (traceback in {snakemake.log[0]})"
@@ -72,7 +72,7 @@ def job(snakemake: Any) -> Iterator[None]:
                 sys.exit(1)
 
 
-def _one_line(error: Exception) -> str | None:
+def one_line(error: Exception) -> str | None:
     """The message of an expected error, or None for a bug."""
     if type(error).__module__.partition(".")[0] == "spikereach":
         return str(error)
