@@ -32,6 +32,7 @@ def metrics(system, session, seed, *, source="zenodo"):
             "effective_macs": 0.0 if system == "SNN2" else draw.uniform(600, 13000),
             "effective_acs": draw.uniform(200, 500),
             "steps": 1000,
+            "verified_steps": 1000,
         },
         "deployment": {
             "weights_bytes": weights,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import h5py
 import matplotlib.style
 import numpy as np
 import pandas as pd
@@ -23,7 +24,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from spikereach.config import System
-from spikereach.data.binning import BinnedSession
 from spikereach.data.matfile import STEP_S
 from spikereach.models.buffers import receptive_field
 from spikereach.published import figures as published
@@ -53,6 +53,9 @@ def write(plot: Plot, folder: str | Path) -> None:
     """Write ``folder/name.pdf``, ``.png`` and ``.csv``, each replaced in one step."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with _style():  # one layout for both files
+        plot.figure.draw_without_rendering()
+        plot.figure.set_layout_engine("none")
     # without dates, equal data give equal bytes
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         path = folder / f"{plot.name}{suffix}"
@@ -67,46 +70,49 @@ def write(plot: Plot, folder: str | Path) -> None:
 
 
 def trajectory(
-    session: BinnedSession,
-    decoded: Mapping[str, np.ndarray],
-    *,
-    start_s: float,
-    duration_s: float,
-    unit: str,
-    note: str = "",
+    predictions: Mapping[str, str | Path], *, source: str, start_s: float, duration_s: float
 ) -> Plot:
     """Spike raster, true and decoded velocity, and cursor path of a stretch of the test part.
 
-    A decoded path is the integral of the decoded velocity from the true start.
+    A decoded path is the integral of the decoded velocity from the true start, so that it
+    drifts. The raster shows the channels that the first system reads.
 
     Args:
-        session: the recording.
-        decoded: system -> velocity of every test step, (n, 2) per step as in the session;
-            n may stop short of the test part's end (whole windows only).
+        predictions: system -> its ``predictions.h5``, all of one session.
+        source: zenodo, local or synthetic; says the unit of positions.
         start_s: start of the stretch, in seconds after the start of the test part.
         duration_s: its length.
-        unit: of positions, for the axes.
-        note: small print above the raster (session, seed, whether synthetic).
     Raises:
-        ResultError: when the stretch does not lie inside the decoded steps.
+        ResultError: for a missing or damaged file, files of different sessions, or a stretch
+            that does not lie inside the steps decoded by all systems.
     """
-    test = session.split("neurobench").test
-    first, count = round(start_s / STEP_S), round(duration_s / STEP_S)
-    known = min([len(test), *map(len, decoded.values())])
-    if first < 0 or count < 2 or first + count > known:
+    found = {name: _predictions(Path(path)) for name, path in predictions.items()}
+    first, *others = found.values()
+    for other in others:
+        if (other.session, other.first_step) != (first.session, first.first_step):
+            raise ResultError(
+                f"predictions of {first.session} and {other.session} do not begin at the same "
+                "step: draw the results of one session"
+            )
+    begin, count = round(start_s / first.dt_s), round(duration_s / first.dt_s)
+    known = min(len(one.predicted) for one in found.values())
+    if begin < 0 or count < 2 or begin + count > known:
         raise ResultError(
-            f"session {session.name}: {duration_s:g} s from {start_s:g} s do not lie in the "
-            f"{known * STEP_S:.1f} s decoded by all systems; choose another stretch"
+            f"session {first.session}: {duration_s:g} s from {start_s:g} s do not lie in the "
+            f"{known * first.dt_s:.1f} s decoded by all systems; choose another stretch"
         )
-    here = slice(test.start + first, test.start + first + count)
-    time = start_s + np.arange(count) * STEP_S
-    movement = {"true": (session.velocity[here], session.position[here])}
-    origin = session.position[here][:1]
-    for name, velocity in decoded.items():
-        part = np.asarray(velocity[first : first + count], dtype=float)
+    here = slice(begin, begin + count)
+    time = start_s + np.arange(count) * first.dt_s
+    unit = "mm" if source in ("zenodo", "synthetic") else "file units"
+    note = f"{first.session}, seed {first.seed}" + ", synthetic data" * (source == "synthetic")
+
+    origin = first.position[begin : begin + 1]
+    movement = {"true": (first.velocity[here], first.position[here])}
+    for name, one in found.items():
+        part = one.predicted[here].astype(float)
         steps = np.vstack([np.zeros((1, 2)), np.cumsum(part[1:], axis=0)])
         movement[name] = (part, origin + steps)
-    at, channel = np.nonzero(session.spikes[here])
+    at, channel = np.nonzero(first.spikes[here])
 
     with _style():
         figure = _figure(DOUBLE, 3.6)
@@ -118,14 +124,14 @@ def trajectory(
         raster.plot(
             time[at], channel, "|", color=TRUE, markersize=0.9, markeredgewidth=0.35, zorder=3
         )
-        raster.set(ylim=(-1, session.spikes.shape[1]), ylabel="Channel")
+        raster.set(ylim=(-1, first.spikes.shape[1]), ylabel="Channel")
         raster.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         raster.tick_params(labelbottom=False)
         for axis, name in enumerate("xy"):
             axes = lines[axis]
             axes.axhline(0, color=GREY, linewidth=0.4)
             for system, (velocity, _) in movement.items():
-                axes.plot(time, velocity[:, axis] / STEP_S, **_line(system))
+                axes.plot(time, velocity[:, axis] / first.dt_s, **_line(system))
             axes.set_ylabel(f"$v_{name}$ ({unit}/s)")
         lines[0].tick_params(labelbottom=False)
         lines[1].set_xlabel("Time in the test part (s)")
@@ -147,7 +153,7 @@ def trajectory(
         [
             _long("raster", "spikes", time[at], channel),
             *(
-                _long(f"velocity_{name}", system, time, velocity[:, axis] / STEP_S)
+                _long(f"velocity_{name}", system, time, velocity[:, axis] / first.dt_s)
                 for axis, name in enumerate("xy")
                 for system, (velocity, _) in movement.items()
             ),
@@ -155,6 +161,38 @@ def trajectory(
         ]
     )
     return Plot("trajectory", figure, data)
+
+
+@dataclass(frozen=True, eq=False)
+class _Predictions:
+    """The content of a ``predictions.h5`` (`evaluation.evaluate.write_predictions`)."""
+
+    session: str
+    seed: int
+    first_step: int
+    dt_s: float
+    predicted: np.ndarray
+    velocity: np.ndarray
+    position: np.ndarray
+    spikes: np.ndarray
+
+
+def _predictions(path: Path) -> _Predictions:
+    try:
+        with h5py.File(path) as file:
+            about = dict(file.attrs)
+            arrays = {name: file[name][()] for name in ("predicted", "velocity", "position")}
+            spikes = np.unpackbits(file["spikes"][()], axis=1, count=int(about["channels"]))
+            return _Predictions(
+                session=str(about["session"]),
+                seed=int(about["seed"]),
+                first_step=int(about["first_step"]),
+                dt_s=float(about["dt_s"]),
+                spikes=spikes,
+                **arrays,
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise ResultError(f"{path}: cannot be read ({error}); evaluate this system again") from None
 
 
 def _line(system: str) -> dict:
@@ -374,7 +412,8 @@ def cortex_ablation(frame: pd.DataFrame, inputs: Mapping[str, str]) -> Plot:
     data = pd.DataFrame(rows, columns=columns)
     shades = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#999999")
     with _style():
-        figure = _figure(COLUMN, 2.4)
+        width = COLUMN if len(sessions) <= 3 else DOUBLE
+        figure = _figure(width, 2.4)
         axes = figure.add_subplot()
         step = 0.84 / len(inputs)
         for index, label in enumerate(inputs):
@@ -395,7 +434,7 @@ def cortex_ablation(frame: pd.DataFrame, inputs: Mapping[str, str]) -> Plot:
         if printed.keys() & set(sessions):
             handles.append(_diamond(TRUE))
             labels.append("published")
-        _legend_above(figure, handles, labels, COLUMN)
+        _legend_above(figure, handles, labels, width)
         _note(axes, frame)
     return Plot("cortex_ablation", figure, data)
 

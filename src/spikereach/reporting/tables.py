@@ -88,7 +88,7 @@ def realtime(frame: pd.DataFrame, systems: Systems, *, commit: str) -> Table:
         values=_values(
             rows,
             ["latency_ms", "execution_rate_hz", "realtime"],
-            ["lookahead_declared", "lookahead_measured", "stream_buffer_bytes", "stream_max_error"],
+            ["lookahead_declared", "lookahead_measured", "stream_buffer_bytes"],
         ),
         columns=[
             *_names(rows),
@@ -225,7 +225,7 @@ def per_session(frame: pd.DataFrame, systems: Systems, *, commit: str) -> Table:
 _STD = "_std"
 
 _WORST = {"realtime": min, "latency_ms": max, "execution_rate_hz": min}
-_WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured", "stream_max_error"), max)
+_WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured"), max)
 
 
 def _rows(
