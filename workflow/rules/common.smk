@@ -73,6 +73,11 @@ def get_table(name):
     return run.tables[name]
 
 
+def tabled_systems():
+    """All systems that stand in some table, each once."""
+    return list(dict.fromkeys(name for names in run.tables.values() for name in names))
+
+
 def is_monkey(dataset):
     return dataset in run.pretrain_sessions
 
@@ -202,8 +207,9 @@ def compression_spec(wildcards):
 
 
 def systems_spec(systems):
+    """The rows of a table, in order."""
     return canonical(
-        {name: run.systems[name].model_dump(mode="json") for name in systems}
+        [[name, run.systems[name].model_dump(mode="json")] for name in systems]
     )
 
 

@@ -31,6 +31,69 @@ rule write_table:
         "../scripts/write_table.py"
 
 
+rule draw_trajectory:
+    """Decoded against true movement in a stretch of a session's test part."""
+    input:
+        predictions=lambda wildcards: [
+            f"results/evaluate/{name}/{wildcards.session}/seed{run.seeds[0]}/predictions.h5"
+            for name in run.trajectory.systems
+        ],
+    output:
+        pdf="figures/trajectory_{session}.pdf",
+        png=report(
+            "figures/trajectory_{session}.png",
+            category="Figures",
+            caption="../report/trajectory.rst",
+        ),
+        csv="figures/trajectory_{session}.csv",
+    log:
+        "logs/figures/trajectory_{session}.log",
+    benchmark:
+        "logs/figures/trajectory_{session}.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        trajectory=canonical(run.trajectory),
+        source=run.source,
+        code=code("draw_trajectory"),
+    script:
+        "../scripts/draw_trajectory.py"
+
+
+rule draw_figure:
+    """A figure of the results of all systems that stand in a table."""
+    input:
+        metrics=evaluations(tabled_systems()),
+        realtime=evaluations(tabled_systems(), "realtime.json"),
+    output:
+        pdf="figures/{figure}.pdf",
+        png=report(
+            "figures/{figure}.png",
+            category="Figures",
+            caption="../report/figure.rst",
+        ),
+        csv="figures/{figure}.csv",
+    log:
+        "logs/figures/{figure}.log",
+    benchmark:
+        "logs/figures/{figure}.tsv"
+    wildcard_constraints:
+        figure="r2_by_session|pareto",
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        systems=systems_spec(tabled_systems()),
+        code=code("draw_figure"),
+    script:
+        "../scripts/draw_figure.py"
+
+
 rule write_config:
     output:
         config="results/config.yaml",
@@ -58,4 +121,12 @@ rule tables:
 
 rule figures:
     input:
-        [],
+        expand(
+            "figures/{figure}.{type}",
+            figure=[
+                *expand("trajectory_{session}", session=run.sessions),
+                "r2_by_session",
+                "pareto",
+            ],
+            type=["pdf", "png", "csv"],
+        ),
