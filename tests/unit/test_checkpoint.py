@@ -100,14 +100,10 @@ def test_altered_files_are_refused(saved, place, flip):
     altered = saved.with_name("altered.safetensors")
     altered.write_bytes(data)
     begin = 8 + int.from_bytes(saved.read_bytes()[:8], "little")
-    try:
-        loaded = load(altered, trust=[TRUST])
-    except CheckpointError as error:
-        assert str(altered) in str(error)
-    else:  # white space between the header's end and the tensors may change
-        assert index < begin
-        assert bits(loaded.decoder) == bits(checkpoint().decoder)
-        assert chr(saved.read_bytes()[index]).isspace()
+    if index < begin and chr(data[index] ^ flip).isspace():
+        return  # padding between the header and the tensors means nothing
+    with pytest.raises(CheckpointError, match=r"altered\.safetensors"):
+        load(altered, trust=[TRUST])
 
 
 class Bomb:

@@ -1,0 +1,313 @@
+"""Compression: grids, masks and formats hold, whatever the chain of steps."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikereach.compression import compress, prune
+from spikereach.compression.prune import magnitude_mask
+from spikereach.compression.retrain import COLUMNS
+from spikereach.config import FixedPoint, Half, Prune, Retrain
+from spikereach.data.windows import Windows
+from spikereach.models.zoo import build
+from spikereach.training import loop
+from spikereach.training.checkpoint import load, save
+from spikereach.training.loop import TrainingError
+from spikereach.training.losses import weight_matrices
+from training_cases import (
+    CHANNELS,
+    TRUST,
+    TinyGRU,
+    bits,
+    checkpoint,
+    rsnn,
+    run_options,
+    session,
+    stage,
+    system,
+)
+
+SESSION = session(steps=1200)
+SHORT = stage(epochs=1, learning_rate=1e-3)
+HALF = Half(kind="half")
+RETRAIN = Retrain(kind="retrain", retrain=SHORT)
+
+
+def pruning(**changes):
+    recipe = {
+        "start": 0.4, "step": 0.1, "fine_step": 0.05, "stop": 0.8, "max_drop": 0.02,
+    }  # fmt: skip
+    return Prune(kind="prune", retrain=SHORT, **recipe | changes)
+
+
+def fixed(weight_bits=(1, 7), buffer_bits=(1, 4), retrain=SHORT):
+    return FixedPoint(
+        kind="fixed_point", weight_bits=weight_bits, buffer_bits=buffer_bits, retrain=retrain
+    )
+
+
+def run(folder, *steps, start=None, **changes):
+    options = run_options(folder, resume=folder / "resume") | changes
+    return compress(start or checkpoint(), [SESSION], steps, **options)
+
+
+def zeros(decoder):
+    return {name: weight == 0 for name, weight in weight_matrices(decoder).items()}
+
+
+# ---- Pruning ----------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(sparsity=st.floats(0, 0.999), seed=st.integers(0, 1000))
+def test_the_smallest_weights_of_each_matrix_are_masked(sparsity, seed):
+    torch.manual_seed(seed)
+    decoder = TinyGRU(channels=CHANNELS)
+    masks = magnitude_mask(decoder, sparsity, {})
+    for name, weight in weight_matrices(decoder).items():
+        dropped, kept = weight.abs()[~masks[name]], weight.abs()[masks[name]]
+        assert len(dropped) == pytest.approx(sparsity * weight.numel(), abs=1)
+        if len(dropped):
+            assert dropped.max() <= kept.min()
+
+
+def test_equal_weights_and_round_percentages():
+    decoder = TinyGRU(channels=20, hidden=5)
+    with torch.no_grad():
+        decoder.cell.weight_ih.fill_(0.5)
+    mask = magnitude_mask(decoder, 0.55, {})["cell.weight_ih"]
+    assert (~mask).sum() == 165  # 0.55 * 300, though 0.55 * 300 < 165 in floating point
+    assert not mask.flatten()[:165].any()
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Pruning with a training R2 that a test gives by sparsity; returns the trials."""
+
+    def install(score_of):
+        trials = []
+        monkeypatch.setattr(
+            "spikereach.compression.retrain.Run.retrain",
+            lambda self, stage, sparsity=0.0: trials.append(sparsity),
+        )
+        monkeypatch.setattr(
+            "spikereach.compression.retrain.Run.train_r2",
+            lambda self: score_of(trials[-1] if trials else 0.0),
+        )
+        return trials
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("holds_up_to", "expected", "best"),
+    [
+        (1.0, [0.4, 0.5, 0.6, 0.7, 0.8], 0.8),
+        (0.67, [0.4, 0.5, 0.6, 0.7, 0.65], 0.65),
+        (0.62, [0.4, 0.5, 0.6, 0.7, 0.65], 0.6),
+        (0.37, [0.4, 0.35], 0.35),
+        (0.1, [0.4, 0.35], 0.0),
+    ],
+)
+def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected, best):
+    trials = scripted(lambda sparsity: 0.7 if sparsity <= holds_up_to else 0.68)
+    start = checkpoint()
+    compressed, _ = run(tmp_path, pruning(), start=start)
+    assert trials == expected
+    masked = magnitude_mask(start.decoder, best, {})
+    # Trials are scripted and change no weight: what was kept is zero exactly where it was masked,
+    # except that here nobody applies the mask.
+    assert bits(compressed.decoder) == bits(start.decoder)
+    assert {name: int((~mask).sum()) for name, mask in masked.items()} == {
+        name: int(best * weight.numel() + 1e-6)
+        for name, weight in weight_matrices(start.decoder).items()
+    }
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), [
+    (0.50, 0.4901, True), (0.50, 0.4899, False), (-0.50, -0.5099, True), (-0.50, -0.5101, False),
+])  # fmt: skip
+def test_the_drop_is_relative(tmp_path, scripted, before, after, kept):
+    trials = scripted(lambda sparsity: after if sparsity else before)
+    run(tmp_path, pruning(start=0.5, stop=0.55))
+    assert trials == ([0.5] if kept else [0.5, 0.45])
+
+
+def test_pruned_weights_stay_zero_through_every_later_step(tmp_path):
+    pruned, history = run(tmp_path / "once", pruning(start=0.5, stop=0.5, max_drop=0.99))
+    expected = zeros(pruned.decoder)
+    for name, weight in weight_matrices(pruned.decoder).items():
+        assert expected[name].sum() == weight.numel() // 2
+    assert history.sparsity.tolist() == [0.5]
+    chain = pruning(start=0.5, stop=0.5, max_drop=0.99), RETRAIN, fixed()
+    later, history = run(tmp_path / "chain", *chain)
+    for name, zero in zeros(later.decoder).items():
+        assert zero[expected[name]].all()
+    assert history.step.tolist() == ["1-prune", "2-retrain", "3-fixed_point"]
+    assert list(history.columns) == list(COLUMNS)
+
+
+def test_the_unpruned_decoder_stays_where_no_trial_is_good(tmp_path, monkeypatch):
+    scores = iter([0.7, 0.1, 0.2])
+    monkeypatch.setattr("spikereach.compression.retrain.Run.train_r2", lambda self: next(scores))
+    start = checkpoint()
+    compressed, history = run(tmp_path, pruning(), start=start)
+    assert bits(compressed.decoder) == bits(start.decoder)
+    assert history.sparsity.tolist() == [0.4, 0.35]
+
+
+# ---- Fixed point and half precision -----------------------------------------------------
+
+
+@pytest.mark.parametrize("bits_", [(1, 7), (0, 3), (2, 1)])
+def test_fixed_point_weights_lie_on_the_grid(tmp_path, bits_):
+    start = checkpoint(build(rsnn(), CHANNELS), rsnn())
+    with torch.no_grad():
+        start.decoder.input.weight.mul_(30)  # beyond the grid
+    compressed, _ = run(tmp_path, fixed(bits_), start=start)
+    integer, fractional = bits_
+    for name, parameter in compressed.decoder.named_parameters():
+        numbers = parameter.detach().double().numpy() * 2**fractional
+        assert (numbers == np.round(numbers)).all(), name
+        assert numbers.min() >= -(2 ** (integer + fractional)), name
+        assert numbers.max() <= 2 ** (integer + fractional) - 1, name
+    assert compressed.decoder.weight_format == bits_
+    assert compressed.decoder.buffer_format == (1, 4)
+    assert compressed.decoder.state_dict().keys() == start.decoder.state_dict().keys()
+    assert not torch.nn.utils.parametrize.is_parametrized(compressed.decoder)
+
+
+def test_training_knows_the_grid(tmp_path):
+    """The history's validation R2 is that of the decoder one gets: both are quantised."""
+    compressed, history = run(tmp_path, fixed((1, 3), (1, 2), stage(epochs=3)))
+    options = {"training": compressed.system.training, "areas": ("M1",)}
+    _, r2 = loop.score(compressed.decoder, [SESSION], part="val", **options)
+    assert r2 == history.val_r2.max()
+
+
+def test_quantisation_aware_training_beats_rounding(tmp_path):
+    trained, _ = run(tmp_path / "float", Retrain(kind="retrain", retrain=stage(epochs=10)))
+    recipe = fixed((1, 2), (1, 4), stage(epochs=8))
+    aware, _ = run(tmp_path / "aware", recipe, start=trained)
+    rounded = copy.deepcopy(trained.decoder)
+    rounded.buffer_format = (1, 4)
+    with torch.no_grad():
+        for parameter in rounded.parameters():
+            parameter.copy_((parameter.clamp(-2, 1.75) * 4).round() / 4)
+    options = {"part": "train", "training": trained.system.training, "areas": ("M1",)}
+    assert (
+        loop.score(aware.decoder, [SESSION], **options)[1]
+        > (loop.score(rounded, [SESSION], **options)[1])
+    )
+
+
+def test_batch_norms_are_folded_before_quantisation(tmp_path):
+    sizes = {
+        "blocks": 1, "kernel": 3, "conv_channels": 4, "lif_layers": 1, "lif_units": 5, "dropout": 0,
+    }  # fmt: skip
+    entry = system("hybrid", sizes=sizes, finetune=SHORT)
+    for step in (fixed(), HALF):
+        start = checkpoint(build(entry, CHANNELS), entry)
+        compressed, _ = run(tmp_path / step.kind, step, start=start)
+        assert compressed.decoder.folded
+        assert not start.decoder.folded
+        save(compressed, tmp_path / "compressed.safetensors")
+        loaded = load(tmp_path / "compressed.safetensors")
+        assert bits(loaded.decoder) == bits(compressed.decoder)
+
+
+def test_half_precision_round_trip(tmp_path):
+    start = checkpoint(build(rsnn(), CHANNELS), rsnn())
+    compressed, history = run(tmp_path, HALF, start=start)
+    assert history.empty
+    assert list(history.columns) == list(COLUMNS)
+    for name, parameter in start.decoder.named_parameters():
+        found = compressed.decoder.get_parameter(name)
+        assert found.dtype == torch.float16
+        expected = parameter.detach().numpy().astype(np.float16)
+        assert np.array_equal(found.detach().numpy(), expected)
+    save(compressed, tmp_path / "half.safetensors")
+    loaded = load(tmp_path / "half.safetensors")
+    assert bits(loaded.decoder) == bits(compressed.decoder)
+    spikes = torch.tensor(SESSION.spikes[:50]).float().unsqueeze(1)
+    with torch.no_grad():
+        assert torch.equal(loaded.decoder(spikes)[0], compressed.decoder(spikes)[0])
+
+
+def test_values_beyond_half_precision_are_an_error(tmp_path):
+    start = checkpoint()
+    with torch.no_grad():
+        start.decoder.readout.weight[0, 0] = 1e5
+    with pytest.raises(TrainingError, match=r"readout\.weight has values beyond 65504"):
+        run(tmp_path, HALF, start=start)
+
+
+# ---- The chain --------------------------------------------------------------------------
+
+CHAIN = (pruning(start=0.4, stop=0.5, max_drop=0.5), RETRAIN, fixed())
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_chain_repeats_itself_and_leaves_its_start_alone(tmp_path, seed):
+    start = checkpoint()
+    before = bits(start.decoder)
+    one, first = run(tmp_path / "one", *CHAIN, start=start, seed=seed)
+    two, second = run(tmp_path / "two", *CHAIN, start=start, seed=seed)
+    other, _ = run(tmp_path / "other", *CHAIN, start=start, seed=seed + 1)
+    assert bits(one.decoder) == bits(two.decoder) != bits(other.decoder)
+    assert first.drop(columns="seconds").equals(second.drop(columns="seconds"))
+    assert bits(start.decoder) == before
+    assert one.seed == seed
+
+
+def test_an_interrupted_chain_continues_without_repeating_steps(tmp_path, monkeypatch):
+    expected, history = run(tmp_path / "whole", *CHAIN)
+    batch, calls = Windows.batch, []
+
+    def failing(self, *args, **options):
+        calls.append(None)
+        if len(calls) in (2, 6, 9):
+            raise KeyboardInterrupt
+        return batch(self, *args, **options)
+
+    monkeypatch.setattr(Windows, "batch", failing)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut", *CHAIN)
+    found, again = run(tmp_path / "cut", *CHAIN)
+    assert bits(found.decoder) == bits(expected.decoder)
+    assert again.drop(columns="seconds").equals(history.drop(columns="seconds"))
+    updates = len(history) * 3  # 600 training steps: 23 windows, 3 batches
+    assert len(calls) < updates + 3 * 3  # at most the interrupted epochs twice
+
+
+def test_a_checkpoint_from_file_compresses_to_the_same_bits(tmp_path):
+    save(checkpoint(), tmp_path / "start.safetensors")
+    loaded = load(tmp_path / "start.safetensors", trust=[TRUST])
+    one, _ = run(tmp_path / "memory", *CHAIN)
+    two, _ = run(tmp_path / "file", *CHAIN, start=loaded)
+    assert bits(one.decoder) == bits(two.decoder)
+
+
+@pytest.mark.parametrize("steps", [(HALF, RETRAIN), (fixed(), HALF), (HALF, pruning())])
+def test_nothing_follows_quantisation(tmp_path, steps):
+    with pytest.raises(TrainingError, match=f"put it before `{steps[0].kind}`"):
+        run(tmp_path, *steps)
+
+
+def test_a_system_with_a_base_is_not_compressed_itself(tmp_path):
+    entry = system().model_copy(update={"training": None, "base": "tiny"})
+    with pytest.raises(TrainingError, match="compress the checkpoint of its base"):
+        run(tmp_path, HALF, start=checkpoint(entry=entry))
+
+
+def test_no_steps_change_nothing(tmp_path):
+    start = checkpoint()
+    compressed, history = run(tmp_path, start=start)
+    assert bits(compressed.decoder) == bits(start.decoder)
+    assert history.empty
+    assert prune.prune.__doc__
