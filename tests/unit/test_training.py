@@ -147,9 +147,9 @@ def test_standardisation_knows_the_training_part_only(tmp_path):
 
 
 def test_early_stopping(tmp_path):
-    _, history = train_tiny(tmp_path, stage(epochs=40, patience=3, learning_rate=0.1))
+    _, history = train_tiny(tmp_path, stage(epochs=40, patience=2, learning_rate=0.1))
     assert len(history) < 40
-    assert len(history) - 1 - history.val_r2.idxmax() == 3
+    assert len(history) - 1 - history.val_r2.idxmax() == 2
 
 
 def test_updates_per_epoch_and_batches(tmp_path, monkeypatch):
