@@ -24,11 +24,10 @@ from spikereach.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """An evaluation on T test steps; a remainder that fills no window is left out."""
+class Measurement:
+    """A decoder on T test steps; a remainder that fills no window is left out."""
 
     metrics: dict[str, Any]
-    realtime: dict[str, Any]
     first_step: int
     """Step of the session at which the test part begins."""
     predicted: np.ndarray
@@ -41,13 +40,28 @@ class Result:
     """Input of the decoder, (T, C) uint8."""
 
 
-def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Evaluation) -> Result:
-    """Measure a decoder on the continuous test part of a session.
+@dataclass(frozen=True, eq=False)
+class Result(Measurement):
+    """A measurement and the real-time check."""
 
-    The test part is the last quarter of the segments, the same for all systems. All metrics
-    are over the whole of it; NeuroBench itself runs over its first
-    ``settings.neurobench_steps`` steps (at least one window), where the exact metrics must be
-    equal. The first ``settings.stream_steps`` bins are streamed one by one.
+    realtime: dict[str, Any]
+
+
+def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Evaluation) -> Result:
+    """All that is measured of a decoder on a session: :func:`measure` and :func:`stream`."""
+    measurement = measure(checkpoint, binned, settings.neurobench_steps)
+    return Result(**vars(measurement), realtime=stream(checkpoint, binned, settings.stream_steps))
+
+
+def measure(
+    checkpoint: Checkpoint, binned: BinnedSession, neurobench_steps: int | None
+) -> Measurement:
+    """NeuroBench's metrics and footprints of a decoder on the continuous test part of a session.
+
+    The test part is the last quarter of the segments, the same for all systems, and the
+    metrics are over the whole of it. NeuroBench itself runs over its first
+    ``neurobench_steps`` steps (None: all; at least one window), where the exact metrics must
+    be equal to its own.
 
     Raises:
         EvaluationError: a metric cannot be trusted, or the decoder's channels are not the
@@ -56,40 +70,44 @@ def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Eva
     """
     decoder = checkpoint.decoder
     test = binned.split("neurobench").test
-    part = slice(test.start, test.start + usable_steps(decoder, len(test)))
-    spikes = input_spikes(checkpoint, binned)[part]
-    velocity = binned.velocity[part]
-    steps = len(spikes)
-
-    sliced = min(steps, max(settings.neurobench_steps or steps, decoder.whole_windows))
-    neurobench.verify(decoder, spikes[:sliced], velocity[:sliced])
+    steps = usable_steps(decoder, len(test))
+    part = slice(test.start, test.start + steps)
+    spikes, velocity = input_spikes(checkpoint, binned)[part], binned.velocity[part]
+    verified = min(steps, max(neurobench_steps or steps, decoder.whole_windows))
+    neurobench.verify(decoder, spikes[:verified], velocity[:verified])
     measured, predicted = metrics.measure(decoder, spikes, velocity)
     r2_x, r2_y = metrics.r2_axes(predicted, velocity)
-    identity = {
-        "system": checkpoint.system_name,
-        "session": binned.name,
-        "seed": checkpoint.seed,
-    }
     found = {
-        **identity,
+        **_identity(checkpoint, binned),
         "monkey": binned.monkey,
         "test_steps": steps,
         "r2": measured["r2"],
         "r2_x": r2_x,
         "r2_y": r2_y,
-        "neurobench": {**measured, "steps": steps, "verified_steps": sliced},
+        "neurobench": {**measured, "steps": steps, "verified_steps": verified},
         "deployment": deployment(decoder),
         "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
     }
-    return Result(
-        metrics=found,
-        realtime=identity | realtime.check(decoder, spikes, settings.stream_steps),
-        first_step=test.start,
-        predicted=predicted,
-        velocity=velocity,
-        position=binned.position[part],
-        spikes=spikes,
-    )
+    return Measurement(found, test.start, predicted, velocity, binned.position[part], spikes)
+
+
+def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> dict[str, Any]:
+    """The real-time check on the first ``steps`` bins of the test part; see `realtime.check`.
+
+    Raises:
+        EvaluationError: as `realtime.check`, or the decoder's channels are not the session's.
+    """
+    test = binned.split("neurobench").test
+    spikes = input_spikes(checkpoint, binned)[test.start : test.stop]
+    return _identity(checkpoint, binned) | realtime.check(checkpoint.decoder, spikes, steps)
+
+
+def _identity(checkpoint: Checkpoint, binned: BinnedSession) -> dict[str, Any]:
+    return {
+        "system": checkpoint.system_name,
+        "session": binned.name,
+        "seed": checkpoint.seed,
+    }
 
 
 def input_spikes(checkpoint: Checkpoint, binned: BinnedSession) -> np.ndarray:

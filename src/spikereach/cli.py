@@ -1,0 +1,427 @@
+"""The command line: ``spikereach``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+# Everything heavy is imported where it is used, so that help appears at once.
+if TYPE_CHECKING:
+    from spikereach.config import Config, System
+    from spikereach.data.binning import BinnedSession
+    from spikereach.sessions import Session
+    from spikereach.training.checkpoint import Checkpoint
+
+
+class _OneLineErrors(typer.core.TyperGroup):
+    """Prints errors that a user can mend as one line; all others keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from spikereach.job import one_line
+
+            message = one_line(error)
+            if message is None:
+                raise
+            typer.echo(f"error: {message}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Decode reaching movements from spikes: check recordings, run and measure decoders.
+
+    \b
+    A first tour:
+      spikereach describe RTnet --channels 96
+      spikereach check loco_20170210_03.mat
+      spikereach bin loco_20170210_03.mat loco.h5
+      spikereach evaluate results/.../checkpoint.safetensors loco.h5
+      spikereach stream results/.../checkpoint.safetensors loco.h5
+      spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
+
+    A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
+    (.h5, made by `bin`). Training, tables and figures are Snakemake's: see the README.
+    """,
+)
+
+Configs = Annotated[
+    list[Path],
+    typer.Option(
+        "--config",
+        metavar="YAML",
+        help="Configuration; given several times, later files are laid over earlier ones. "
+        "Default: config.yaml in this folder.",
+    ),
+]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Session file (.mat) or binned session (.h5).")
+]
+CheckpointFile = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.safetensors file.")
+]
+Monkey = Annotated[
+    str | None, typer.Option(help="Monkey of a .mat file that is not in the catalogue.")
+]
+Areas = Annotated[
+    str | None,
+    typer.Option(help="Channels per cortex area in file order, such as M1=96,S1=96."),
+]
+Trust = Annotated[
+    list[str],
+    typer.Option(
+        metavar="PACKAGE.MODULE:CLASS",
+        help="Architecture outside spikereach that the checkpoint may import.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json/--text", help="JSON or plain text.")]
+
+
+@app.command()
+def describe(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system of the configuration.")],
+    channels: Annotated[int, typer.Option(min=1, help="Input channels, such as 96.")],
+    as_json: Json = False,
+    config: Configs = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Size, cost and timing of a system.
+
+    \b
+    Example: spikereach describe sRTnet --channels 96
+    """
+    from spikereach.evaluation.describe import describe
+
+    found = {"system": system} | describe(_system(system, config), channels)
+    _print(found, as_json, _describe_lines)
+
+
+def _describe_lines(found: dict[str, Any]) -> list[str]:
+    deployment = found["deployment"]
+    receptive_field = found["receptive_field"]
+    return [
+        f"{found['system']} with {found['channels']} channels",
+        f"parameters         {found['parameters']:,}",
+        f"NeuroBench bytes   {found['footprint']:,}",
+        f"deployment bytes   {deployment['total_bytes']:,}",
+        *(
+            f"  {part['kind']:8} {part['layer']:22} {part['values']:>9,} values "
+            f"{part['bytes']:>9,} bytes"
+            for part in deployment["parts"]
+        ),
+        f"dense operations   {found['dense']:,.2f} per step of 4 ms",
+        f"receptive field    {receptive_field or 'unbounded'}{' steps' * bool(receptive_field)}",
+        f"look-ahead         {found['lookahead']} steps",
+        *_timing_lines(found),
+    ]
+
+
+def _timing_lines(found: dict[str, Any]) -> list[str]:
+    return [
+        f"latency            {found['latency_ms']:g} ms",
+        f"execution rate     {found['execution_rate_hz']:g} Hz",
+        f"real time          {'yes' if found['realtime'] else 'no'} "
+        "(at most 100 ms, at least 10 Hz)",
+    ]
+
+
+@app.command()
+def check(
+    file: File,
+    monkey: Monkey = None,
+    areas: Areas = None,
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """Validate a session and print what is in it.
+
+    \b
+    Examples:
+      spikereach check indy_20160622_01.mat
+      spikereach check mine.mat --monkey chewie --areas M1=174
+    """
+    binned = _session(file, monkey, areas, config)
+    typer.echo("\n".join([f"{file}: a valid session", *_session_lines(binned)]))
+
+
+def _session_lines(binned: BinnedSession) -> list[str]:
+    from spikereach.data.matfile import STEP_S
+
+    steps, channels = binned.spikes.shape
+    counted = [f"{binned.areas.count(area)} {area}" for area in dict.fromkeys(binned.areas)]
+    rates = binned.spikes.mean(axis=0) / STEP_S
+    low, high = binned.position.min(axis=0), binned.position.max(axis=0)
+    split = vars(binned.split("neurobench"))
+    return [
+        f"session    {binned.name} of monkey {binned.monkey}",
+        f"channels   {channels} ({' + '.join(counted)}), {int((rates == 0).sum())} silent",
+        f"length     {steps:,} steps of 4 ms ({steps * STEP_S:.1f} s)",
+        f"spikes     {binned.spikes.sum(dtype=int) / steps:.3f} per step; "
+        f"per channel {rates.min():.1f} to {rates.max():.1f} Hz",
+        f"position   x {low[0]:.4g} to {high[0]:.4g}, y {low[1]:.4g} to {high[1]:.4g}",
+        f"segments   {len(binned.segments)}",
+        *(f"{part:10} {len(steps):,} steps" for part, steps in split.items()),
+    ]
+
+
+@app.command(name="bin")
+def bin_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Session file (.mat).")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Binned session to write (.h5).")],
+    monkey: Monkey = None,
+    areas: Areas = None,
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """Bin a session file in steps of 4 ms.
+
+    \b
+    Example: spikereach bin indy_20160622_01.mat indy.h5
+    """
+    _session(file, monkey, areas, config).save(out)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
+def decode(
+    checkpoint: CheckpointFile,
+    file: File,
+    out: Annotated[Path, typer.Option(help="Output: .csv or .h5.")],
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = [],  # noqa: B006
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """Decode the velocities of a whole recording.
+
+    Velocities are in the recording's unit of position per step of 4 ms; step 0 is its first.
+
+    \b
+    Example: spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
+    """
+    from spikereach.evaluation.errors import EvaluationError
+
+    writers = {".csv": _csv, ".h5": _hdf5}
+    if out.suffix not in writers:
+        raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
+    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+
+    import numpy as np
+    import torch
+
+    from spikereach.evaluation.evaluate import input_spikes, replace
+    from spikereach.evaluation.metrics import PIECE
+    from spikereach.evaluation.passes import as_input, in_pieces
+
+    inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
+    with torch.inference_mode():
+        pieces = in_pieces(loaded.decoder, inputs, PIECE, traced=False)
+        velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece, _ in pieces])
+    replace(out, writers[out.suffix](velocity))
+    typer.echo(f"wrote {len(velocity):,} velocities to {out}")
+
+
+def _csv(velocity: Any) -> bytes:
+    from spikereach.data.matfile import STEP_S
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "time_s", "velocity_x", "velocity_y"])
+    for step, (x, y) in enumerate(velocity):
+        writer.writerow([step, f"{step * STEP_S:.3f}", str(x), str(y)])
+    return text.getvalue().encode()
+
+
+def _hdf5(velocity: Any) -> bytes:
+    import h5py
+
+    from spikereach.data.matfile import STEP_S
+
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file.create_dataset("velocity", data=velocity, compression="gzip")
+        file.attrs["dt_s"] = STEP_S
+    return image.getvalue()
+
+
+@app.command()
+def evaluate(
+    checkpoint: CheckpointFile,
+    file: File,
+    as_json: Json = True,
+    neurobench_steps: Annotated[
+        int,
+        typer.Option(min=1, help="Test steps over which NeuroBench itself must agree; it is slow."),
+    ] = 2000,
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = [],  # noqa: B006
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """NeuroBench's metrics of a decoder on the test part of a session.
+
+    \b
+    Example: spikereach evaluate checkpoint.safetensors indy.h5
+    """
+    from spikereach.evaluation.evaluate import measure
+
+    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    _print(measure(loaded, binned, neurobench_steps).metrics, as_json, _metric_lines)
+
+
+def _metric_lines(found: dict[str, Any]) -> list[str]:
+    counted, deployment = found["neurobench"], found["deployment"]
+    return [
+        f"{found['system']} on {found['session']}, {found['test_steps']:,} test steps",
+        f"R2                 {found['r2']:.4f} (x {found['r2_x']:.4f}, y {found['r2_y']:.4f})",
+        f"footprint          {counted['footprint']:,} bytes, "
+        f"{deployment['total_bytes']:,} where deployed",
+        f"sparsity           connections {counted['connection_sparsity']:.4f}, "
+        f"activations {counted['activation_sparsity']:.4f}",
+        f"per step           {counted['effective_macs']:,.1f} MACs, "
+        f"{counted['effective_acs']:,.1f} ACs, {counted['dense']:,.1f} dense",
+        f"NeuroBench agrees  over the first {counted['verified_steps']:,} steps",
+    ]
+
+
+@app.command()
+def stream(
+    checkpoint: CheckpointFile,
+    file: File,
+    steps: Annotated[int, typer.Option(min=1, help="Test bins streamed one by one.")] = 2000,
+    as_json: Json = False,
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = [],  # noqa: B006
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """Run a decoder bin by bin, as on a patient, and judge whether it is real-time capable.
+
+    \b
+    Example: spikereach stream checkpoint.safetensors indy.h5 --steps 1000
+    """
+    from spikereach.evaluation.evaluate import stream
+
+    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    _print(stream(loaded, binned, steps), as_json, _stream_lines)
+
+
+def _stream_lines(found: dict[str, Any]) -> list[str]:
+    return [
+        f"look-ahead         {found['lookahead_measured']} steps measured, "
+        f"{found['lookahead_declared']} declared",
+        f"stream and batch   differ by at most {found['stream_max_error']:.2g}",
+        f"buffers            {found['buffer_bytes']:,} bytes",
+        f"compute per bin    {found['median_us']:.0f} us median, {found['p99_us']:.0f} us "
+        "99th percentile",
+        *_timing_lines(found),
+    ]
+
+
+@app.command()
+def import_weights(
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM", help="A system with published weights.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The published file, .pth or .pt.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Checkpoint to write (.safetensors).")],
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """Turn published weights into a checkpoint.
+
+    \b
+    Example: spikereach import-weights SNN2 model.pt SNN2.safetensors
+    """
+    from spikereach.published.checkpoints import published_checkpoint
+    from spikereach.training.checkpoint import save
+
+    checkpoint = published_checkpoint(system, _system(system, config), file)
+    save(checkpoint, out)
+    typer.echo(f"wrote {system} for {checkpoint.dataset}, seed {checkpoint.seed}, to {out}")
+
+
+def _print(
+    found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    text = json.dumps(found, indent=2, allow_nan=False) if as_json else "\n".join(lines(found))
+    typer.echo(text)
+
+
+def _config(paths: list[Path]) -> Config:
+    """The given configuration, or that of this folder."""
+    from spikereach.config import ConfigError, read
+
+    paths = paths or [Path("config.yaml")]
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(
+                f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
+            )
+    return read(*paths)
+
+
+def _system(name: str, config: list[Path]) -> System:
+    from spikereach.config import ConfigError
+
+    systems = _config(config).systems
+    if name not in systems:
+        raise ConfigError(f"unknown system {name!r}; known: {', '.join(systems)}")
+    return systems[name]
+
+
+def _load(path: Path, trust: list[str]) -> Checkpoint:
+    from spikereach.training.checkpoint import load
+
+    return load(path, trust=trust)
+
+
+def _session(
+    file: Path, monkey: str | None, areas: str | None, config: list[Path]
+) -> BinnedSession:
+    """A binned session, or a session file binned here."""
+    from spikereach.data.binning import BinnedSession, bin_session
+
+    if file.suffix != ".mat":
+        return BinnedSession.load(file)
+    return bin_session(file, _known(file, monkey, areas, config))
+
+
+def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]) -> Session:
+    """What is known of a session file: by the options, else by its name."""
+    from spikereach.config import Config, ConfigError
+    from spikereach.sessions import Session, find
+
+    if (monkey is None) != (areas is None):
+        raise ConfigError("--monkey and --areas describe a session together: give both")
+    if monkey is not None:
+        return Session(file.stem, monkey, _areas(areas))
+    local = Path("config.yaml").is_file()
+    known = _config(config) if config or local else Config.model_construct(catalogue={})
+    try:
+        return find(file.stem, known)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; or describe the file by --monkey NAME --areas M1=CHANNELS"
+        ) from None
+
+
+def _areas(text: str) -> dict[str, int]:
+    """Channels per area from M1=96,S1=96."""
+    from spikereach.config import ConfigError
+
+    parts = [part.strip().partition("=")[::2] for part in text.split(",")]
+    areas = {area: int(channels) for area, channels in parts if channels.isdecimal()}
+    if len(areas) != len(parts) or not set(areas) <= {"M1", "S1"} or 0 in areas.values():
+        raise ConfigError(
+            f"--areas {text!r}: expected M1 and S1 with their channels, like M1=96,S1=96"
+        )
+    return areas

@@ -1,0 +1,61 @@
+"""What can be said of a system before it is trained."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from spikereach.config import System
+from spikereach.evaluation import metrics, realtime
+from spikereach.evaluation.footprint import deployment
+from spikereach.evaluation.passes import as_input
+from spikereach.models import zoo
+from spikereach.models.decoder import Decoder, Trace
+
+
+def describe(system: System, channels: int) -> dict[str, Any]:
+    """Size, cost and timing of a system, compressed as configured.
+
+    Returns:
+        channels, parameters, footprint (bytes, NeuroBench's), deployment (as
+        `footprint.deployment`), dense (operations per 4 ms step once the decoder runs),
+        receptive_field (steps, None where unbounded), lookahead (steps), latency_ms,
+        execution_rate_hz, realtime.
+    Raises:
+        ConfigError: sizes that the architecture does not take.
+    """
+    decoder = zoo.build(system, channels).eval()
+    decoder.fold()
+    for step in system.compression:
+        if step.kind == "half":
+            decoder.half()
+            decoder.weight_format = decoder.buffer_format = "float16"
+        elif step.kind == "fixed_point":
+            decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_bits
+    return {
+        "channels": channels,
+        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
+        "footprint": metrics.footprint(decoder),
+        "deployment": deployment(decoder),
+        "dense": _dense(decoder),
+        "receptive_field": decoder.receptive_field,
+        "lookahead": decoder.lookahead,
+        **realtime.timing(decoder),
+    }
+
+
+def _dense(decoder: Decoder) -> float:
+    """Dense operations per step after the first prediction."""
+    unit = math.lcm(decoder.update_period, decoder.whole_windows)
+    steps = unit * math.ceil((decoder.lookahead + (decoder.receptive_field or 1)) / unit)
+    silence = as_input(decoder, torch.zeros(steps, decoder.channels))
+    state = None
+    with torch.inference_mode():
+        for _ in range(2):
+            tally, trace = metrics.Tally(merge=False), Trace()
+            _, state = decoder(silence, state, trace=trace)
+            for calls in trace.calls:
+                tally.add(calls)
+    return tally.dense / steps
