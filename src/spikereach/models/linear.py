@@ -210,6 +210,8 @@ class Kalman(Decoder):
         self.width = self.update_period = self.latency_steps = width
         #: C -> 4: H^T Q^-1 (z - mean of z)
         self.observation = Linear(channels, 4)
+        for parameter in self.observation.parameters():
+            nn.init.zeros_(parameter)  # before the fit, counts say nothing
         self.register_buffer("transition", torch.eye(4))
         self.register_buffer("transition_noise", torch.eye(4))
         #: H^T Q^-1 H

@@ -1,0 +1,285 @@
+"""The hybrid decoder against a plain implementation, and its streaming."""
+
+import numpy as np
+import pytest
+import torch
+from decoder_checks import (
+    assert_stepwise_changes_nothing,
+    assert_stream_equals_batch,
+    earliest_changes,
+    losses_of_training,
+    random_spikes,
+    toy_problem,
+)
+from torch.nn import functional
+
+from spikereach.models.buffers import LayerBuffer, layer_buffers
+from spikereach.models.decoder import Trace
+from spikereach.models.hybrid import Hybrid
+
+RTNET = {
+    "blocks": 2,
+    "kernel": 9,
+    "conv_channels": 40,
+    "lif_layers": 2,
+    "lif_units": 56,
+    "dropout": 0.3,
+}
+SMALL = {
+    "blocks": 2,
+    "kernel": 9,
+    "conv_channels": 4,
+    "lif_layers": 2,
+    "lif_units": 6,
+    "dropout": 0.3,
+}
+
+
+def lively(decoder: Hybrid) -> Hybrid:
+    """With used batch norms, and neurons that inhibit themselves so that all layers spike."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for conv in decoder.convs:
+            for block in conv:
+                block.conv.bias.uniform_(-1, 1)
+                block.norm.momentum = 1.0
+                block.norm.weight.uniform_(0.5, 1.5)
+                block.norm.bias.uniform_(-0.5, 0.5)
+        for net in decoder.nets:
+            for layer in net:
+                layer.input.weight.normal_(0, 3)
+                layer.recurrent.weight.normal_(0, 0.5).sub_(4 * torch.eye(layer.units))
+        decoder.train()
+        decoder(random_spikes(500, 2, decoder.channels))
+    return decoder.eval()
+
+
+def plain(decoder: Hybrid, spikes: torch.Tensor) -> np.ndarray:
+    """Velocity (T, 2) of one recording (T, C), as the paper's pipeline reads, written out."""
+    x = torch.cat([spikes, torch.zeros(decoder.lookahead, decoder.channels)]).T[None]
+    for block in decoder.convs[0]:
+        size = block.conv.kernel_size[0]
+        x = functional.conv1d(functional.pad(x, (size // 2, 0)), block.conv.weight, block.conv.bias)
+        x = functional.max_pool1d(block.norm(x), 2)
+    x = x[0].T
+    for layer in decoder.nets[0]:
+        alpha = np.exp(-4 * decoder.update_period / 150)
+        v, z = torch.zeros(layer.units), torch.zeros(layer.units)
+        spikes_out = []
+        for frame in x:
+            v = alpha * v + layer.input.weight @ frame + layer.recurrent.weight @ z - z
+            z = (v > 1).float()
+            spikes_out.append(z)
+        x = torch.stack(spikes_out)
+    assert 0.02 < x.mean() < 0.98
+    keypoints = (x @ decoder.readout.weight.T + decoder.readout.bias).numpy()
+    at = decoder.update_period * np.arange(len(keypoints))
+    steps = np.arange(len(spikes))
+    assert at[-1] >= steps[-1]
+    return np.stack([np.interp(steps, at, keypoints[:, axis]) for axis in range(2)], axis=1)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize("steps", [64, 77])
+def test_decodes_as_the_plain_pipeline(blocks, steps):
+    decoder = lively(Hybrid(channels=5, **SMALL | {"blocks": blocks}))
+    spikes = random_spikes(steps, 2, 5)
+    with torch.no_grad():
+        velocity = decoder.decode(spikes)
+        for stream in range(2):
+            np.testing.assert_allclose(
+                velocity[:, stream].numpy(), plain(decoder, spikes[:, stream]), atol=1e-5
+            )
+
+
+@pytest.mark.parametrize(
+    ("blocks", "kernel", "field", "latency_ms", "rate_hz"),
+    [(2, 9, 46, 96, 62.5), (3, 31, 652, 1308, 31.25)],
+    ids=["RTnet", "BMnet"],
+)
+def test_published_latency_and_rate(blocks, kernel, field, latency_ms, rate_hz):
+    decoder = Hybrid(channels=3, **SMALL | {"blocks": blocks, "kernel": kernel})
+    assert decoder.receptive_field == field
+    assert decoder.latency_steps * 4 == latency_ms
+    assert 250 / decoder.update_period == rate_hz
+    assert decoder.lookahead == field // 2 + decoder.update_period - 1
+
+
+def test_buffer_table_of_rtnet():
+    assert layer_buffers([9, 18]) == [
+        LayerBuffer("input", 46, 4, 12),
+        LayerBuffer("conv1", 38, 4, 4),
+        LayerBuffer("pool1", 19, 2, 19),
+        LayerBuffer("conv2", 2, 2, 2),
+        LayerBuffer("pool2", 1, 1, 1),
+    ]
+
+
+@pytest.mark.parametrize("kernels", [[3], [9, 18], [4, 8, 16]])
+def test_receptive_field_is_what_the_gradient_sees(kernels):
+    """Steps before and after a keypoint that its frame depends on, over many inputs."""
+    sizes = SMALL | {"blocks": len(kernels), "kernel": kernels[0], "conv_channels": 8}
+    decoder = Hybrid(channels=3, **sizes).eval()
+    keypoint, period = 20, decoder.update_period
+    inputs = torch.rand(8, 3, 3 * keypoint * period, requires_grad=True)
+    states = tuple(block.init_state(8) for block in decoder.convs[0])
+    frames, _ = decoder._convolve(decoder.convs[0], inputs, states, None)
+    frames[:, :, keypoint].sum().backward()
+    touched = inputs.grad.abs().sum((0, 1)).nonzero()[:, 0] - keypoint * period
+    first, last = int(touched[0]), int(touched[-1])
+    assert last - first + 1 == decoder.receptive_field
+    assert last + period - 1 == decoder.lookahead
+
+
+@pytest.mark.parametrize("merge", ["none", "pre-LIF", "post-LIF"])
+def test_streaming(merge):
+    areas = {} if merge == "none" else {"area_channels": [2, 3]}
+    decoder = lively(Hybrid(channels=5, merge=merge, **areas, **SMALL))
+    assert_stream_equals_batch(decoder, longest=60)
+    assert_stepwise_changes_nothing(decoder, steps=120)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_measured_lookahead_is_the_declared_one(blocks):
+    decoder = Hybrid(channels=5, **SMALL | {"blocks": blocks})
+    with torch.no_grad():
+        for block in decoder.convs[0]:
+            block.conv.weight[:, :, -1] *= 10  # the newest input counts for much
+    lively(decoder)
+    changes = earliest_changes(decoder, 120, range(60, 60 + decoder.update_period))
+    # Some input changes the very output of its own step, which is `lookahead` steps late.
+    assert min(changes.values()) == 0
+    assert len(changes) == decoder.update_period
+
+
+def test_output_before_the_recording_is_zero():
+    decoder = lively(Hybrid(channels=5, **SMALL))
+    velocity, _ = decoder(random_spikes(decoder.lookahead + 5, 2, 5))
+    assert (velocity[: decoder.lookahead] == 0).all()
+    assert (velocity[decoder.lookahead :] != 0).all()
+
+
+@pytest.mark.parametrize(("channels", "parameters"), [(96, 75202), (192, 109762)])
+def test_published_parameters_after_folding(channels, parameters):
+    decoder = Hybrid(channels=channels, **RTNET)
+    decoder.fold()
+    assert sum(parameter.numel() for parameter in decoder.parameters()) == parameters
+    assert not list(decoder.buffers())
+
+
+def test_folding_changes_no_output():
+    decoder = lively(Hybrid(channels=5, **SMALL))
+    spikes = random_spikes(200, 2, 5)
+    with torch.no_grad():
+        before = decoder.decode(spikes)
+        decoder.fold()
+        decoder.fold()  # a second time does nothing
+        after = decoder.decode(spikes)
+    assert decoder.folded
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_buffers_on_the_fixed_point_grid():
+    decoder = lively(Hybrid(channels=5, **SMALL))
+    decoder.buffer_format = (1, 4)
+    trace = Trace()
+    with torch.no_grad():
+        _, state = decoder(random_spikes(200, 2, 5), trace=trace)
+    stored = [calls.inputs[0] for calls in trace.calls if calls.layer is decoder.convs[0][1].conv]
+    stored += [block.odd for block in state.blocks[0]]
+    stored += [neuron.v for neuron in state.neurons[0]]
+    assert len(stored[0].unique()) > 10
+    for values in stored:
+        assert torch.equal(values * 16, (values * 16).round())
+        assert (values >= -2).all()
+        assert (values <= 2 - 1 / 16).all()
+    assert_stream_equals_batch(decoder, longest=30)
+
+
+def test_half_precision_rounds_weights_and_buffers():
+    decoder = lively(Hybrid(channels=5, **SMALL))
+    decoder.fold()
+    spikes = random_spikes(40, 1, 5)
+    decoder.weight_format = decoder.buffer_format = "float16"
+    rounded = Hybrid(channels=5, **SMALL).eval()
+    rounded.fold()
+    rounded.load_parameters({n: p.half().float() for n, p in decoder.state_dict().items()})
+    rounded.buffer_format = "float16"
+    decoder.half()
+    assert sum(p.element_size() for p in decoder.parameters()) == 2 * len(
+        list(decoder.parameters())
+    )
+    velocity = decoder.decode(spikes)
+    assert velocity.dtype == torch.float32
+    torch.testing.assert_close(velocity, rounded.decode(spikes))
+
+
+def test_buffer_sizes_of_rtnet():
+    sizes = {size.layer: size for size in Hybrid(channels=96, **RTNET).buffer_sizes()}
+    assert {name: size.values for name, size in sizes.items()} == {
+        "input": 12 * 96,
+        "conv1": 4 * 40,
+        "pool1": 19 * 40,
+        "conv2": 2 * 40,
+        "pool2": 40,
+        "net1.lif1": 56,
+        "net1.lif2": 56,
+    }
+    assert [size.kind for size in sizes.values()] == ["input"] + 4 * ["buffer"] + 2 * ["state"]
+
+
+def test_areas_stay_apart_until_merged():
+    spikes = random_spikes(200, 1, 5)
+    changed = spikes.clone()
+    changed[:, :, 2:] = 1 - changed[:, :, 2:]
+    for merge, separate in {"none": False, "pre-LIF": False, "post-LIF": True}.items():
+        areas = {} if merge == "none" else {"area_channels": [2, 3]}
+        decoder = lively(Hybrid(channels=5, merge=merge, **areas, **SMALL))
+        hidden = []
+        for inputs in (spikes, changed):
+            trace = Trace()
+            decoder(inputs, trace=trace)
+            hidden.append(trace.spikes)
+        assert set(hidden[0]) == {f"net{n + 1}.lif{i}" for n in range(1 + separate) for i in (1, 2)}
+        assert torch.equal(hidden[0]["net1.lif2"], hidden[1]["net1.lif2"]) == separate
+
+
+def test_merged_parameters():
+    def parameters(**sizes):
+        decoder = Hybrid(channels=192, **RTNET | sizes)
+        decoder.fold()
+        return sum(parameter.numel() for parameter in decoder.parameters())
+
+    areas = {"area_channels": [96, 96]}
+    convolutions = 96 * 40 * 9 + 40 + 40 * 40 * 18 + 40
+    neurons = 40 * 56 + 3 * 56 * 56
+    readout = 2 * 56 + 2
+    assert parameters(merge="pre-LIF", **areas) == 2 * convolutions + neurons + 40 * 56 + readout
+    assert parameters(merge="post-LIF", **areas) == 2 * (convolutions + neurons + readout) - 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"merge": "late"}, "unknown merge 'late'"),
+        ({"merge": "pre-LIF"}, "area_channels that add up to 5"),
+        ({"merge": "post-LIF", "area_channels": [2, 2]}, "area_channels that add up to 5"),
+        ({"surrogate": "box"}, "unknown surrogate 'box'"),
+        ({"tau_mem_ms": 0.0}, "time constant must be positive"),
+        ({"blocks": 0}, "must be at least 1"),
+    ],
+)
+def test_sizes_that_do_not_fit(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        Hybrid(channels=5, **SMALL | sizes)
+
+
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "triangle", "arctan"])
+def test_learns(surrogate):
+    torch.manual_seed(0)
+    slope = {"fast_sigmoid": 5.0, "triangle": 0.3, "arctan": 1.0}[surrogate]
+    sizes = SMALL | {"conv_channels": 8, "lif_units": 16, "dropout": 0.0}
+    decoder = Hybrid(channels=16, surrogate=surrogate, slope=slope, **sizes)
+    spikes, velocity = toy_problem(256, 8, 16)
+    losses = losses_of_training(decoder, spikes, velocity, updates=40, rate=1e-2)
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
