@@ -224,6 +224,12 @@ def test_r2_by_session_draws_its_data(frame):
     )
 
 
+def test_one_session_has_no_mean_beside_it(tmp_path):
+    frame = collect(handmade.write(tmp_path, sessions=handmade.SESSIONS[:1], seeds=(0,)))
+    data = figures.r2_by_session(frame, systems()).data
+    assert set(data["session"]) == {handmade.SESSIONS[0]}
+
+
 def test_published_marks_only_beside_the_real_recordings(frame, synthetic_frame):
     real = figures.r2_by_session(frame, systems()).data.query("origin == 'published'")
     value = real.query("system == 'tinyRSNN' and session == @published.sessions()['I1']")["r2"]

@@ -219,7 +219,7 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
     """
     _present(frame, systems)
     order = frame.drop_duplicates("session").sort_values(["monkey", "session"])["session"]
-    groups = [*order, "mean"]
+    groups = [*order, "mean"] if len(order) > 1 else [*order]
     rows = []
     for group in groups:
         for name, system in systems.items():
@@ -252,13 +252,14 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
                 axes.hlines(ours.mean(), x - half, x + half, color=colour(name), linewidth=1.6)
                 spread = np.linspace(-half / 2, half / 2, len(ours)) if len(ours) > 1 else 0
                 axes.scatter(
-                    x + spread, ours, s=5, color=colour(name), alpha=0.65, linewidths=0, zorder=3
+                    x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
                 )
                 axes.scatter(
                     np.full(len(theirs), x), theirs, s=13, marker="D", facecolors="white",
                     edgecolors=colour(name), linewidths=0.6, zorder=4,
                 )  # fmt: skip
-        axes.axvline(len(groups) - 1.5, color=GREY, linewidth=0.6)
+        if len(groups) > 1:
+            axes.axvline(len(groups) - 1.5, color=GREY, linewidth=0.6)
         axes.set_xticks(range(len(groups)), [_two_lines(group) for group in groups])
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.5, len(groups) - 0.5)
