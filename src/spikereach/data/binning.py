@@ -46,7 +46,8 @@ class BinnedSession:
     name: str
     monkey: str
     spikes: np.ndarray
-    """(T, C) uint8: 1 where any unit of the channel fired in the 4 ms up to the sample."""
+    """(T, C) uint8: 1 at step k where any unit of the channel fired from 8 to 4 ms before the
+    sample ``t[k]``. NeuroBench's bins end one step early; step 0 is always empty."""
     velocity: np.ndarray
     """(T, 2) float32: change of cursor position per step, in the file's unit of position."""
     position: np.ndarray
@@ -142,7 +143,7 @@ class BinnedSession:
         Raises:
             SessionError: it is missing, damaged, or its content fails the checksum.
         """
-        with GuardedFile(path, _REMEDY) as file:
+        with GuardedFile(path, _REMEDY) as file, file.guard("content"):
             header = file.attribute("header")
             arrays = {
                 name: file.values(name, file.field(name), kind)
@@ -150,18 +151,17 @@ class BinnedSession:
             }
             if _checksum(header, arrays) != file.attribute("checksum"):
                 raise file.error("content", "does not match its checksum")
-            with file.guard("content"):
-                fields = json.loads(header)
-                return cls(
-                    name=fields["name"],
-                    monkey=fields["monkey"],
-                    spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
-                    velocity=_velocity(arrays["position"]),
-                    position=arrays["position"],
-                    areas=tuple(fields["areas"]),
-                    segments=arrays["segments"],
-                    provenance=fields["provenance"],
-                )
+            fields = json.loads(header)
+            return cls(
+                name=fields["name"],
+                monkey=fields["monkey"],
+                spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
+                velocity=_velocity(arrays["position"]),
+                position=arrays["position"],
+                areas=tuple(fields["areas"]),
+                segments=arrays["segments"],
+                provenance=fields["provenance"],
+            )
 
 
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
@@ -248,8 +248,8 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
     for channel in range(channels):
         for times in file.spike_times(channel):
             columns = bin_columns(times, edges)
+            inside += file.inside(times)
             total += times.size
-            inside += columns.size
             rows[channel, columns[columns < steps]] = 1
     file.check_range(inside, total)
     spikes = np.empty((steps, channels), np.uint8)

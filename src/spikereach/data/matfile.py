@@ -134,14 +134,19 @@ class SessionFile(GuardedFile):
             for unit, cell in enumerate(self._cells[:, channel])
         ]
 
+    def inside(self, times: np.ndarray) -> int:
+        """How many of a unit's sorted spike times lie within ``t``, its first bin included."""
+        first, end = np.searchsorted(times, (self.t[0] - STEP_S, np.nextafter(self.t[-1], np.inf)))
+        return int(end - first)
+
     def check_range(self, inside: int, total: int) -> None:
         """Refuse a file most of whose spikes lie outside ``t``: its times are in another unit.
 
         Args:
-            inside: spikes within ``t``.
+            inside: spikes within ``t``, by `inside`.
             total: all spikes.
         """
-        if total and inside < total / 2:
+        if inside < total / 2:
             raise self.error(
                 "spikes",
                 f"{total - inside} of {total} spikes lie outside t ({self.t[0]} to {self.t[-1]} s)",
@@ -214,11 +219,9 @@ def read(path: str | Path) -> RawSession:
         SessionError: naming the file, the field and the remedy.
     """
     with SessionFile(path) as file:
-        t = file.t
         spikes = tuple(
             np.sort(np.concatenate(file.spike_times(channel)), kind="stable")
             for channel in range(file.channels)
         )
-        inside = sum(int(np.count_nonzero((s >= t[0] - STEP_S) & (s <= t[-1]))) for s in spikes)
-        file.check_range(inside, sum(s.size for s in spikes))
-        return RawSession(file.path, spikes, t, file.cursor_pos, file.target_pos, file.names)
+        file.check_range(sum(map(file.inside, spikes)), sum(times.size for times in spikes))
+        return RawSession(file.path, spikes, file.t, file.cursor_pos, file.target_pos, file.names)

@@ -1,0 +1,118 @@
+"""Binning, velocities, segments and split against NeuroBench's own dataset class."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from neurobench.datasets.primate_reaching import PrimateReaching
+
+from session_files import random_session, write_session
+from spikereach.data.binning import bin_session
+from spikereach.sessions import Session
+
+
+def oracle(path) -> PrimateReaching:
+    """NeuroBench's reading of the file; the name must hold "indy" or "loco"."""
+    return PrimateReaching(
+        str(path.parent),
+        path.name,
+        num_steps=1,
+        train_ratio=0.5,
+        biological_delay=0,
+        stride=0.004,
+        bin_width=0.004,
+        split_num=1,
+        download=False,
+    )
+
+
+def assert_equal(path, channels):
+    """Every element equal; returns both for further checks."""
+    binned = bin_session(path, Session("x", "monkey", {"M1": channels}))
+    expected = oracle(path)
+    steps, _ = binned.spikes.shape
+    assert expected.samples.shape[1] in (steps, steps + 1)  # rounding may add a column
+    np.testing.assert_array_equal(binned.spikes, expected.samples.numpy()[:, :steps].T)
+    np.testing.assert_array_equal(binned.velocity, expected.labels.numpy().T)
+    assert binned.velocity.dtype == np.float32
+    np.testing.assert_array_equal(binned.segments, expected.time_segments)
+    return binned, expected
+
+
+def assert_same_split(binned, expected):
+    split = binned.split("neurobench")
+    assert list(split.train) == expected.ind_train
+    assert list(split.val) == expected.ind_val
+    assert list(split.test) == expected.ind_test
+
+
+def test_the_real_recording(shared, tmp_path):
+    path = tmp_path / "indy_chewie.mat"
+    shutil.copy(shared / "recordings" / "chewie_20131003_01.mat", path)
+    binned, expected = assert_equal(path, 174)
+    assert_same_split(binned, expected)
+    assert binned.spikes.sum() > 10_000
+
+
+@pytest.mark.parametrize(("monkey", "channels"), [("indy", 96), ("loco", 192)])
+@pytest.mark.parametrize("start", [4.0, 97.412, 1234.5678])
+def test_sessions_of_both_monkeys(tmp_path, monkey, channels, start):
+    path = random_session(
+        tmp_path / f"{monkey}_x.mat", channels=channels, steps=3001, units=4, start=start
+    )
+    binned, expected = assert_equal(path, channels)
+    assert_same_split(binned, expected)
+
+
+@st.composite
+def recordings(draw):
+    """Small recordings whose spikes prefer the places where binning can go wrong."""
+    steps = draw(st.integers(10, 60))
+    start = draw(st.one_of(st.floats(0.01, 5000), st.integers(1, 2000).map(float)))
+    t = start + 0.004 * np.arange(steps)
+    edges = np.arange(t[0] - 0.004, t[-1], 0.004)
+    exact = st.sampled_from([*edges, *t])
+    beside = st.builds(np.nextafter, exact, st.sampled_from([-np.inf, np.inf]))
+    anywhere = st.floats(t[0] - 0.02, t[-1] + 0.02)
+    times = st.lists(st.one_of(exact, beside, anywhere), max_size=6).map(sorted)
+    units, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    spikes = [[draw(times) for _ in range(channels)] for _ in range(units)]
+    spikes.append([list(t)] * channels)  # keeps most spikes within the recording
+    if draw(st.booleans()):
+        spikes = [[np.float32(times) for times in unit] for unit in spikes]
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    cursor = rng.uniform(-300, 300, (2, steps))
+    target = rng.choice([0.0, -0.0, 15.0], (2, steps))
+    return spikes, t, cursor, target
+
+
+@settings(max_examples=100, deadline=None)
+@given(recording=recordings())
+def test_random_recordings(tmp_path_factory, recording):
+    path = tmp_path_factory.mktemp("session") / "indy_x.mat"
+    write_session(path, *recording, compression=None)
+    binned, expected = assert_equal(path, len(recording[0][0]))
+    try:
+        split = binned.split("neurobench")
+    except ValueError:
+        parts = (expected.ind_train, expected.ind_val, expected.ind_test)
+        assert not all(binned.spikes[part].any() for part in parts)
+    else:
+        assert_same_split(binned, expected)
+        assert len(split.test) > 0
+
+
+def test_empty_cells_hold_no_spikes_at_time_zero(tmp_path):
+    """NeuroBench takes the two dimensions with which MATLAB marks an empty cell for spike times
+    (two at 0 s): visible only in a recording that runs through time 0."""
+    t = -0.02 + 0.004 * np.arange(12)
+    spikes = [[[], [-0.005, 0.009]]]
+    positions = np.arange(24.0).reshape(2, -1)
+    path = write_session(tmp_path / "indy_x.mat", spikes, t, positions, positions)
+    binned = bin_session(path, Session("x", "monkey", {"M1": 2}))
+    expected = oracle(path).samples.numpy()[:, :12].T
+    np.testing.assert_array_equal(binned.spikes[:, 1], expected[:, 1])
+    assert not binned.spikes[:, 0].any()
+    assert expected[:, 0].sum() == 1

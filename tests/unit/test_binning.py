@@ -1,0 +1,274 @@
+"""Binned sessions: what NeuroBench does not define, files, checksums, memory."""
+
+import errno
+import gc
+import hashlib
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_matfile import DAMAGE, damaged
+
+import spikereach
+from session_files import random_session, write_session
+from spikereach.data import binning
+from spikereach.data.binning import BinnedSession, bin_columns, bin_session
+from spikereach.data.errors import SessionError
+from spikereach.sessions import Session
+
+THREE = Session("x", "monkey", {"M1": 2, "S1": 1})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return random_session(tmp_path / "a.mat", channels=3, steps=1200)
+
+
+@pytest.fixture
+def binned(path):
+    return bin_session(path, THREE)
+
+
+def assert_same(one, other):
+    for name in ("spikes", "velocity", "position", "segments"):
+        first, second = getattr(one, name), getattr(other, name)
+        np.testing.assert_array_equal(first, second)
+        assert first.dtype == second.dtype
+    for name in ("name", "monkey", "areas", "provenance"):
+        assert getattr(one, name) == getattr(other, name)
+
+
+def session(segments, spikes=None):
+    """A binned session of given segment bounds."""
+    bounds = np.asarray(segments)
+    steps = bounds[-1]
+    return BinnedSession(
+        name="x",
+        monkey="m",
+        spikes=np.ones((steps, 1), np.uint8) if spikes is None else spikes,
+        velocity=np.zeros((steps, 2), np.float32),
+        position=np.zeros((steps, 2), np.float32),
+        areas=("M1",),
+        segments=np.stack([bounds[:-1], bounds[1:]], 1),
+        provenance={"source": "a.mat"},
+    )
+
+
+@given(
+    start=st.floats(-1e4, 1e6),
+    count=st.integers(2, 400),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_bins_equal_numpys_histogram(start, count, seed):
+    edges = np.arange(start, start + (count - 0.5) * 0.004, 0.004)
+    rng = np.random.default_rng(seed)
+    times = np.concatenate([edges, np.nextafter(edges, -np.inf), rng.choice(edges, 5) + 1e-9])
+    times = np.sort(np.concatenate([times, rng.uniform(start - 1, edges[-1] + 1, 50)]))
+    counts = np.bincount(bin_columns(times, edges) - 1, minlength=len(edges) - 1)
+    np.testing.assert_array_equal(counts, np.histogram(times, edges)[0])
+
+
+def test_no_spikes_fall_into_no_bins():
+    assert bin_columns(np.empty(0), np.arange(3.0)).size == 0
+
+
+@pytest.mark.parametrize("step", [1, 7, 49])
+def test_a_step_holds_the_spikes_from_8_to_4_ms_before_its_sample(tmp_path, step):
+    t = 10 + 0.004 * np.arange(50)
+    times = t[step] - np.array([0.0079, 0.0041])
+    positions = np.arange(100.0).reshape(2, -1)
+    path = write_session(tmp_path / "a.mat", [[times[:1], times[1:]]], t, positions, positions)
+    spikes = bin_session(path, Session("x", "m", {"M1": 2})).spikes
+    assert np.argwhere(spikes).tolist() == [[step, 0], [step, 1]]
+
+
+def test_provenance(path, binned):
+    assert binned.provenance["source"] == "a.mat"
+    assert binned.provenance["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert binned.provenance["spikereach"] == spikereach.__version__
+    assert binned.provenance["bin_width_s"] == 0.004
+
+
+def test_spikes_outside_the_recording_are_counted(tmp_path):
+    t = 10 + 0.004 * np.arange(50)
+    positions = np.arange(100.0).reshape(2, -1)
+    spikes = [[[9.0, 10.1, 10.15, 10.16, 11.0]]]
+    path = write_session(tmp_path / "a.mat", spikes, t, positions, positions)
+    binned = bin_session(path, Session("x", "m", {"M1": 1}))
+    assert binned.provenance["spikes_outside_t"] == 2
+    assert binned.spikes.sum() == 3
+
+
+def test_areas_follow_the_file(binned):
+    assert binned.areas == ("M1", "M1", "S1")
+    assert binned.channels(["S1"]).tolist() == [2]
+    assert binned.channels(["M1"]).tolist() == [0, 1]
+    assert binned.channels(["S1", "M1"]).tolist() == [0, 1, 2]
+
+
+def test_an_area_the_session_lacks(path):
+    binned = bin_session(path, Session("x", "m", {"M1": 3}))
+    assert binned.channels(["M1", "S1"]).tolist() == [0, 1, 2]
+    with pytest.raises(SessionError, match="session x: no channel in S1, only in M1"):
+        binned.channels(["S1"])
+
+
+def test_a_wrong_number_of_channels(path):
+    with pytest.raises(SessionError, match=r"a\.mat: spikes: has 3 channels, session x has 4"):
+        bin_session(path, Session("x", "m", {"M1": 4}))
+
+
+def test_channel_names_of_another_area(tmp_path):
+    path = random_session(
+        tmp_path / "a.mat", channels=3, steps=100, names=["S1 001", "M1 001", "M1 002"]
+    )
+    with pytest.raises(SessionError, match="chan_names: channel 0 is named 'S1 001'"):
+        bin_session(path, THREE)
+    assert bin_session(path, Session("x", "m", {"S1": 1, "M1": 2})).areas == ("S1", "M1", "M1")
+
+
+def test_positions_beyond_float32(tmp_path):
+    t = 10 + 0.004 * np.arange(50)
+    positions = np.full((2, 50), 1e300)
+    path = write_session(tmp_path / "a.mat", [[[10.1]]], t, positions, positions)
+    with pytest.raises(SessionError, match="cursor_pos: exceeds the range of float32"):
+        bin_session(path, Session("x", "m", {"M1": 1}))
+
+
+def test_the_published_test_part_is_a_checksum(path, binned):
+    steps = len(binned.split("neurobench").test)
+    right = Session("x", "monkey", {"M1": 2, "S1": 1}, test_steps=steps)
+    assert_same(bin_session(path, right), binned)
+    wrong = Session("x", "monkey", {"M1": 2, "S1": 1}, test_steps=steps + 1)
+    with pytest.raises(SessionError, match=f"target_pos: gives a test part of {steps} steps"):
+        bin_session(path, wrong)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=4, max_size=300),
+    scheme=st.sampled_from(["neurobench", "liu2024"]),
+)
+def test_the_parts_tile_the_recording_at_segment_bounds(lengths, scheme):
+    cut = session([0, *np.cumsum(lengths)])
+    split = cut.split(scheme)
+    assert [*split.train, *split.val, *split.test] == list(range(sum(lengths)))
+    assert {split.val.start, split.test.start} <= set(cut.segments[:, 0])
+    assert split.test == cut.split("neurobench").test
+
+
+def test_65_10_25_of_the_segments():
+    split = session(range(201)).split("liu2024")
+    assert (len(split.train), len(split.val), len(split.test)) == (130, 20, 50)
+
+
+@pytest.mark.parametrize("scheme", ["neurobench", "liu2024"])
+@pytest.mark.parametrize("segments", [1, 2])
+def test_a_part_without_steps(segments, scheme):
+    with pytest.raises(SessionError, match=rf"session x: the \w+ part of split '{scheme}' has no"):
+        session(range(0, 10 * segments + 1, 10)).split(scheme)
+
+
+def test_a_segment_without_steps_is_no_part():
+    """A target that changes at the very first sample gives NeuroBench an empty first segment."""
+    with pytest.raises(SessionError, match="the train part"):
+        session([0, 0, 10, 20]).split("neurobench")
+
+
+@pytest.mark.parametrize(("part", "start", "stop"), [("train", 0, 20), ("val", 20, 30)])
+def test_a_part_without_spikes(part, start, stop):
+    spikes = np.ones((40, 1), np.uint8)
+    spikes[start:stop] = 0
+    cut = session(range(0, 41, 10), spikes)
+    with pytest.raises(SessionError, match=rf"the {part} part .* has no spikes; .*a\.mat"):
+        cut.split("neurobench")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 9])
+def test_files_keep_everything(tmp_path, channels):
+    source = random_session(tmp_path / "a.mat", channels=channels, steps=501)
+    binned = bin_session(source, Session("x", "monkey", {"M1": channels}))
+    binned.save(tmp_path / "a.h5")
+    assert_same(BinnedSession.load(tmp_path / "a.h5"), binned)
+
+
+def test_files_are_small_and_equal_byte_by_byte(tmp_path):
+    source = random_session(tmp_path / "a.mat", channels=96, steps=20_000)
+    binned = bin_session(source, Session("x", "monkey", {"M1": 96}))
+    binned.save(tmp_path / "a.h5")
+    binned.save(tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert (tmp_path / "a.h5").stat().st_size < binned.spikes.nbytes / 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.mat", "b.h5"]
+
+
+@pytest.mark.parametrize("name", ["spikes", "position", "segments"])
+def test_changed_content_fails_its_checksum(tmp_path, binned, name):
+    path = tmp_path / "a.h5"
+    binned.save(path)
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        values[3, 0] += 1
+        file[name][...] = values
+    with pytest.raises(SessionError, match=r"a\.h5: content: does not match its checksum; delete"):
+        BinnedSession.load(path)
+
+
+def test_a_changed_header_fails_its_checksum(tmp_path, binned):
+    path = tmp_path / "a.h5"
+    binned.save(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["header"] = file.attrs["header"].replace("a.mat", "b.mat")
+    with pytest.raises(SessionError, match="does not match its checksum"):
+        BinnedSession.load(path)
+
+
+def test_missing_binned_sessions(tmp_path):
+    with pytest.raises(SessionError, match=r"a\.h5: no such file; .*bin the session again"):
+        BinnedSession.load(tmp_path / "a.h5")
+
+
+@settings(
+    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(damages=st.lists(DAMAGE, min_size=100, max_size=200))
+def test_damaged_files_are_refused_or_harmless(tmp_path, binned, damages):
+    binned.save(tmp_path / "sound.h5")
+    outcomes = damaged(damages, tmp_path / "sound.h5", tmp_path / "damaged.h5", "binned")
+    assert len(outcomes) == len(damages)
+    assert set(outcomes) <= {"sound", "refused"}
+
+
+def test_a_full_disk_leaves_the_earlier_file(tmp_path, binned, monkeypatch):
+    path = tmp_path / "a.h5"
+    path.write_text("earlier")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(binning.os, "fsync", full)
+    with pytest.raises(SessionError, match=r"a\.h5: cannot be written \(No space left"):
+        binned.save(path)
+    assert path.read_text() == "earlier"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.mat"]
+
+
+def test_a_folder_that_does_not_exist(tmp_path, binned):
+    with pytest.raises(SessionError, match="cannot be written"):
+        binned.save(tmp_path / "none" / "a.h5")
+
+
+def test_peak_memory_is_below_three_binned_arrays(tmp_path):
+    source = random_session(tmp_path / "a.mat", channels=96, steps=60_000)
+    session = Session("x", "monkey", {"M1": 96})
+    gc.collect()
+    tracemalloc.start()
+    try:
+        binned = bin_session(source, session)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert binned.spikes.nbytes == 96 * 60_000
+    assert peak < 3 * binned.spikes.nbytes

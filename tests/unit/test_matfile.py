@@ -1,0 +1,417 @@
+"""Reading session files, sound and damaged."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from session_files import random_session, write_session
+from spikereach.data.errors import SessionError
+from spikereach.data.matfile import SessionFile, read
+
+STEPS = 50
+T = 10 + 0.004 * np.arange(STEPS)
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A sound file of two units and three channels."""
+    return random_session(tmp_path / "a.mat", channels=3, steps=200, names=["a", "b", "M1 003"])
+
+
+def small(path, *, spikes=(([10.1, 10.15], [10.05]),), t=T, cursor=None, target=None, **options):
+    positions = np.arange(2.0 * len(t)).reshape(2, -1)
+    cursor = positions if cursor is None else cursor
+    target = positions if target is None else target
+    return write_session(path, spikes, t, cursor, target, **options)
+
+
+def replace(path, name, **options):
+    """Put another dataset in place of a field."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file.create_dataset(name, **options)
+
+
+def refusal(path) -> str:
+    """The message with which a file is refused; always one line that names the file."""
+    with pytest.raises(SessionError) as error:
+        read(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("compression", ["gzip", None])
+@pytest.mark.parametrize("userblock", [0, 512])
+@pytest.mark.parametrize("dtype", ["<f8", "<f4", ">f8"])
+def test_values_come_back(tmp_path, compression, userblock, dtype):
+    rng = np.random.default_rng(3)
+    spikes = [
+        [np.sort(rng.uniform(10, 10.2, n)).astype(dtype) for n in counts]
+        for counts in ([5, 0, 1], [0, 0, 7], [2, 0, 0])
+    ]
+    cursor, target = rng.normal(size=(2, 2, STEPS)).astype(dtype)
+    path = write_session(
+        tmp_path / "a.mat",
+        spikes,
+        T,
+        cursor,
+        target,
+        names=["M1 001", "M1 002", "S1 001"],
+        compression=compression,
+        userblock=userblock,
+    )
+    raw = read(path)
+    for channel, times in enumerate(raw.spikes):
+        expected = np.sort(np.concatenate([unit[channel] for unit in spikes]).astype(float))
+        np.testing.assert_array_equal(times, expected)
+        assert times.dtype == np.float64
+    np.testing.assert_array_equal(raw.t, T)
+    np.testing.assert_array_equal(raw.cursor_pos, cursor)
+    np.testing.assert_array_equal(raw.target_pos, target)
+    assert raw.cursor_pos.dtype.isnative
+    assert raw.names == ("M1 001", "M1 002", "S1 001")
+
+
+def test_shuffled_and_uncompressed_chunks_come_back(tmp_path):
+    path = small(tmp_path / "a.mat")
+    values = np.random.default_rng(0).normal(size=(2, STEPS))
+    for options in ({"shuffle": True, "compression": "gzip"}, {"shuffle": True}, {}):
+        replace(path, "cursor_pos", data=values, chunks=(2, 7), **options)
+        np.testing.assert_array_equal(read(path).cursor_pos, values)
+
+
+def test_the_real_recording(shared):
+    raw = read(shared / "recordings" / "chewie_20131003_01.mat")
+    assert len(raw.spikes) == 174
+    assert raw.t.shape == (41000,)
+    with h5py.File(raw.path) as file:
+        for channel in (0, 100):
+            cells = [np.ravel(file[cell][()]) for cell in file["spikes"][:, channel]]
+            expected = np.sort(np.concatenate([c for c in cells if c.dtype == float]))
+            np.testing.assert_array_equal(raw.spikes[channel], expected)
+        np.testing.assert_array_equal(raw.cursor_pos, file["cursor_pos"][()])
+
+
+def test_spikes_outside_t_are_kept_for_the_binning_to_drop(tmp_path):
+    path = small(tmp_path / "a.mat", spikes=(([9.0, 10.1, 10.15, 99.0],),))
+    assert read(path).spikes[0].size == 4
+
+
+def test_spikes_in_milliseconds_are_refused(tmp_path):
+    path = small(tmp_path / "a.mat", spikes=(([10050.0, 10100.0, 10150.0],),))
+    assert "give spike times in seconds" in refusal(path)
+
+
+def test_a_file_without_channel_names_has_none(tmp_path):
+    assert read(small(tmp_path / "a.mat")).names == ()
+
+
+def test_a_missing_file(tmp_path):
+    assert "no such file" in refusal(tmp_path / "none.mat")
+    assert "no such file" in refusal(tmp_path)
+
+
+def test_a_file_that_is_not_hdf5(tmp_path):
+    path = tmp_path / "a.mat"
+    path.write_bytes(b"MATLAB 5.0 MAT-file" * 100)
+    assert "not HDF5" in refusal(path)
+    path.write_bytes(b"")
+    assert "not HDF5" in refusal(path)
+
+
+def test_a_truncated_file(session):
+    data = session.read_bytes()
+    session.write_bytes(data[: len(data) * 2 // 3])
+    assert "truncated" in refusal(session)
+
+
+@pytest.mark.parametrize("field", ["spikes", "t", "cursor_pos", "target_pos"])
+def test_a_missing_field(session, field):
+    with h5py.File(session, "r+") as file:
+        del file[field]
+    assert f"{field}: missing" in refusal(session)
+
+
+@pytest.mark.parametrize("field", ["spikes", "t", "cursor_pos", "target_pos", "chan_names"])
+@pytest.mark.parametrize("kind", ["soft", "external"])
+def test_links_are_not_followed(session, tmp_path, field, kind):
+    other = random_session(tmp_path / "b.mat", channels=3, steps=200, names=["a", "b", "c"])
+    with h5py.File(session, "r+") as file:
+        file.move(field, "moved")
+        file[field] = (
+            h5py.SoftLink("/moved") if kind == "soft" else h5py.ExternalLink(str(other), field)
+        )
+    assert f"{field}: is a link" in refusal(session)
+
+
+def test_values_in_other_files_are_not_read(session, tmp_path):
+    (tmp_path / "values").write_bytes(bytes(8 * 400))
+    external = [(str(tmp_path / "values"), 0, 8 * 400)]
+    replace(session, "cursor_pos", shape=(2, 200), dtype="f8", external=external)
+    assert "cursor_pos: keeps its values in another file" in refusal(session)
+    with h5py.File(session, "r+") as file:
+        del file["cursor_pos"]
+        layout = h5py.VirtualLayout((2, 200), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "b.mat"), "cursor_pos", (2, 200))
+        file.create_virtual_dataset("cursor_pos", layout)
+    assert "cursor_pos: keeps its values in another file" in refusal(session)
+
+
+@pytest.mark.parametrize("target", ["null", "deleted", "group"])
+def test_references_into_nowhere(session, target):
+    with h5py.File(session, "r+") as file:
+        references = file["spikes"][()]
+        if target == "null":
+            references[1, 2] = h5py.Reference()
+        elif target == "deleted":
+            extra = file.create_dataset("extra", data=[1.0])
+            references[1, 2] = extra.ref
+            del file["extra"]
+        else:
+            references[1, 2] = file["#refs#"].ref
+        file["spikes"][...] = references
+    assert "spikes (channel 2, unit 1): " in refusal(session)
+
+
+@pytest.mark.parametrize(
+    ("field", "shape"),
+    [
+        ("t", (2, 100)),
+        ("cursor_pos", (200, 2)),
+        ("cursor_pos", (2, 199)),
+        ("cursor_pos", (3, 200)),
+        ("target_pos", (400,)),
+    ],
+)
+def test_wrong_shapes(session, field, shape):
+    replace(session, field, data=np.arange(np.prod(shape), dtype=float).reshape(shape))
+    assert f"{field}: has the" in refusal(session)
+
+
+@pytest.mark.parametrize("field", ["t", "cursor_pos", "target_pos"])
+@pytest.mark.parametrize("dtype", ["i8", "f2", "S4", "c16"])
+def test_wrong_types(session, field, dtype):
+    shape = (1 if field == "t" else 2, 200)
+    replace(session, field, data=np.zeros(shape, dtype))
+    assert f"{field}: has the type" in refusal(session)
+
+
+def test_spikes_that_are_no_cell_array(session):
+    replace(session, "spikes", data=np.zeros((2, 3)))
+    assert "spikes: is no cell array" in refusal(session)
+
+
+def test_an_unmarked_integer_cell_is_no_empty_cell(session):
+    with h5py.File(session, "r+") as file:
+        del file["#refs#/unit1channel0"].attrs["MATLAB_empty"]
+    assert "spikes (channel 0, unit 1): has the type uint64" in refusal(session)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("field", ["cursor_pos", "target_pos"])
+def test_positions_that_are_no_numbers(session, field, value):
+    values = np.zeros((2, 200))
+    values[1, 17] = value
+    replace(session, field, data=values)
+    message = refusal(session)
+    assert f"{field}: 1 values are NaN or infinite" in message
+    assert "(1, 17)" in message
+
+
+@pytest.mark.parametrize(
+    ("times", "problem"),
+    [
+        ([10.1, np.nan], "NaN"),
+        ([10.1, np.inf], "infinite"),
+        ([10.1, 10.2, 10.15], "not sorted at spike 2"),
+    ],
+)
+def test_bad_spike_times(tmp_path, times, problem):
+    path = small(tmp_path / "a.mat", spikes=(([10.0], [10.0]), ([], times)))
+    message = refusal(path)
+    assert "spikes (channel 1, unit 1): " in message
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("t", "problem"),
+    [
+        (10 + 0.001 * np.arange(STEPS), "not sampled at 250 Hz (mean 1000 Hz"),
+        (10 + 4.0 * np.arange(STEPS), "not sampled at 250 Hz (mean 0.25 Hz"),
+        (np.where(np.arange(STEPS) > 30, T + 0.004, T), "not sampled at 250 Hz"),
+        (T[::-1], "does not increase at sample"),
+        (np.full(STEPS, 10.0), "does not increase at sample"),
+        (np.where(np.arange(STEPS) == 3, np.nan, T), "NaN"),
+        (T[:1], "has 1 samples"),
+    ],
+)
+def test_bad_clocks(tmp_path, t, problem):
+    message = refusal(small(tmp_path / "a.mat", t=t))
+    assert "a.mat: t: " in message
+    assert problem in message
+
+
+def test_a_clock_may_jitter_by_less_than_half_a_step(tmp_path):
+    jitter = np.random.default_rng(0).uniform(-0.0015, 0.0015, STEPS)
+    np.testing.assert_array_equal(read(small(tmp_path / "a.mat", t=T + jitter)).t, T + jitter)
+
+
+def test_names_must_fit_the_channels(tmp_path):
+    path = small(tmp_path / "a.mat", names=["only one"])
+    assert "chan_names: has 1 names for 2 channels" in refusal(path)
+
+
+def test_huge_declared_shapes(session):
+    for shape in [(1, 10**6), (1, 10**9), (1, 10**15)]:
+        replace(session, "t", shape=shape, dtype="f8", chunks=(1, 1024), compression="gzip")
+        assert "t: " in refusal(session)
+    replace(session, "t", shape=(1, 10**9), dtype="f8")
+    assert "t: declares 8000000000 bytes" in refusal(session)
+
+
+def test_a_compressed_bomb(session):
+    with h5py.File(session, "r+") as file:
+        bomb = file.create_dataset(
+            "bomb", (1, 20_000_000), "f8", chunks=(1, 20_000_000), compression="gzip"
+        )
+        bomb[...] = 0
+        references = file["spikes"][()]
+        references[0, 0] = bomb.ref
+        file["spikes"][...] = references
+    assert "spikes (channel 0, unit 0): declares 160000000 bytes" in refusal(session)
+
+
+def test_one_array_may_not_be_counted_many_times(tmp_path):
+    """Cells that share a legal array multiply it."""
+    path = small(tmp_path / "a.mat", spikes=[[[10.1]] * 10] * 10)
+    with h5py.File(path, "r+") as file:
+        shared = file.create_dataset("shared", data=np.full((1, 100_000), 10.1), compression=9)
+        file["spikes"][...] = np.full((10, 10), shared.ref, h5py.ref_dtype)
+    assert "in all" in refusal(path)
+
+
+def test_a_chunk_that_inflates_beyond_its_declared_size(session):
+    raw = zlib.compress(bytes(200_000_000), 9)
+    with h5py.File(session, "r+") as file:
+        del file["t"]
+        t = file.create_dataset("t", (1, 200), "f8", chunks=(1, 200), compression="gzip")
+        t.id.write_direct_chunk((0, 0), raw)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "t: has a damaged chunk" in refusal(session)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_chunks_that_were_never_written(session):
+    with h5py.File(session, "r+") as file:
+        del file["t"]
+        t = file.create_dataset("t", (1, 200), "f8", chunks=(1, 50), compression="gzip")
+        t[0, :100] = 1
+    assert "t: lacks some of its 4 chunks" in refusal(session)
+
+
+def test_filters_of_plug_ins_are_not_run(session):
+    replace(session, "t", data=np.zeros((1, 200)), compression="lzf")
+    assert "t: is compressed in an unknown way" in refusal(session)
+
+
+def test_an_unreadable_field_leaves_no_open_file(session):
+    replace(session, "spikes", data=np.zeros((2, 3)))
+    before = len(os.listdir("/proc/self/fd"))
+    refusal(session)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_cells_are_counted(session):
+    with SessionFile(session) as file:
+        assert (file.units, file.channels) == (2, 3)
+
+
+# One damage: cut the file after a share of its bytes, flip a bit, or overwrite with a run.
+DAMAGE = st.one_of(
+    st.tuples(st.just("cut"), st.floats(0, 0.999)),
+    st.lists(
+        st.tuples(st.just("flip"), st.floats(0, 1), st.integers(0, 7)), min_size=1, max_size=4
+    ),
+    st.tuples(st.just("fill"), st.floats(0, 1), st.integers(1, 64), st.integers(0, 255)),
+)
+
+# Runs in a process of its own, so that a crash of the HDF5 library would be one failed test.
+WORKER = """
+import json, resource, sys
+from pathlib import Path
+from spikereach.data.binning import BinnedSession, bin_session
+from spikereach.data.errors import SessionError
+from spikereach.data.matfile import read
+from spikereach.sessions import Session
+
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+path, binned, damages = Path(sys.argv[2]), sys.argv[3], json.load(sys.stdin)
+original = Path(sys.argv[1]).read_bytes()
+for number, damage in enumerate(damages):
+    data = bytearray(original)
+    for kind, where, *how in damage if isinstance(damage[0], list) else [damage]:
+        index = min(int(where * len(data)), len(data) - 1)
+        if kind == "cut":
+            del data[index:]
+        elif kind == "flip":
+            data[index] ^= 1 << how[0]
+        else:
+            data[index : index + how[0]] = bytes([how[1]]) * how[0]
+    path.write_bytes(data)
+    print("start", number, flush=True)
+    try:
+        if binned == "binned":
+            BinnedSession.load(path)
+        else:
+            read(path)
+            bin_session(path, Session("x", "monkey", {"M1": 3})).split("neurobench")
+        print("sound", flush=True)
+    except SessionError as error:
+        assert str(error).startswith((str(path), "session x")), error
+        print("refused", flush=True)
+"""
+
+
+def damaged(damages, sound, path, binned=""):
+    """Outcomes of reading the damaged copies; fails on any other exception and on a crash."""
+    result = subprocess.run(
+        [sys.executable, "-c", WORKER, sound, path, binned],
+        input=json.dumps(damages),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = result.stdout.splitlines()
+    begun = [int(line.split()[1]) for line in lines if line.startswith("start")]
+    last = damages[begun[-1]] if begun else None
+    assert result.returncode == 0, f"{last}: {result.returncode}: {result.stderr}"
+    return lines[1::2]
+
+
+@pytest.mark.parametrize("compression", ["gzip", None])
+@settings(
+    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(damages=st.lists(DAMAGE, min_size=100, max_size=200))
+def test_damage_is_refused_or_harmless(tmp_path, compression, damages):
+    sound = random_session(
+        tmp_path / "sound.mat",
+        channels=3,
+        steps=300,
+        names=["a", "b", "c"],
+        compression=compression,
+    )
+    outcomes = damaged(damages, sound, tmp_path / "damaged.mat")
+    assert len(outcomes) == len(damages)
+    assert set(outcomes) <= {"sound", "refused"}
