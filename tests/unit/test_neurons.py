@@ -207,3 +207,171 @@ def test_dropout_refuses_impossible_probabilities():
 def test_spikes_module_is_the_identity():
     z = torch.tensor([0.0, 1.0])
     assert Spikes()(z) is z
+
+
+def differentiated(run, tensors, draw):
+    """Outputs of ``run`` and gradients of all ``tensors`` for a random loss on every output."""
+    leaves = {name: t.clone().requires_grad_() for name, t in tensors.items()}
+    outputs = run(leaves)
+    generator = torch.Generator().manual_seed(draw)
+    loss = sum((o * torch.randn(o.shape, generator=generator)).sum() for o in outputs)
+    loss.backward()
+    gradients = {name: leaf.grad for name, leaf in leaves.items()}
+    return [o.detach() for o in outputs], gradients
+
+
+def assert_backends_agree(run, tensors, *, spikes):
+    expected, gradients = differentiated(lambda leaves: run(leaves, "reference"), tensors, 5)
+    outputs, ours = differentiated(lambda leaves: run(leaves, "cpu"), tensors, 5)
+    if spikes:
+        assert 0.01 < expected[0].mean() < 0.6
+        assert torch.equal(outputs[0], expected[0])
+    for ours_out, expected_out in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(ours_out, expected_out, rtol=1e-5, atol=1e-5)
+    for name, gradient in gradients.items():
+        if gradient is None:
+            assert ours[name] is None or not ours[name].any(), name
+            continue
+        scale = max(1.0, gradient.abs().max().item())
+        torch.testing.assert_close(
+            ours[name] / scale, gradient / scale, rtol=0, atol=1e-5, msg=lambda m, n=name: n + m
+        )
+
+
+def lif_case(steps, batch, units, recurrent, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    tensors = {
+        "currents": torch.randn(steps, batch, units, generator=g) * 0.7,
+        "decay": torch.rand(units, generator=g) * 0.4 + 0.5,
+        "v": torch.randn(batch, units, generator=g) * 0.5,
+        "z": (torch.rand(batch, units, generator=g) < 0.2).float(),
+    }
+    if recurrent:
+        tensors["recurrent"] = torch.randn(units, units, generator=g) / units**0.5
+    return tensors
+
+
+SURROGATES = {"rational": fast_sigmoid(5.0), "triangle": triangle(0.3), "arctan": arctan(2.0)}
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("reset", ["subtract", "zero", "zero_and_input", "none"])
+@pytest.mark.parametrize("recurrent", [True, False])
+@pytest.mark.parametrize("fixed_point", [None, (1, 4)])
+def test_compiled_lif_equals_the_reference(surrogate, reset, recurrent, fixed_point):
+    def run(t, backend):
+        z, state = scan_lif(
+            t["currents"],
+            t.get("recurrent"),
+            LIFParameters(t["decay"], 0.75),
+            LIFState(t["v"], t["z"]),
+            surrogate=SURROGATES[surrogate],
+            reset=reset,
+            fixed_point=fixed_point,
+            backend=backend,
+        )
+        return z, *state
+
+    assert_backends_agree(run, lif_case(20, 70, 9, recurrent), spikes=True)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+@pytest.mark.parametrize(("steps", "batch", "units"), [(70, 5, 13), (32, 70, 8), (1, 1, 1)])
+def test_compiled_current_lif_equals_the_reference(surrogate, probability, steps, batch, units):
+    g = torch.Generator().manual_seed(1)
+    shape = (steps, batch, units)
+    torch.manual_seed(2)
+    dropout = draw_dropout(shape, probability, torch.device("cpu")) if probability else None
+    tensors = {
+        "currents": torch.randn(shape, generator=g),
+        "recurrent": torch.randn(units, units, generator=g) / units**0.5,
+        "mem": torch.rand(units, generator=g) * 0.3 + 0.6,
+        "syn": torch.rand(units, generator=g) * 0.3 + 0.6,
+        "v": torch.randn(batch, units, generator=g) + 0.3,
+        "i": torch.randn(batch, units, generator=g),
+        "arriving": torch.randn(batch, units, generator=g),
+    }
+
+    def run(t, backend):
+        z, state = scan_current_lif(
+            t["currents"],
+            t["recurrent"],
+            CurrentParameters(t["mem"], t["syn"]),
+            CurrentState(t["v"], t["i"], t["arriving"]),
+            surrogate=SURROGATES[surrogate],
+            dropout=dropout,
+            backend=backend,
+        )
+        return z, *state
+
+    assert_backends_agree(run, tensors, spikes=steps > 1)
+
+
+@pytest.mark.parametrize(("steps", "batch", "units"), [(40, 70, 2), (1, 1, 3)])
+def test_compiled_integrators_equal_the_reference(steps, batch, units):
+    g = torch.Generator().manual_seed(3)
+    tensors = {
+        "currents": torch.randn(steps, batch, units, generator=g),
+        "mem": torch.rand(units, generator=g) * 0.3 + 0.6,
+        "syn": torch.rand(units, generator=g) * 0.3 + 0.6,
+        "v": torch.randn(batch, units, generator=g),
+        "i": torch.randn(batch, units, generator=g),
+        "arriving": torch.randn(batch, units, generator=g),
+    }
+
+    def two_stages(t, backend):
+        state = CurrentState(t["v"], t["i"], t["arriving"])
+        membranes, state = scan_current_integrator(
+            t["currents"], CurrentParameters(t["mem"], t["syn"]), state, backend=backend
+        )
+        return membranes, *state
+
+    def one_stage(t, backend):
+        return scan_integrator(t["currents"], t["mem"], t["v"], backend=backend)
+
+    assert_backends_agree(two_stages, tensors, spikes=False)
+    assert_backends_agree(
+        one_stage, {k: tensors[k] for k in ("currents", "mem", "v")}, spikes=False
+    )
+
+
+def test_compiled_gradients_do_not_depend_on_threads():
+    tensors = lif_case(30, 100, 12, recurrent=True)
+
+    def run(t):
+        state = LIFState(t["v"], t["z"])
+        z, state = scan_lif(
+            t["currents"],
+            t["recurrent"],
+            LIFParameters(t["decay"]),
+            state,
+            surrogate=triangle(),
+            backend="cpu",
+        )
+        return z, *state
+
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(differentiated(run, tensors, 7))
+    finally:
+        torch.set_num_threads(before)
+    (outputs, gradients), (other_outputs, other_gradients) = results
+    assert all(torch.equal(a, b) for a, b in zip(outputs, other_outputs, strict=True))
+    assert all(torch.equal(gradients[name], other_gradients[name]) for name in gradients)
+
+
+def test_the_reference_serves_what_the_compiled_loops_do_not():
+    """Other types, and thresholds that are learned."""
+    half = torch.zeros(2, 1, 3, dtype=torch.float16)
+    zeros = torch.zeros(1, 3, dtype=torch.float16)
+    z, _ = scan_lif(half, None, LIFParameters(0.9), LIFState(zeros, zeros), surrogate=triangle())
+    assert z.dtype == torch.float16
+    threshold = torch.tensor(0.5, requires_grad=True)
+    z, _ = scan_lif(
+        torch.ones(2, 1, 3), None, LIFParameters(0.9, threshold), rest(1, 3), surrogate=triangle()
+    )
+    z.sum().backward()
+    assert threshold.grad.abs() > 0

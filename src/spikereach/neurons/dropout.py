@@ -15,7 +15,7 @@ class Dropout(NamedTuple):
     scale: float
 
     def __call__(self, values: Tensor) -> Tensor:
-        return values * self.keep * self.scale
+        return (values * self.scale).mul_(self.keep)  # in place: half the passes over memory
 
 
 def draw_dropout(shape: torch.Size, probability: float, device: torch.device) -> Dropout:

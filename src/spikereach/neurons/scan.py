@@ -1,24 +1,38 @@
 """Neurons over time: one function per neuron, each with interchangeable backends.
 
-``reference`` is plain PyTorch, one readable step function per time step, on any device and
-type. Shapes: ``T`` steps, ``B`` streams, ``N`` units.
+============= ===================================================================
+backend       runs
+============= ===================================================================
+``reference`` plain PyTorch, one readable step per time step; any device and type
+``cpu``       compiled loops, event-driven; float32 on the CPU
+============= ===================================================================
+
+Without a choice the fastest that fits is taken. Shapes: ``T`` steps, ``B`` streams, ``N``
+units.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from types import ModuleType
+from typing import Literal
 
-from spikereach.neurons.current_lif import (
-    CurrentParameters,
-    CurrentState,
-    current_integrator_step,
-    current_lif_step,
-)
+from torch import Tensor
+
+from spikereach.neurons import cpu, reference
+from spikereach.neurons.current_lif import CurrentParameters, CurrentState
 from spikereach.neurons.dropout import Dropout
-from spikereach.neurons.lif import LIFParameters, LIFState, Reset, lif_step
+from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 from spikereach.neurons.surrogates import Surrogate
+
+Backend = Literal["reference", "cpu"]
+
+_BACKENDS: dict[str, ModuleType] = {"reference": reference, "cpu": cpu}
+
+
+def _backend(choice: Backend | None, *tensors: Tensor | float | None) -> ModuleType:
+    if choice is not None:
+        return _BACKENDS[choice]
+    return cpu if cpu.fits(*tensors) else reference
 
 
 def scan_lif(
@@ -30,29 +44,35 @@ def scan_lif(
     surrogate: Surrogate,
     reset: Reset = "subtract",
     fixed_point: tuple[int, int] | None = None,
+    backend: Backend | None = None,
 ) -> tuple[Tensor, LIFState]:
     """Run :func:`~spikereach.neurons.lif.lif_step` over time.
 
     Args:
         currents: inputs already multiplied by the input matrix, (T, B, N).
         recurrent: weight (N, N) from the spikes of the last step (row: receiving unit), or None.
-        parameters: decay and threshold.
+        parameters: decay and threshold; a threshold to be learned needs ``reference``.
         state: before the first step.
         surrogate: gradient of the spikes.
         reset: as for one step.
         fixed_point: as for one step.
+        backend: see above.
     Returns:
         spikes (T, B, N) and the state after the last step.
     """
-    spikes = []
-    for current in currents:
-        if recurrent is not None:
-            current = current + F.linear(state.z, recurrent)
-        state = lif_step(
-            current, state, parameters, surrogate=surrogate, reset=reset, fixed_point=fixed_point
-        )
-        spikes.append(state.z)
-    return torch.stack(spikes), state
+    chosen = _backend(backend, currents, recurrent, parameters.decay, *state)
+    if backend is None and isinstance(parameters.threshold, Tensor):
+        learned = parameters.threshold.requires_grad or parameters.threshold.numel() > 1
+        chosen = reference if learned else chosen
+    return chosen.lif(
+        currents,
+        recurrent,
+        parameters,
+        state,
+        surrogate=surrogate,
+        reset=reset,
+        fixed_point=fixed_point,
+    )
 
 
 def scan_current_lif(
@@ -63,6 +83,7 @@ def scan_current_lif(
     *,
     surrogate: Surrogate,
     dropout: Dropout | None = None,
+    backend: Backend | None = None,
 ) -> tuple[Tensor, CurrentState]:
     """Run :func:`~spikereach.neurons.current_lif.current_lif_step` over time.
 
@@ -73,35 +94,43 @@ def scan_current_lif(
         state: before the first step.
         surrogate: gradient of the spikes.
         dropout: of the spikes on the recurrent connection, (T, B, N).
+        backend: see above.
     Returns:
         spikes (T, B, N), before dropout, and the state after the last step.
     """
-    spikes = []
-    for step, current in enumerate(currents):
-        z, state = current_lif_step(state, parameters, surrogate=surrogate)
-        sent = z if dropout is None else Dropout(dropout.keep[step], dropout.scale)(z)
-        state = state._replace(arriving=current + F.linear(sent, recurrent))
-        spikes.append(z)
-    return torch.stack(spikes), state
+    chosen = _backend(backend, currents, recurrent, *parameters, *state)
+    return chosen.current_lif(
+        currents, recurrent, parameters, state, surrogate=surrogate, dropout=dropout
+    )
 
 
 def scan_current_integrator(
-    currents: Tensor, parameters: CurrentParameters, state: CurrentState
+    currents: Tensor,
+    parameters: CurrentParameters,
+    state: CurrentState,
+    *,
+    backend: Backend | None = None,
 ) -> tuple[Tensor, CurrentState]:
     """Run :func:`~spikereach.neurons.current_lif.current_integrator_step` over time.
 
+    Args:
+        currents: inputs already multiplied by the input matrix, (T, B, N).
+        parameters: decays.
+        state: before the first step.
+        backend: see above.
     Returns:
         membranes ``v`` (T, B, N) and the state after the last step.
     """
-    membranes = []
-    for current in currents:
-        state = current_integrator_step(state, parameters)._replace(arriving=current)
-        membranes.append(state.v)
-    return torch.stack(membranes), state
+    chosen = _backend(backend, currents, *parameters, *state)
+    return chosen.current_integrator(currents, parameters, state)
 
 
 def scan_integrator(
-    currents: Tensor, decay: Tensor | float, membrane: Tensor
+    currents: Tensor,
+    decay: Tensor | float,
+    membrane: Tensor,
+    *,
+    backend: Backend | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Leaky integrator ``v <- decay v + I`` over time.
 
@@ -109,11 +138,8 @@ def scan_integrator(
         currents: ``I``, (T, B, N).
         decay: scalar or (N,).
         membrane: ``v`` before the first step, (B, N).
+        backend: see above.
     Returns:
         ``v`` of every step (T, B, N) and of the last (B, N).
     """
-    membranes = []
-    for current in currents:
-        membrane = decay * membrane + current
-        membranes.append(membrane)
-    return torch.stack(membranes), membrane
+    return _backend(backend, currents, decay, membrane).integrator(currents, decay, membrane)

@@ -1,0 +1,46 @@
+"""Architectures by name."""
+
+import pytest
+
+from spikereach.config import ConfigError, System
+from spikereach.models.zoo import build
+
+
+def system(architecture, **sizes):
+    return System.model_validate(
+        {
+            "architecture": architecture,
+            "sizes": sizes,
+            "areas": ["M1"],
+            "spiking": True,
+            "training": None,
+            "base": "other",
+        }
+    )
+
+
+def test_build_passes_the_sizes():
+    decoder = build(system("rsnn", hidden=7), channels=5)
+    assert decoder.channels == 5
+    assert decoder.recurrent.weight.shape == (7, 7)
+
+
+def test_a_dotted_path_names_a_decoder_of_ones_own():
+    assert build(system("spikereach.models.snn2:SNN2", hidden=3), 4).fc1.weight.shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes", "message"),
+    [
+        ("rnn", {}, r"unknown architecture 'rnn'; known: .*ann2.*wiener"),
+        ("rsnn", {"hiden": 3}, r"no size 'hiden'; known: .*hidden"),
+        ("rsnn", {"channels": 3}, r"no size 'channels'"),
+        ("snn2", {"reset": "soft"}, r"unknown reset 'soft'"),
+        ("nowhere.module:Class", {}, r"cannot be imported"),
+        ("spikereach.models.snn2:Absent", {}, r"cannot be imported"),
+        ("spikereach.config:System", {}, r"System is no Decoder"),
+    ],
+)
+def test_wrong_systems_are_named(architecture, sizes, message):
+    with pytest.raises(ConfigError, match=message):
+        build(system(architecture, **sizes), channels=4)
