@@ -1,13 +1,14 @@
 """NeuroBench's metrics, exactly, from one vectorised pass.
 
 NeuroBench 2.3.0 (Yik et al. 2025) copies a layer for every recorded call. Here the same
-figures come from layer inputs and weights: a Linear or convolution is linear in its input,
-so that its effective operations are the sum over non-zero inputs of their fan-out, the
-number of non-zero weights each of them meets. `evaluation.neurobench` is the oracle.
+figures come from layer inputs and weights: effective operations of a Linear or convolution
+are pairs of a non-zero input and a non-zero weight that meet, counted without forming them.
+`evaluation.neurobench` is the oracle.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 
@@ -221,7 +222,6 @@ def count(calls: LayerCalls) -> tuple[Tensor, Tensor, int]:
         EvaluationError: NeuroBench or this module has no rule for the layer.
     """
     layer, first = calls.layer, calls.inputs[0]
-    binary = ((first == 0) | (first.abs() == 1)).flatten(1).all(dim=1)
     if isinstance(layer, nn.Linear):
         rule = _linear
     elif isinstance(layer, _STATELESS):
@@ -234,37 +234,60 @@ def count(calls: LayerCalls) -> tuple[Tensor, Tensor, int]:
             "use Linear, Conv1d, Conv2d, Conv3d or GRUCell layers"
         )
     effective, dense = rule(layer, *calls.inputs)
-    return effective, binary, dense
+    return effective, _binary(first), dense
+
+
+def _binary(inputs: Tensor) -> Tensor:
+    """Whether all inputs of each call are 0, 1 or -1, (n,) bool."""
+    inputs = inputs.flatten(1)
+    verdict = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
+    for part in (inputs[:, :1024], inputs):  # the first usually tells real inputs
+        if verdict.any():
+            verdict &= (part.square() == part.abs()).all(dim=1)
+    return verdict
 
 
 def _linear(layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, int]:
     fan_out = (layer.weight != 0).sum(dim=0)
-    calls = inputs.reshape(len(inputs), -1, layer.in_features)
-    nonzero = (calls != 0).sum(dim=1)
-    return (nonzero * fan_out).sum(dim=1), calls[..., 0].numel() * layer.weight.numel()
+    rows = inputs.reshape(len(inputs), -1, layer.in_features)
+    # A row's operations are at most the number of weights: exact in float32 up to 2^24.
+    dtype = torch.float32 if layer.weight.numel() <= 2**24 else torch.float64
+    operations = (rows != 0).to(dtype) @ fan_out.to(dtype)
+    dense = operations.numel() * layer.weight.numel()
+    return operations.sum(dim=1, dtype=torch.float64).long(), dense
 
 
 def _convolution(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
     shape = inputs.shape[-layer.weight.ndim + 1 :]  # channels and positions of one sample
-    calls = inputs.reshape(len(inputs), -1, *shape)
-    nonzero = (calls != 0).sum(dim=1)
-    effective = nonzero * _fan_out(layer, shape, layer.weight != 0)
-    dense = _fan_out(layer, shape, torch.ones_like(layer.weight, dtype=torch.bool))
-    return effective.flatten(1).sum(dim=1), int(dense.sum()) * math.prod(calls.shape[:2])
+    samples = inputs.reshape(len(inputs), -1, *shape)
+    present = (samples != 0).sum(dim=1, dtype=torch.float32).flatten(2)
+    taps = _taps(layer, shape[1:])
+    # Inputs met by every weight of a channel (n, channels, taps), and weights at the tap.
+    met = present.double() @ taps.T
+    out, group, *_ = layer.weight.shape
+    weights = (layer.weight != 0).reshape(layer.groups, out // layer.groups, group, -1).sum(dim=1)
+    effective = (met * weights.reshape(shape[0], -1)).flatten(1).sum(dim=1)
+    dense = int(taps.sum()) * group * out * math.prod(samples.shape[:2])
+    return effective.long(), dense
 
 
-def _fan_out(layer: nn.Module, shape: torch.Size, present: Tensor) -> Tensor:
-    """Weights that every input (channel, position...) of a convolution meets, int64.
+def _taps(layer: nn.Module, positions: torch.Size) -> Tensor:
+    """How often each tap of a kernel meets each input position, (taps, positions) float64.
 
-    It is the gradient of the summed output of a layer whose weights are 0 or 1.
+    A convolution whose kernels are one-hot copies the inputs that meet each tap; here it
+    copies their numbers, counted from 1, so that padding stays 0.
     """
-    out, group = present.shape[0], layer.groups
-    ones = present.reshape(group, out // group, *present.shape[1:]).sum(dim=1).double()
-    with torch.inference_mode(False), torch.enable_grad():
-        probe = torch.ones(1, *shape, dtype=torch.double, device=ones.device, requires_grad=True)
-        outputs = layer._conv_forward(probe, ones.clone(), None)
-        (gradient,) = torch.autograd.grad(outputs.sum(), probe)
-    return gradient[0].round().long()
+    kernel = layer.weight.shape[2:]
+    taps, count = math.prod(kernel), math.prod(positions)
+    probe = copy.copy(layer)
+    probe.groups = 1
+    device = layer.weight.device
+    one_hot = torch.eye(taps, dtype=torch.float64, device=device).reshape(taps, 1, *kernel)
+    numbers = torch.arange(1.0, count + 1, dtype=torch.float64, device=device)
+    met = probe._conv_forward(numbers.reshape(1, 1, *positions), one_hot, None)
+    hits = torch.zeros(taps, count + 1, dtype=torch.float64, device=device)
+    met = met.flatten(2)[0].round().long()
+    return hits.scatter_add_(1, met, torch.ones_like(met, dtype=torch.float64))[:, 1:]
 
 
 def _gru_cell(layer: nn.GRUCell, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, int]:
