@@ -73,7 +73,7 @@ class RecurrentLIF(nn.Module):
     def forward(
         self,
         x: Tensor,
-        state: LIFState,
+        state: LIFState | None = None,
         *,
         stepwise: bool = False,
         fixed_point: tuple[int, int] | None = None,
@@ -83,19 +83,24 @@ class RecurrentLIF(nn.Module):
 
         Args:
             x: inputs.
-            state: after the last update.
+            state: after the last update. None: silent neurons, from which nothing arrives, so
+                that the recurrent layer is not called for the first input.
             stepwise: call the recurrent layer as a module at every step, for NeuroBench's hooks.
             fixed_point: bits in which the membrane is stored.
             trace: gets the layers' inputs.
         """
-        first = state.z
+        silent = state is None
+        if silent:
+            state = self.init_state(x.shape[1])
+        before = state.z
         currents = self.input(x)
         rules = {"surrogate": self.surrogate, "fixed_point": fixed_point}
         if stepwise:
             steps = []
             for current in currents:
-                total = (current + self.recurrent(state.z))[None]
-                z, state = scan_lif(total, None, self.constants, state, **rules)
+                if steps or not silent:
+                    current = current + self.recurrent(state.z)
+                z, state = scan_lif(current[None], None, self.constants, state, **rules)
                 steps.append(z)
             spikes = torch.cat(steps)
         else:
@@ -103,7 +108,7 @@ class RecurrentLIF(nn.Module):
             spikes, state = scan_lif(currents, recurrent, self.constants, state, **rules)
         spikes = self.spikes(spikes)
         if trace is not None:
-            previous = torch.cat([first[None], spikes[:-1]])
+            previous = spikes[:-1] if silent else torch.cat([before[None], spikes[:-1]])
             trace.calls.append(LayerCalls(self.input, (x[None],)))
             trace.calls.append(LayerCalls(self.recurrent, (previous,)))
             trace.activations.append(spikes)

@@ -336,7 +336,6 @@ class LIF(Windowed):
     def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
         spikes, _ = self.lif(
             frames,
-            self.lif.init_state(frames.shape[1]),
             stepwise=self.stepwise,
             fixed_point=self.fixed_point,
             trace=trace,
