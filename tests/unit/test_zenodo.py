@@ -6,6 +6,7 @@ import logging
 import resource
 import socket
 import threading
+import time
 from collections import deque
 from dataclasses import replace
 from email.utils import formatdate
@@ -35,6 +36,7 @@ class Zenodo(ThreadingHTTPServer):
         self.root = f"http://127.0.0.1:{self.server_port}"
         self.record = f"{self.root}/api/records/583331"
         self.script: dict[str, deque] = {"record": deque(), "file": deque()}
+        self.hung_up = False
         self.requests: list[tuple[str, str | None]] = []
         self.metadata = {
             "files": [
@@ -78,8 +80,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body) - begin))
         self.end_headers()
-        self.wfile.write(body[begin : begin + step.get("cut_after", len(body))])
         self.close_connection = True
+        try:
+            self.wfile.write(body[begin : begin + step.get("cut_after", len(body))])
+        except ConnectionError:
+            self.server.hung_up = True
 
 
 @pytest.fixture
@@ -227,9 +232,13 @@ def test_wrong_bytes_are_named_and_removed(server, target, resumed):
 
 
 def test_endless_body_is_cut_off(server, target):
-    server.script["file"].append({"body": CONTENT * 20})
+    server.script["file"].append({"body": CONTENT * 100})
     with pytest.raises(SessionError, match="wrong bytes"):
         fetch(server, target)
+    deadline = time.monotonic() + 5
+    while not server.hung_up and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.hung_up
     assert files(target) == []
 
 

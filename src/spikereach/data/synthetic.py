@@ -9,6 +9,7 @@ listed in docs/assumptions.md; the mean number of spikes is calibrated to the re
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,8 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
         duration_s: length in seconds, at least 10.
         seed: any integer; the names of the monkey and of the session are added to it.
     Raises:
-        SessionError: the session is no synthetic one, or the duration is too short.
+        SessionError: the session is no synthetic one, the duration is too short, or the disk
+            is full.
     """
     if session.monkey not in MEAN_SPIKES:
         raise SessionError(
@@ -394,10 +396,9 @@ def _write(
     channel_names: list[str],
 ) -> None:
     """Write the fields as MATLAB's v7.3 files hold them, under a temporary name first."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
     hand = np.stack([np.full(time.size, 150.0), -cursor[0], -cursor[1]]) / 10  # (z, -x, -y), cm
-    with h5py.File(part, "w", userblock_size=512) as file:
+    image = io.BytesIO()  # HDF5 in memory: a full disk then gives one plain error
+    with h5py.File(image, "w", userblock_size=512) as file:
         file.attrs["synthetic"] = note
         fields = {"t": time[None], "cursor_pos": cursor, "target_pos": target, "finger_pos": hand}
         for name, values in fields.items():
@@ -421,12 +422,21 @@ def _write(
                 name, data=references, dtype=h5py.ref_dtype, track_times=False
             )
             dataset.attrs["MATLAB_class"] = np.bytes_("cell")
-    with open(part, "r+b") as file:
-        # MATLAB's own header: 124 characters of text, then version and byte order.
-        text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
-        file.write(text.ljust(124) + b"\x00\x02IM")
-        file.flush()
-        os.fsync(file.fileno())
+    # MATLAB's own header: 124 characters of text, then version and byte order.
+    text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
+    image.seek(0)
+    image.write(text.ljust(124) + b"\x00\x02IM")
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(image.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SessionError(
+            f"{path}: cannot be written ({error.strerror}); make room and run again"
+        ) from error
     os.replace(part, path)
 
 
