@@ -18,6 +18,7 @@ from spikereach.evaluation.metrics import r2
 from spikereach.models.decoder import STEP_S
 from spikereach.training import loop
 from spikereach.training.checkpoint import load, save
+from spikereach.training.feed import OnDevice, make_feed
 from spikereach.training.fit import fit
 from spikereach.training.loop import COLUMNS, RandomStreams, Sums, TrainingError, score, train
 from spikereach.training.tensorfile import CheckpointError
@@ -176,6 +177,22 @@ def test_every_window_comes_before_one_comes_twice():
     assert len(order) == 25
     assert sorted(order[:10]) == sorted(order[10:20]) == list(range(10))
     assert order.tolist() != streams.order(10, 25, epoch=1).tolist()
+
+
+@pytest.mark.parametrize("jitter", [0, 9])
+def test_windows_cut_on_a_device_are_those_cut_on_the_host(jitter):
+    areas = ("M1", "S1", "M1", "M1", "S1", "M1")
+    pair = [session(areas=areas), session("indy_other", seed=3, steps=1200, areas=areas)]
+    windows = Windows(pair, "train", "liu2024", ("M1",), 50, 7)
+    order = np.random.default_rng(0).permutation(len(windows))[:40]
+    device = torch.device("cpu")
+    batches = [
+        feed.batch(order, jitter=jitter, rng=np.random.default_rng(5))
+        for feed in (make_feed(windows, device), OnDevice(windows, device))
+    ]
+    for host, on_device in zip(*batches, strict=True):
+        assert host.dtype == torch.float32
+        assert torch.equal(host, on_device)
 
 
 def test_random_streams_are_independent():

@@ -41,10 +41,10 @@ class Windows:
         self.stride = stride
         self.sessions = tuple(sessions)
         self.parts = tuple(getattr(session.split(scheme), part) for session in sessions)
-        self._columns = tuple(_as_slice(session.channels(areas)) for session in sessions)
+        self.columns = tuple(_as_slice(session.channels(areas)) for session in sessions)
         counts = [
             session.spikes[:1, columns].shape[1]
-            for session, columns in zip(self.sessions, self._columns, strict=True)
+            for session, columns in zip(self.sessions, self.columns, strict=True)
         ]
         for session, steps, count in zip(self.sessions, self.parts, counts, strict=True):
             if len(steps) < window:
@@ -63,6 +63,23 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def locate(
+        self, indices: Sequence[int], jitter: int = 0, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where windows lie: the number of their session and their first step in it, (B,) each.
+
+        Arguments as for :meth:`batch`.
+        """
+        indices = np.asarray(indices, np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"window numbers must lie in 0 ... {len(self) - 1}")
+        shifts = rng.integers(-jitter, jitter, indices.size, endpoint=True) if jitter else 0
+        owners = np.searchsorted(self._ends, indices, side="right")
+        numbers = indices - np.concatenate(([0], self._ends))[owners]
+        low = np.array([steps.start for steps in self.parts])[owners]
+        high = np.array([steps.stop for steps in self.parts])[owners] - self.window
+        return owners, np.clip(low + numbers * self.stride + shifts, low, high)
+
     def batch(
         self, indices: Sequence[int], jitter: int = 0, rng: np.random.Generator | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -75,21 +92,13 @@ class Windows:
         Returns:
             spikes (window, B, channels) float32 of 0 and 1, velocity (window, B, 2) float32.
         """
-        indices = np.asarray(indices, np.int64)
-        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
-            raise IndexError(f"window numbers must lie in 0 ... {len(self) - 1}")
-        shifts = rng.integers(-jitter, jitter, indices.size, endpoint=True) if jitter else 0
-        owners = np.searchsorted(self._ends, indices, side="right")
-        numbers = indices - np.concatenate(([0], self._ends))[owners]
-        low = np.array([steps.start for steps in self.parts])[owners]
-        high = np.array([steps.stop for steps in self.parts])[owners] - self.window
-        starts = np.clip(low + numbers * self.stride + shifts, low, high)
-        spikes = np.empty((self.window, indices.size, self.channels), np.uint8)
-        velocity = np.empty((self.window, indices.size, 2), np.float32)
+        owners, starts = self.locate(indices, jitter, rng)
+        spikes = np.empty((self.window, len(starts), self.channels), np.uint8)
+        velocity = np.empty((self.window, len(starts), 2), np.float32)
         for i, (owner, start) in enumerate(zip(owners.tolist(), starts.tolist(), strict=True)):
             session = self.sessions[owner]
             steps = slice(start, start + self.window)
-            spikes[:, i] = session.spikes[steps, self._columns[owner]]
+            spikes[:, i] = session.spikes[steps, self.columns[owner]]
             velocity[:, i] = session.velocity[steps]
         return spikes.astype(np.float32), velocity
 

@@ -30,6 +30,7 @@ from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
 from spikereach.models.decoder import Decoder, Trace
 from spikereach.training import optimisers, tensorfile
+from spikereach.training.feed import make_feed
 from spikereach.training.losses import LOSSES, penalty
 from spikereach.training.tensorfile import CheckpointError
 
@@ -94,6 +95,7 @@ def train(
     check_channels(decoder, sessions, areas)
     inputs = _inputs_digest(decoder, sessions, training, stage, areas, seed, device, mask)
 
+    feed = make_feed(windows, device)
     decoder.to(device)
     # Sorted: the order of parameters must not depend on how the decoder came about.
     parameters = dict(sorted(decoder.named_parameters()))
@@ -132,12 +134,11 @@ def train(
             )
             for update in bar:
                 termination.check()
-                spikes, velocity = windows.batch(
+                spikes, velocity = feed.batch(
                     order[update * stage.batch : (update + 1) * stage.batch],
                     jitter=stage.jitter,
                     rng=random.generator("jitter", state.epoch, update),
                 )
-                spikes, velocity = _to_device(spikes, device), _to_device(velocity, device)
                 target = (velocity - offset) / scale
 
                 torch.manual_seed(random.number("dropout", state.epoch, update))
@@ -459,13 +460,6 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array)
-    if device.type == "cuda":  # from pinned memory the copy does not wait for earlier work
-        tensor = tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
 
 
 def _inputs_digest(decoder, sessions, training, stage, areas, seed, device, mask) -> str:

@@ -1,0 +1,63 @@
+"""Batches of windows as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikereach.data.windows import Windows
+
+
+class Feed(Protocol):
+    def batch(
+        self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes (window, B, C) and velocity (window, B, 2), float32; see `Windows.batch`."""
+
+
+def make_feed(windows: Windows, device: torch.device) -> Feed:
+    """The feed for a device: on CUDA the sessions lie there whole, on the CPU nothing is copied."""
+    return FromHost(windows) if device.type == "cpu" else OnDevice(windows, device)
+
+
+class FromHost:
+    """Cut by NumPy from the sessions' own arrays."""
+
+    def __init__(self, windows: Windows):
+        self.windows = windows
+
+    def batch(self, indices, *, jitter, rng):
+        spikes, velocity = self.windows.batch(indices, jitter=jitter, rng=rng)
+        return torch.from_numpy(spikes), torch.from_numpy(velocity)
+
+
+class OnDevice:
+    """Cut on the device, where the sessions lie as bytes: only window numbers travel."""
+
+    def __init__(self, windows: Windows, device: torch.device):
+        self.windows = windows
+        self.device = device
+        self.spikes = [
+            torch.from_numpy(session.spikes[:, columns]).to(device)
+            for session, columns in zip(windows.sessions, windows.columns, strict=True)
+        ]
+        self.velocity = [torch.from_numpy(s.velocity).to(device) for s in windows.sessions]
+
+    def batch(self, indices, *, jitter, rng):
+        owners, starts = self.windows.locate(indices, jitter, rng)
+        window, size = self.windows.window, len(starts)
+        steps = torch.from_numpy(starts).to(self.device)
+        steps = steps + torch.arange(window, device=self.device)[:, None]
+        spikes = torch.empty(
+            window, size, self.windows.channels, dtype=torch.uint8, device=self.device
+        )
+        velocity = torch.empty(window, size, 2, device=self.device)
+        for owner in np.unique(owners):
+            columns = torch.from_numpy(np.flatnonzero(owners == owner)).to(self.device)
+            spikes[:, columns] = self.spikes[owner][steps[:, columns]]
+            velocity[:, columns] = self.velocity[owner][steps[:, columns]]
+        return spikes.float(), velocity
