@@ -1,0 +1,74 @@
+"""Snakemake called as a user calls it, on a copy of the checkout that a test may change."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
+
+
+class Checkout:
+    """A copy of the repository with a run folder of its own."""
+
+    def __init__(self, repository: Path, folder: Path):
+        self.folder = folder
+        self.run_folder = folder / "run"
+        self.overlay = folder / "tiny.yaml"
+        for part in PARTS:
+            source = repository / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / part)
+        shutil.copy(repository / "tests" / "workflow" / "tiny.yaml", self.overlay)
+
+    def snakemake(self, *arguments, overlay=True, directory=True):
+        """Run Snakemake in the copy, with the copy's package; returns the finished process."""
+        command = [sys.executable, "-m", "snakemake", *map(str, arguments)]
+        command += ["--directory", str(self.run_folder)] * directory
+        command += ["--configfile", str(self.overlay)] * overlay
+        environment = os.environ | {
+            "PYTHONPATH": str(self.folder / "src"),
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+        }
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+
+    def planned(self, *targets, **options):
+        """Rule -> outputs that a dry run would make now."""
+        done = self.snakemake(*targets, "--dry-run", "--cores", "2", **options)
+        assert done.returncode == 0, done.stdout
+        found = {}
+        for name, outputs in re.findall(
+            r"^(?:local)?rule (\w+):\n(?:    (?!output).*\n)*    output: (.*)$", done.stdout, re.M
+        ):
+            found.setdefault(name, []).extend(outputs.split(", "))
+        return found
+
+    def edit(self, path, old, new):
+        """Replace a text that occurs once in a file of the copy."""
+        file = self.folder / path
+        text = file.read_text()
+        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {path}"
+        file.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def make_checkout(repository):
+    return lambda folder: Checkout(repository, folder)
+
+
+@pytest.fixture
+def checkout(make_checkout, tmp_path):
+    return make_checkout(tmp_path)

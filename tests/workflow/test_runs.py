@@ -1,0 +1,164 @@
+"""The whole workflow on a tiny configuration, and what is run again after a change."""
+
+import json
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+SYSTEMS = ("Wiener", "tinyRSNN", "sRTnet")
+METRICS = {name: f"results/evaluate/{name}/synthetic_indy_1/seed0/metrics.json" for name in SYSTEMS}
+
+
+@pytest.fixture(scope="module")
+def finished(make_checkout, tmp_path_factory):
+    """A checkout in which the tiny configuration has been run to the end."""
+    checkout = make_checkout(tmp_path_factory.mktemp("finished"))
+    done = checkout.snakemake("--cores", "2")
+    assert done.returncode == 0, done.stdout
+    return checkout
+
+
+@pytest.fixture
+def checkout(finished):
+    """The finished checkout; what a test changes in it is undone."""
+    files = [path for part in ("src", "workflow", ".") for path in _texts(finished.folder, part)]
+    before = {path: path.read_bytes() for path in files}
+    yield finished
+    for path, content in before.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def _texts(folder, part):
+    pattern = "*.yaml" if part == "." else "**/*.*"
+    return [path for path in (folder / part).glob(pattern) if path.suffix in {".py", ".yaml"}]
+
+
+def _overlay(checkout):
+    """The tiny configuration without YAML's shared objects."""
+    return json.loads(json.dumps(yaml.safe_load(checkout.overlay.read_text())))
+
+
+def test_everything_is_made(finished):
+    run = finished.run_folder
+    for table in ("coopt", "realtime"):
+        for kind in ("tex", "csv", "md"):
+            text = (run / "paper_tables" / f"{table}.{kind}").read_text()
+            positions = [text.index(name) for name in SYSTEMS]
+            assert positions == sorted(positions), "rows in the order of the configuration"
+        assert "synthetic" in (run / "paper_tables" / f"{table}.tex").read_text()
+    for figure in ("trajectory_synthetic_indy_1", "r2_by_session", "pareto"):
+        assert (run / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert (run / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (run / "figures" / f"{figure}.csv").read_text().count("\n") > 1
+    config = yaml.safe_load((run / "results" / "config.yaml").read_text())
+    assert config["seeds"] == [0]
+    assert config["systems"]["tinyRSNN"]["sizes"]["hidden"] == 8
+
+
+def test_results_say_what_they_are(finished):
+    for name, path in METRICS.items():
+        metrics = json.loads((finished.run_folder / path).read_text())
+        assert metrics["system"] == name
+        assert metrics["source"] == "synthetic"
+        realtime = (finished.run_folder / path).with_name("realtime.json")
+        assert json.loads(realtime.read_text())["system"] == name
+
+
+def test_logs_and_benchmarks_mirror_the_outputs(finished):
+    logs = finished.run_folder / "logs"
+    for path in METRICS.values():
+        log = logs / path.removeprefix("results/").removesuffix("/metrics.json")
+        assert log.with_suffix(".log").is_file()
+        assert log.with_suffix(".tsv").read_text().startswith("s\t")
+
+
+def test_resumable_state_is_removed(finished):
+    assert not list((finished.run_folder / ".cache" / "resume").iterdir())
+
+
+def test_finished_run_has_nothing_to_do(checkout):
+    assert checkout.planned() == {}
+
+
+def test_comments_rerun_nothing(checkout):
+    checkout.edit("tiny.yaml", "source: synthetic\n", "source: synthetic  # a comment\n")
+    checkout.edit("config.yaml", "# ---- How it runs", "# ---- How it all runs")
+    for path in ("src/spikereach/training/loop.py", "workflow/scripts/train_decoder.py"):
+        file = checkout.folder / path
+        file.write_text(file.read_text() + "\n# a comment\n")
+    assert checkout.planned() == {}
+
+
+def test_order_of_keys_reruns_nothing(checkout):
+    content = _overlay(checkout)
+    checkout.overlay.write_text(yaml.safe_dump(content, sort_keys=True))
+    assert checkout.planned() == {}
+
+
+def test_unrelated_system_reruns_nothing(checkout):
+    content = _overlay(checkout)
+    content["systems"]["GRU-t2"] = {"sizes": {"hidden": 7}}
+    content["systems"]["tinyRSNN"]["training"]["finetune"]["epochs"] = 2
+    checkout.overlay.write_text(yaml.safe_dump(content))
+    assert checkout.planned(METRICS["Wiener"], METRICS["sRTnet"]) == {}
+
+
+def test_training_of_a_system_reruns_what_follows_from_it(checkout):
+    content = _overlay(checkout)
+    content["systems"]["tinyRSNN"]["training"]["finetune"]["learning_rate"] = 0.001
+    checkout.overlay.write_text(yaml.safe_dump(content))
+    planned = checkout.planned(*METRICS.values(), "paper_tables/coopt.tex")
+    assert set(planned) == {"train_decoder", "compress_decoder", "evaluate_decoder", "write_table"}
+    # Fine-tuning, but not the pretraining before it, and of no other system.
+    folders = {path.rsplit("/", 1)[0] for rule in planned.values() for path in rule}
+    assert folders == {
+        "results/train/tinyRSNN/synthetic_indy_1/seed0",
+        "results/compress/tinyRSNN/synthetic_indy_1/seed0",
+        "results/evaluate/tinyRSNN/synthetic_indy_1/seed0",
+        "paper_tables",
+    }
+
+
+def test_base_of_a_system_reruns_the_system(checkout):
+    content = _overlay(checkout)
+    content["systems"]["RTnet"]["training"]["finetune"]["epochs"] = 2
+    checkout.overlay.write_text(yaml.safe_dump(content))
+    planned = checkout.planned(*METRICS.values())
+    assert set(planned) == {"train_decoder", "compress_decoder", "evaluate_decoder"}
+    assert all("RTnet" in path for rule in planned.values() for path in rule)
+
+
+def test_code_of_a_decoder_reruns_its_systems(checkout):
+    checkout.edit("src/spikereach/models/rsnn.py", "class RSNN(", "EXTRA = 1\n\n\nclass RSNN(")
+    planned = checkout.planned(*METRICS.values())
+    assert set(planned) == {"train_decoder", "compress_decoder", "evaluate_decoder"}
+    assert all("tinyRSNN" in path for rule in planned.values() for path in rule)
+
+
+def test_code_of_binning_reruns_from_there(checkout):
+    file = checkout.folder / "src" / "spikereach" / "data" / "binning.py"
+    file.write_text(file.read_text() + "\nEXTRA = 1\n")
+    planned = checkout.planned(METRICS["Wiener"])
+    assert set(planned) == {"bin_session", "train_decoder", "evaluate_decoder"}
+
+
+def test_seconds_of_synthetic_data_rerun_everything(checkout):
+    checkout.edit("tiny.yaml", "duration_s: 40.0", "duration_s: 50.0")
+    assert {"fetch_session", "bin_session"} <= set(checkout.planned(METRICS["Wiener"]))
+
+
+def test_new_time_stamp_of_a_session_reruns_nothing(checkout):
+    for suffix in ("mat", "md5"):
+        (checkout.run_folder / "data" / "raw" / f"synthetic_indy_1.{suffix}").touch()
+    assert checkout.planned() == {}
+
+
+def test_single_target_reruns_only_what_it_needs(checkout):
+    (checkout.run_folder / METRICS["Wiener"]).unlink()
+    done = checkout.snakemake(METRICS["Wiener"], "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    assert "1 of 1 steps (100%) done" in done.stdout
+    assert json.loads((checkout.run_folder / METRICS["Wiener"]).read_text())["system"] == "Wiener"
