@@ -1,0 +1,134 @@
+"""The configuration models, the root config.yaml, the presets, and the schema made from them."""
+
+import runpy
+import types
+import typing
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from snakemake.utils import update_config
+
+from spikereach import config
+
+PRESETS = {"demo": {}, "recording": {"folder": "somewhere"}}
+
+
+@pytest.fixture(scope="module")
+def raw(repository):
+    return yaml.safe_load((repository / "config.yaml").read_text())
+
+
+def test_root_configuration_is_valid(repository):
+    assert config.read(repository / "config.yaml").source == "zenodo"
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_are_valid(repository, tmp_path, name):
+    extra = tmp_path / "extra.yaml"
+    extra.write_text(yaml.safe_dump(PRESETS[name]))
+    preset = repository / "workflow" / "presets" / f"{name}.yaml"
+    config.read(repository / "config.yaml", preset, extra)
+
+
+def test_every_preset_is_tested(repository):
+    names = {path.stem for path in (repository / "workflow" / "presets").glob("*.yaml")}
+    assert names == set(PRESETS)
+
+
+def _model(annotation) -> type[BaseModel] | None:
+    """The model of a block's annotation, also where null is allowed."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return next(filter(None, map(_model, typing.get_args(annotation))), None)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_model else None
+
+
+def test_root_configuration_is_complete(raw):
+    """Every key stands there, also the blocks' own; jobs elsewhere see no defaults."""
+    assert raw.keys() == config.Config.model_fields.keys()
+    for name, field in config.Config.model_fields.items():
+        if model := _model(field.annotation):
+            assert raw[name].keys() == model.model_fields.keys(), name
+
+
+def test_every_key_of_the_root_configuration_is_commented(repository):
+    lines = (repository / "config.yaml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line[:1].isalpha():
+            assert "#" in line or lines[number - 1].startswith("# "), line
+
+
+def test_schema_is_that_of_the_models(repository):
+    folder = repository / "workflow" / "schemas"
+    text = runpy.run_path(str(folder / "write.py"))["text"]()
+    assert (folder / "config.schema.json").read_text() == text, "run `make schema`"
+
+
+# Inner mappings are not empty: Snakemake drops an empty one that is laid over a plain value.
+mappings = st.recursive(
+    st.integers() | st.none() | st.lists(st.integers(), max_size=2),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3),
+    max_leaves=8,
+).filter(lambda value: isinstance(value, dict))
+
+
+@given(mappings, mappings)
+def test_overlay_is_snakemakes(base, extra):
+    expected = yaml.safe_load(yaml.safe_dump(base))
+    update_config(expected, extra)
+    assert config.overlay(base, extra) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"colour": "blue"}, ["colour", "Extra inputs", "'blue'"]),
+        ({"download": {"retries": -1}}, ["download.retries", "-1"]),
+        ({"seeds": []}, ["seeds", "at least 1"]),
+        ({"seeds": [0, 0]}, ["seeds has a value twice"]),
+        ({"sessions": ["../outside"]}, ["sessions.0", "'../outside'"]),
+        ({"systems": {"a/b": None}}, ["systems.a/b"]),
+        ({"systems": {"RTnet": {"base": "SNN2"}}}, ["systems.RTnet", "exactly one of"]),
+        ({"systems": {"sRTnet": {"base": "nothing"}}}, ["systems.sRTnet.base", "nothing"]),
+        ({"trajectory": {"systems": ["RTnett"]}}, ["trajectory.systems", "'RTnett'", "RTnet"]),
+        ({"source": "local"}, ["--config folder="]),
+    ],
+)
+def test_wrong_keys_are_named(raw, change, parts):
+    with pytest.raises(config.ConfigError) as caught:
+        config.validate(config.overlay(raw, change))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_all_wrong_keys_are_named_at_once(raw):
+    with pytest.raises(config.ConfigError) as caught:
+        config.validate(config.overlay(raw, {"threads": 0, "device": "gpu"}))
+    assert {"threads", "device"} <= {
+        line.split(":")[0].strip() for line in str(caught.value).splitlines()
+    }
+
+
+def test_seed_zero_is_a_seed(raw):
+    assert config.validate(config.overlay(raw, {"seeds": [0]})).seeds == (0,)
+
+
+def test_files_that_are_no_configuration(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: [")
+    with pytest.raises(config.ConfigError, match=r"config\.yaml: not valid YAML"):
+        config.read(path)
+    path.write_text("- a\n")
+    with pytest.raises(config.ConfigError, match="expected a mapping"):
+        config.read(path)
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(), min_size=1, max_size=4))
+def test_digest_ignores_the_order_of_keys_and_nothing_else(value):
+    assert config.digest(dict(reversed(value.items()))) == config.digest(value)
+    changed = dict(value)
+    changed[next(iter(value))] += 1
+    assert config.digest(changed) != config.digest(value)

@@ -1,0 +1,128 @@
+"""What every workflow script does around its work."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from spikereach import job as jobs
+from spikereach.config import ConfigError
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("TQDM_MININTERVAL", "1")
+    (tmp_path / "input").write_text("content")
+    return SimpleNamespace(
+        log=["job.log"],
+        config={"threads": 3, "device": "auto", "events": True},
+        resources={},
+        rule="train",
+        wildcards={"seed": "0"},
+        params={"system": "{}"},
+        input=["input"],
+    )
+
+
+def fail(snakemake, error):
+    with pytest.raises(SystemExit) as caught, jobs.job(snakemake):
+        raise error
+    assert caught.value.code == 1
+    return Path("job.log").read_text(), jobs.ERRORS.read_text()
+
+
+def test_output_goes_to_the_log(snakemake, capsys):
+    with jobs.job(snakemake):
+        print("said")
+        print("warned", file=sys.stderr)
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert Path("job.log").read_text() == "said\nwarned\n"
+    assert capsys.readouterr() == ("", "")
+    assert not jobs.ERRORS.exists()
+
+
+def test_gpu_stays_visible_where_the_rule_has_one(snakemake):
+    snakemake.resources = {"gpu": 1}
+    with jobs.job(snakemake):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_expected_error_is_one_line(snakemake):
+    log, errors = fail(snakemake, ConfigError("systems.RTnet: wrong"))
+    assert log == "error: systems.RTnet: wrong\n"
+    assert errors == "systems.RTnet: wrong\n"
+
+
+def test_error_of_the_file_system_is_one_line(snakemake):
+    log, errors = fail(snakemake, OSError(errno.ENOSPC, "No space left on device", "results/x"))
+    assert "Traceback" not in log
+    assert errors.startswith("No space left on device: results/x")
+
+
+def test_bug_leaves_its_traceback_in_the_log(snakemake):
+    log, errors = fail(snakemake, KeyError("missing"))
+    assert "Traceback" in log
+    assert "job.log" in errors
+    assert "KeyError: 'missing'" in errors
+
+
+def test_errors_of_several_jobs_are_kept(snakemake):
+    fail(snakemake, ConfigError("first"))
+    _, errors = fail(snakemake, ConfigError("second"))
+    assert errors == "first\nsecond\n"
+
+
+def test_termination_passes(snakemake):
+    with pytest.raises(SystemExit) as caught, jobs.job(snakemake):
+        sys.exit(143)
+    assert caught.value.code == 143
+    assert not jobs.ERRORS.exists()
+
+
+def test_resume_folder_depends_on_all_that_the_result_depends_on(snakemake, tmp_path):
+    first = jobs.resume_folder(snakemake)
+    assert first.is_dir()
+    assert jobs.resume_folder(snakemake) == first
+    seen = {first}
+    for name, value in (
+        ("rule", "compress"),
+        ("wildcards", {"seed": "1"}),
+        ("params", {"system": "{}", "code": "0"}),
+    ):
+        setattr(snakemake, name, value)
+        seen.add(jobs.resume_folder(snakemake))
+    (tmp_path / "input").write_text("other content")
+    seen.add(jobs.resume_folder(snakemake))
+    assert len(seen) == 5
+    jobs.clear(first)
+    assert not first.exists()
+
+
+def test_device(snakemake):
+    assert jobs.device(snakemake) == "cpu"  # no gpu resource
+    snakemake.resources = {"gpu": 1}
+    snakemake.config["device"] = "cuda"
+    import torch
+
+    if torch.cuda.is_available():
+        assert jobs.device(snakemake) == "cuda"
+    else:
+        with pytest.raises(ConfigError, match="torch sees no GPU"):
+            jobs.device(snakemake)
+        snakemake.config["device"] = "auto"
+        assert jobs.device(snakemake) == "cpu"
+
+
+def test_events_lie_beside_the_log(snakemake):
+    snakemake.log = ["logs/train/RTnet/seed0.log"]
+    assert str(jobs.events_folder(snakemake)) == "logs/train/RTnet/seed0"
+    snakemake.config["events"] = False
+    assert jobs.events_folder(snakemake) is None
