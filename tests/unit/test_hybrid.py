@@ -282,4 +282,4 @@ def test_learns(surrogate):
     decoder = Hybrid(channels=16, surrogate=surrogate, slope=slope, **sizes)
     spikes, velocity = toy_problem(256, 8, 16)
     losses = losses_of_training(decoder, spikes, velocity, updates=40, rate=1e-2)
-    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+    assert np.mean(losses[-5:]) < 0.7 * velocity.var().item()

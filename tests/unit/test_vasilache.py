@@ -205,8 +205,8 @@ def test_published_number_of_keypoints(family, sizes, frames):
 @pytest.mark.parametrize(("family", "rate"), [(GRU, 1e-2), (SGRU, 3e-2), (LIF, 3e-2)])
 def test_learns(family, rate):
     torch.manual_seed(0)
-    sizes = SMALL | {"window": 64, "hidden": 16, "conv_channels": 8, "dropout": 0.0}
+    sizes = SMALL | {"window": 32, "hidden": 16, "conv_channels": 8, "dropout": 0.0}
     decoder = family(channels=16, **sizes)
-    spikes, velocity = toy_problem(64, 16, 16)
+    spikes, velocity = toy_problem(32, 16, 16)
     losses = losses_of_training(decoder, spikes, velocity, updates=40, rate=rate)
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
