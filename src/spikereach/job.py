@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
+import time
 import traceback
 import zlib
 from collections.abc import Iterator
@@ -18,25 +19,37 @@ from spikereach.config import ConfigError, digest
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
 """One line per failed job of the present run; the Snakefile prints them at its end."""
+BAR_S = 20.0
+"""Time between two lines of a progress bar in a log."""
 
 
-class _Tee:
-    """A text stream that writes to several others."""
+class _Log:
+    """A log file to which progress bars write a line now and then, instead of every frame."""
 
-    def __init__(self, *streams: TextIO):
-        self.streams = streams
+    def __init__(self, file: TextIO, terminal: TextIO | None = None):
+        self.file, self.terminal = file, terminal
+        self.line, self.last_s = "", time.monotonic()
 
     def write(self, text: str) -> int:
-        for stream in self.streams:
-            stream.write(text)
+        if self.terminal is not None:
+            self.terminal.write(text)
+        *lines, self.line = (self.line + text).split("\n")
+        for line in lines:
+            _, bar, shown = line.rpartition("\r")
+            if shown.strip() or not bar:
+                self.file.write(shown + "\n")
+        frame = self.line.rpartition("\r")[2]
+        if frame != self.line and frame.strip() and time.monotonic() - self.last_s > BAR_S:
+            self.file.write(frame + "\n")
+            self.line, self.last_s = "\r", time.monotonic()
         return len(text)
 
     def flush(self) -> None:
-        for stream in self.streams:
+        for stream in filter(None, (self.file, self.terminal)):
             stream.flush()
 
     def isatty(self) -> bool:
-        return False
+        return self.terminal is not None
 
 
 @contextlib.contextmanager
@@ -56,9 +69,8 @@ def job(snakemake: Any) -> Iterator[None]:
     if not snakemake.resources.get("gpu", 0):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     terminal = sys.stderr
-    os.environ.setdefault("TQDM_MININTERVAL", "0.5" if terminal.isatty() else "10")
     with open(snakemake.log[0], "w", buffering=1) as log:
-        errors = _Tee(log, terminal) if terminal.isatty() else log
+        errors = _Log(log, terminal if terminal.isatty() else None)
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(errors):
             try:
                 yield

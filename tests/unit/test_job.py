@@ -18,7 +18,6 @@ def snakemake(tmp_path, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    monkeypatch.setenv("TQDM_MININTERVAL", "1")
     (tmp_path / "input").write_text("content")
     return SimpleNamespace(
         log=["job.log"],
@@ -47,6 +46,18 @@ def test_output_goes_to_the_log(snakemake, capsys):
     assert Path("job.log").read_text() == "said\nwarned\n"
     assert capsys.readouterr() == ("", "")
     assert not jobs.ERRORS.exists()
+
+
+def test_progress_bars_leave_a_line_now_and_then(snakemake, monkeypatch):
+    with jobs.job(snakemake):
+        for step in range(5):
+            print(f"\rbar {step}/5", end="", file=sys.stderr)
+        print("\r       \r", end="", file=sys.stderr)  # as a bar that is not left standing
+        monkeypatch.setattr(jobs, "BAR_S", 0.0)
+        print("\rsecond 1/5", end="", file=sys.stderr)
+        print("\rsecond 5/5", file=sys.stderr)
+        print("a warning", file=sys.stderr)
+    assert Path("job.log").read_text() == "second 1/5\nsecond 5/5\na warning\n"
 
 
 def test_gpu_stays_visible_where_the_rule_has_one(snakemake):
