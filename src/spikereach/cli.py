@@ -398,8 +398,11 @@ def _session(
 def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]) -> Session:
     """What is known of a session file: by the options, else by its name."""
     from spikereach.config import Config, ConfigError
+    from spikereach.data.errors import SessionError
     from spikereach.sessions import Session, find
 
+    if not file.exists():
+        raise SessionError(f"{file}: no such file; check the path")
     if (monkey is None) != (areas is None):
         raise ConfigError("--monkey and --areas describe a session together: give both")
     if monkey is not None:

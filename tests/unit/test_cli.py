@@ -251,6 +251,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("describe", "RTnett", "--channels", "96"), "unknown system 'RTnett'; known:"),
         (("describe", "RTnet", "--channels", "96", "--config", "no.yaml"), "no.yaml: no such file"),
         (("check", "nothing.h5"), "nothing.h5"),
+        (("check", "nothing.mat"), "nothing.mat: no such file"),
         (("check", "{recording}"), "--monkey NAME --areas"),
         (("check", "{recording}", "--monkey", "x"), "give both"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=x"), "like M1=96,S1=96"),
