@@ -334,6 +334,25 @@ def test_windowed_decoders_are_evaluated_on_whole_windows(settings, binned):
     assert found.metrics["neurobench"]["verified_steps"] == 1024
 
 
+def test_batch_norms_of_an_uncompressed_decoder_are_folded_for_evaluation(settings, binned):
+    checkpoint = checkpoint_of("RTnet", settings)
+    generator = torch.Generator().manual_seed(0)
+    norms = [m for m in checkpoint.decoder.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    for norm in norms:
+        norm.running_mean.normal_(generator=generator)
+        norm.running_var.uniform_(0.5, 2.0, generator=generator)
+    found = evaluate.measure(checkpoint, binned, 100)
+    # The published parameters of RTnet; NeuroBench counts them and no statistics beside.
+    assert found.metrics["parameters"] == 75_202
+    assert found.metrics["neurobench"]["footprint"] == 4 * 75_202
+    assert found.metrics["deployment"]["weights_bytes"] == 4 * 75_202
+    assert evaluate.stream(checkpoint, binned, 50)["realtime"] is True
+    assert norms and not checkpoint.decoder.folded, "the checkpoint can still be trained"
+    unfolded, _ = metrics.measure(checkpoint.decoder, found.spikes, found.velocity)
+    assert found.metrics["r2"] == pytest.approx(unfolded["r2"], abs=1e-3)
+    assert unfolded["footprint"] > 4 * 75_202
+
+
 def test_a_test_part_shorter_than_a_window_is_an_error(settings, binned):
     decoder = checkpoint_of("GRU-t2", settings)
     decoder.decoder.whole_windows = 10**6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from spikereach.evaluation import metrics, neurobench, realtime
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.footprint import deployment
 from spikereach.evaluation.passes import usable_steps
-from spikereach.models.decoder import STEP_S
+from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.training.checkpoint import Checkpoint
 
 
@@ -61,14 +62,14 @@ def measure(
     The test part is the last quarter of the segments, the same for all systems, and the
     metrics are over the whole of it. NeuroBench itself runs over its first
     ``neurobench_steps`` steps (None: all; at least one window), where the exact metrics must
-    be equal to its own.
+    be equal to its own. Batch norms are folded first, whether or not weights were quantised.
 
     Raises:
         EvaluationError: a metric cannot be trusted, or the decoder's channels are not the
             session's.
         SessionError: the session has no test part.
     """
-    decoder = checkpoint.decoder
+    decoder = deployed(checkpoint)
     test = binned.split("neurobench").test
     steps = usable_steps(decoder, len(test))
     part = slice(test.start, test.start + steps)
@@ -99,7 +100,15 @@ def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> dict[st
     """
     test = binned.split("neurobench").test
     spikes = input_spikes(checkpoint, binned)[test.start : test.stop]
-    return _identity(checkpoint, binned) | realtime.check(checkpoint.decoder, spikes, steps)
+    return _identity(checkpoint, binned) | realtime.check(deployed(checkpoint), spikes, steps)
+
+
+def deployed(checkpoint: Checkpoint) -> Decoder:
+    """A copy of the decoder without what only training needs, in evaluation mode."""
+    decoder = copy.deepcopy(checkpoint.decoder).eval()
+    if not decoder.folded:
+        decoder.fold()
+    return decoder
 
 
 def _identity(checkpoint: Checkpoint, binned: BinnedSession) -> dict[str, Any]:
