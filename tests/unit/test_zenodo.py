@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from spikereach.config import Download
-from spikereach.data import zenodo
+from spikereach.data import transfer, zenodo
 from spikereach.data.errors import SessionError
 from spikereach.sessions import ZENODO
 
@@ -102,7 +102,7 @@ def server(monkeypatch):
 def waits(monkeypatch):
     """The waits between tries in seconds, which are not waited for."""
     waits = []
-    monkeypatch.setattr(zenodo.time, "sleep", waits.append)
+    monkeypatch.setattr(transfer.time, "sleep", waits.append)
     return waits
 
 
@@ -196,7 +196,7 @@ def test_busy_server_is_given_the_time_it_asks_for(server, target, waits, kind, 
 
 
 def test_retry_after_as_a_date(server, target, waits):
-    in_a_minute = {"Retry-After": formatdate(zenodo.time.time() + 60, usegmt=True)}
+    in_a_minute = {"Retry-After": formatdate(transfer.time.time() + 60, usegmt=True)}
     server.script["file"].append({"status": 429, "headers": in_a_minute})
     fetch(server, target)
     assert target.read_bytes() == CONTENT
