@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import h5py
 import matplotlib.style
 import numpy as np
 import pandas as pd
@@ -29,6 +28,7 @@ from spikereach.models.buffers import receptive_field
 from spikereach.published import figures as published
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.colours import GREY, TRUE, colour, marker
+from spikereach.reporting.predictions import read, unit
 from spikereach.reporting.render import write_text
 
 COLUMN, DOUBLE = 3.5, 7.2
@@ -86,7 +86,7 @@ def trajectory(
         ResultError: for a missing or damaged file, files of different sessions, or a stretch
             that does not lie inside the steps decoded by all systems.
     """
-    found = {name: _predictions(Path(path)) for name, path in predictions.items()}
+    found = {name: read(Path(path)) for name, path in predictions.items()}
     first, *others = found.values()
     for other in others:
         if (other.session, other.first_step) != (first.session, first.first_step):
@@ -103,7 +103,6 @@ def trajectory(
         )
     here = slice(begin, begin + count)
     time = start_s + np.arange(count) * first.dt_s
-    unit = "mm" if source in ("zenodo", "synthetic") else "file units"
     note = f"{first.session}, seed {first.seed}" + ", synthetic data" * (source == "synthetic")
 
     origin = first.position[begin : begin + 1]
@@ -132,7 +131,7 @@ def trajectory(
             axes.axhline(0, color=GREY, linewidth=0.4)
             for system, (velocity, _) in movement.items():
                 axes.plot(time, velocity[:, axis] / first.dt_s, **_line(system))
-            axes.set_ylabel(f"$v_{name}$ ({unit}/s)")
+            axes.set_ylabel(f"$v_{name}$ ({unit(source)}/s)")
         lines[0].tick_params(labelbottom=False)
         lines[1].set_xlabel("Time in the test part (s)")
         raster.set_xlim(start_s, start_s + duration_s)
@@ -140,7 +139,7 @@ def trajectory(
             path.plot(*position.T, **_line(system))
         path.plot(*origin[0], "o", color=TRUE, markersize=4, zorder=9)
         path.annotate("start", origin[0], xytext=(4, 4), textcoords="offset points", fontsize=6.5)
-        path.set(xlabel=f"$x$ ({unit})", ylabel=f"$y$ ({unit})")
+        path.set(xlabel=f"$x$ ({unit(source)})", ylabel=f"$y$ ({unit(source)})")
         path.set_aspect("equal", adjustable="datalim")
         path.spines[["top", "right"]].set_visible(True)
         handles = [Line2D([], [], **_line(name)) for name in movement]
@@ -161,38 +160,6 @@ def trajectory(
         ]
     )
     return Plot("trajectory", figure, data)
-
-
-@dataclass(frozen=True, eq=False)
-class _Predictions:
-    """The content of a ``predictions.h5`` (`evaluation.evaluate.write_predictions`)."""
-
-    session: str
-    seed: int
-    first_step: int
-    dt_s: float
-    predicted: np.ndarray
-    velocity: np.ndarray
-    position: np.ndarray
-    spikes: np.ndarray
-
-
-def _predictions(path: Path) -> _Predictions:
-    try:
-        with h5py.File(path) as file:
-            about = dict(file.attrs)
-            arrays = {name: file[name][()] for name in ("predicted", "velocity", "position")}
-            spikes = np.unpackbits(file["spikes"][()], axis=1, count=int(about["channels"]))
-            return _Predictions(
-                session=str(about["session"]),
-                seed=int(about["seed"]),
-                first_step=int(about["first_step"]),
-                dt_s=float(about["dt_s"]),
-                spikes=spikes,
-                **arrays,
-            )
-    except (OSError, KeyError, ValueError) as error:
-        raise ResultError(f"{path}: cannot be read ({error}); evaluate this system again") from None
 
 
 def _line(system: str) -> dict:
