@@ -11,7 +11,7 @@ from torch import nn
 
 from spikereach.config import Stage, System, Training
 from spikereach.data.binning import BinnedSession
-from spikereach.models.decoder import Decoder
+from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
 from spikereach.training.checkpoint import Checkpoint
 
 CHANNELS = 6
@@ -57,12 +57,21 @@ class TinyGRU(Decoder):
         with torch.no_grad():
             self.readout.bias.copy_(torch.randn(2, generator=generator))
 
+    def init_state(self, batch):
+        return self.readout.weight.new_zeros(batch, self.cell.hidden_size)
+
     def forward(self, spikes, state=None, *, trace=None):
-        hidden, states = state, []
+        hidden, states = self.init_state(spikes.shape[1]) if state is None else state, []
         for step in spikes:
             hidden = self.cell(step, hidden)
             states.append(self.buffer(hidden))
-        return self.readout(self.dropout(self.norm(torch.stack(states)))), hidden
+        features = self.dropout(self.norm(torch.stack(states)))
+        if trace is not None:
+            trace.calls.append(LayerCalls(self.readout, (features[None],)))
+        return self.readout(features), hidden
+
+    def buffer_sizes(self):
+        return [BufferSize("gru", self.cell.hidden_size, "state")]
 
 
 TRUST = "training_cases:TinyGRU"

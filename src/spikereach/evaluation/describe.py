@@ -11,7 +11,7 @@ from spikereach.config import System
 from spikereach.evaluation import metrics, realtime
 from spikereach.evaluation.footprint import deployment
 from spikereach.evaluation.passes import as_input
-from spikereach.models import zoo
+from spikereach.models import contract, zoo
 from spikereach.models.decoder import Decoder, Trace
 
 
@@ -25,8 +25,10 @@ def describe(system: System, channels: int) -> dict[str, Any]:
         execution_rate_hz, realtime.
     Raises:
         ConfigError: sizes that the architecture does not take.
+        ContractError: the decoder does not keep to the protocol.
     """
     decoder = zoo.build(system, channels).eval()
+    contract.check(decoder)
     decoder.fold()
     for step in system.compression:
         if step.kind == "half":

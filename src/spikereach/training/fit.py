@@ -13,6 +13,7 @@ import torch
 
 from spikereach.config import System
 from spikereach.data.binning import BinnedSession
+from spikereach.models import contract
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.zoo import build
 from spikereach.training.checkpoint import Checkpoint
@@ -62,6 +63,7 @@ def fit(
     Raises:
         TrainingError: sessions or checkpoint do not fit the system, or training exploded.
         SessionError: a part is shorter than one window.
+        ContractError: the decoder does not keep to the protocol.
     """
     name = f"{system_name} on {dataset}, seed {seed}"
     training = system.training
@@ -79,6 +81,7 @@ def fit(
     with torch.random.fork_rng([]):
         torch.manual_seed(random.number("weights"))
         decoder = build(system, len(areas))
+    contract.check(decoder)
     if pretrained is None:
         generator = torch.Generator().manual_seed(random.number("initialise"))
         try:

@@ -1,0 +1,126 @@
+"""Whether a decoder keeps to the protocol, found out before it is trained for hours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikereach.models.decoder import BufferSize, Decoder, Trace
+
+BATCH = 3
+"""Streams of the probe; neither 1 nor 2, so that no axis is taken for another."""
+RATE = 0.05
+"""Spikes per bin and channel of the probe (12.5 Hz)."""
+REQUIRED = ("forward", "buffer_sizes")
+KINDS = ("input", "buffer", "state")
+
+
+class ContractError(ValueError):
+    """A decoder does not do what `Decoder` says: names class, method, what came, what should."""
+
+
+def check(decoder: Decoder) -> None:
+    """Run a decoder on random spikes and look at all that it returns.
+
+    Two calls of all steps that its first prediction needs, then one of a single step, each with
+    the state of the last. Weights, statistics of batch norms and random numbers stay as they are.
+
+    Args:
+        decoder: trained or not; its mode is kept.
+    Raises:
+        ContractError: a method is missing, an attribute is no number of steps, an output has the
+            wrong type or shape, or the trace names no connection layer of the decoder.
+    """
+    name = type(decoder).__name__
+    for method in REQUIRED:
+        if getattr(type(decoder), method) is getattr(Decoder, method):
+            raise ContractError(
+                f"{name} has no {method}(): write it as {Decoder.__module__}.Decoder describes"
+            )
+    _check_steps(decoder, name)
+    _check_buffers(decoder.buffer_sizes(), name)
+    unit = math.lcm(decoder.update_period, decoder.whole_windows)
+    needed = decoder.lookahead + (decoder.receptive_field or 1)
+    steps = unit * math.ceil(needed / unit)
+    training, trace, state = decoder.training, Trace(), None
+    decoder.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]):
+            for length in (steps, steps, 1):
+                shape = (length, BATCH, decoder.channels)
+                drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+                inputs = (drawn < RATE).to(_device(decoder), torch.float32)
+                state = _check_output(decoder(inputs, state, trace=trace), shape, name)
+    finally:
+        decoder.train(training)
+    _check_trace(trace, decoder, name)
+
+
+def _device(decoder: Decoder) -> torch.device:
+    return next((p.device for p in decoder.parameters()), torch.device("cpu"))
+
+
+def _check_steps(decoder: Decoder, name: str) -> None:
+    least = {"lookahead": 0, "update_period": 1, "latency_steps": 1, "whole_windows": 1}
+    if decoder.receptive_field is not None:
+        least["receptive_field"] = 1
+    for attribute, smallest in least.items():
+        value = getattr(decoder, attribute)
+        if not isinstance(value, int) or value < smallest:
+            raise ContractError(
+                f"{name}.{attribute} is {value!r}: expected a whole number of steps, "
+                f"at least {smallest}"
+            )
+
+
+def _check_buffers(sizes: Any, name: str) -> None:
+    if not isinstance(sizes, list) or not all(isinstance(size, BufferSize) for size in sizes):
+        raise ContractError(
+            f"{name}.buffer_sizes() returned {sizes!r}: expected a list of BufferSize"
+        )
+    for size in sizes:
+        if size.kind not in KINDS:
+            raise ContractError(
+                f"{name}.buffer_sizes(): {size.layer} has the kind {size.kind!r}: expected one of "
+                f"{', '.join(KINDS)}"
+            )
+
+
+def _check_output(output: Any, shape: tuple[int, int, int], name: str) -> Any:
+    """The state, after a look at the velocity."""
+    if not isinstance(output, tuple) or len(output) != 2:
+        raise ContractError(
+            f"{name}.forward() returned {_kind(output)}: expected two values, velocity and state"
+        )
+    velocity, state = output
+    expected = (*shape[:2], 2)
+    if not isinstance(velocity, Tensor) or velocity.shape != expected:
+        raise ContractError(
+            f"{name}.forward() returned as velocity {_kind(velocity)} for spikes of shape {shape} "
+            f"(steps, streams, channels): expected a tensor of shape {expected}"
+        )
+    return state
+
+
+def _check_trace(trace: Trace, decoder: Decoder, name: str) -> None:
+    if not trace.calls:
+        raise ContractError(
+            f"{name}.forward() noted no layer in trace.calls, so that its operations cannot be "
+            "counted: append a LayerCalls for every layer with weights that it calls"
+        )
+    own = set(decoder.modules())
+    for calls in trace.calls:
+        if calls.layer not in own:
+            raise ContractError(
+                f"{name}.forward() noted in trace.calls a {type(calls.layer).__name__} that is no "
+                "layer of the decoder: set its layers as attributes in the constructor"
+            )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"{type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple) else "")
