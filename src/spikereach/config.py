@@ -18,6 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
 Area = Literal["M1", "S1"]
+Table = Literal[
+    "coopt",
+    "r2",
+    "realtime",
+    "per_session",
+    "cost",
+    "comparisons",
+    "hyperparameters",
+    "imported",
+]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -119,8 +129,14 @@ class FixedPoint(Model):
 
     kind: Literal["fixed_point"]
     weight_bits: tuple[int, int] = Field(description="integer and fractional bits, sign bit extra")
-    buffer_bits: tuple[int, int] = Field(description="integer and fractional bits, sign bit extra")
+    buffer_bits: tuple[int, int] | None = Field(
+        description="integer and fractional bits, sign bit extra; null: half precision"
+    )
     retrain: Stage
+
+    @property
+    def buffer_format(self) -> str | tuple[int, int]:
+        return self.buffer_bits or "float16"
 
 
 class Half(Model):
@@ -150,8 +166,13 @@ class System(Model):
         min_length=1, description="cortex areas read, where the session has them"
     )
     spiking: bool = Field(description="for the table's column")
-    training: Training | None = Field(None, description="left out when `base` is given")
+    training: Training | None = Field(
+        None, description="left out when `base` or `weights` is given"
+    )
     base: Name | None = Field(None, description="start from this system's trained checkpoint")
+    weights: Literal["published"] | None = Field(
+        None, description="published: no training, the weights published for the row `published`"
+    )
     compression: tuple[Compression, ...] = ()
     published: Name | None = Field(
         None, description="row of the published figures to print beside; null: none"
@@ -159,8 +180,12 @@ class System(Model):
 
     @model_validator(mode="after")
     def _one_origin(self):
-        if (self.training is None) == (self.base is None):
-            raise ValueError("give exactly one of `training` and `base`")
+        if [self.training, self.base, self.weights].count(None) != 2:
+            raise ValueError("give exactly one of `training`, `base` and `weights`")
+        if self.weights and (self.compression or not self.published):
+            raise ValueError(
+                "a system with published `weights` has no `compression`, and `published` names them"
+            )
         return self
 
 
@@ -184,6 +209,9 @@ class Config(Model):
 
     source: Literal["zenodo", "local", "synthetic"]
     folder: str | None = Field(description="source local: the folder of session files")
+    weights_folder: str | None = Field(
+        description="a folder with files of published weights, by any name; null: downloaded"
+    )
     download: Download
     synthetic: Synthetic
     catalogue: dict[Name, SessionEntry] = Field(
@@ -200,7 +228,9 @@ class Config(Model):
     progress: bool = Field(description="progress bars in the logs")
     events: bool = Field(description="TensorBoard event files of each training")
     evaluation: Evaluation
-    tables: dict[Name, tuple[Name, ...]] = Field(description="systems in each table, in order")
+    tables: dict[Table, tuple[Name, ...]] = Field(
+        description="systems in each table, in order; a table without systems is not written"
+    )
     trajectory: Trajectory
     systems: dict[Name, System]
 
@@ -217,8 +247,11 @@ class Config(Model):
         for name, system in self.systems.items():
             if system.base is not None and system.base not in self.systems:
                 raise ValueError(f"systems.{name}.base: no system {system.base!r}")
-            if system.base is not None and self.systems[system.base].base is not None:
-                raise ValueError(f"systems.{name}.base: {system.base!r} has itself a base")
+            if system.base is not None and self.systems[system.base].training is None:
+                raise ValueError(f"systems.{name}.base: {system.base!r} has no `training` itself")
+        for name in self.tables.get("imported", ()):
+            if self.systems[name].weights is None:
+                raise ValueError(f"tables.imported: systems.{name} has no published `weights`")
         for key, values in {"sessions": self.sessions, "seeds": self.seeds}.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key} has a value twice: {list(values)}")

@@ -25,6 +25,8 @@ class FixedPointWeight(nn.Module):
 def fixed_point(run: Run, step: config.FixedPoint) -> None:
     """Retrain with all parameters on the grid of ``weight_bits``, buffers on ``buffer_bits``.
 
+    Without ``buffer_bits``, buffers are in half precision.
+
     Layers compute with quantised parameters, gradients update full-precision ones behind them.
     Those start inside the grid's range, because a saturated weight gets no gradient. In the
     end the decoder's parameters are the quantised ones. Pruned weights stay zero.
@@ -45,7 +47,7 @@ def fixed_point(run: Run, step: config.FixedPoint) -> None:
         dotted = f"{prefix}." if prefix else ""
         if dotted + name in mask:
             mask[f"{dotted}parametrizations.{name}.original"] = mask.pop(dotted + name)
-    decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_bits
+    decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_format
     unquantised, run.mask = run.mask, mask
     run.retrain(step.retrain)
     run.mask = unquantised

@@ -16,7 +16,7 @@ from spikereach.models.decoder import Decoder, Trace
 
 
 def describe(system: System, channels: int) -> dict[str, Any]:
-    """Size, cost and timing of a system, compressed as configured.
+    """Size, cost and timing of a system, compressed as configured, with equally large areas.
 
     Returns:
         channels, parameters, footprint (bytes, NeuroBench's), deployment (as
@@ -27,7 +27,10 @@ def describe(system: System, channels: int) -> dict[str, Any]:
         ConfigError: sizes that the architecture does not take.
         ContractError: the decoder does not keep to the protocol.
     """
-    decoder = zoo.build(system, channels).eval()
+    # How they spread over the areas matters only to decoders that keep areas apart.
+    share = -(-channels // len(system.areas))
+    areas = [area for area in system.areas for _ in range(share)][:channels]
+    decoder = zoo.build(system, channels, areas=areas).eval()
     contract.check(decoder)
     decoder.fold()
     for step in system.compression:
@@ -35,7 +38,7 @@ def describe(system: System, channels: int) -> dict[str, Any]:
             decoder.half()
             decoder.weight_format = decoder.buffer_format = "float16"
         elif step.kind == "fixed_point":
-            decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_bits
+            decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_format
     return {
         "channels": channels,
         "parameters": sum(parameter.numel() for parameter in decoder.parameters()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 from spikereach.config import ConfigError, System
 from spikereach.models.architectures import ARCHITECTURES
@@ -32,11 +34,20 @@ def find(architecture: str) -> type[Decoder]:
     return found
 
 
-def build(system: System, channels: int) -> Decoder:
+FROM_SESSION = ("channels", "area_channels")
+"""Arguments of a decoder that the session decides, and not the system's sizes."""
+
+
+def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decoder:
     """The decoder of a configured system for sessions with ``channels`` input channels.
 
-    Sizes are the keyword-only arguments of the decoder's constructor.
+    Sizes are the keyword-only arguments of the decoder's constructor. One that takes
+    ``area_channels`` gets the number of channels of each cortex area.
 
+    Args:
+        system: configured.
+        channels: input channels.
+        areas: cortex area of each channel; only decoders that keep areas apart need it.
     Raises:
         ConfigError: unknown architecture, or a size that is unknown, missing or impossible.
     """
@@ -44,8 +55,13 @@ def build(system: System, channels: int) -> Decoder:
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(architecture).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "channels"
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
+    found: dict[str, Any] = {"channels": channels}
+    if areas and "area_channels" in parameters:
+        found["area_channels"] = [list(areas).count(area) for area in dict.fromkeys(areas)]
+    for name in FROM_SESSION:
+        parameters.pop(name, None)
     known = ", ".join(sorted(parameters)) or "none"
     for name in system.sizes.keys() - parameters.keys():
         raise ConfigError(f"{system.architecture} has no size {name!r}; known: {known}")
@@ -53,6 +69,6 @@ def build(system: System, channels: int) -> Decoder:
         if parameter.default is inspect.Parameter.empty and name not in system.sizes:
             raise ConfigError(f"{system.architecture} needs the size {name!r}; known: {known}")
     try:
-        return architecture(channels=channels, **system.sizes)
+        return architecture(**found, **system.sizes)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{system.architecture} with sizes {system.sizes}: {error}") from error

@@ -108,14 +108,21 @@ def _compression(step: Any) -> dict[str, Any]:
             return {"pruning": f"{step.start:g} to {step.stop:g}", "largest drop": step.max_drop}
         case FixedPoint():
             return {
-                "weights": f"1+{step.weight_bits[0]}+{step.weight_bits[1]} bits",
-                "buffers": f"1+{step.buffer_bits[0]}+{step.buffer_bits[1]} bits",
+                "weights": _bits(step.weight_bits),
+                "buffers": _bits(step.buffer_format),
                 "quantised epochs": step.retrain.epochs,
             }
         case Half():
             return {"weights": "float16", "buffers": "float16"}
     penalties = {key: value for key, value in step.retrain.penalties.model_dump().items() if value}
     return {"retraining epochs": step.retrain.epochs} | penalties
+
+
+def _bits(number_format: str | tuple[int, int]) -> str:
+    if isinstance(number_format, str):
+        return number_format
+    integer, fractional = number_format
+    return f"1+{integer}+{fractional} bits"
 
 
 def _text(value: Any) -> str:

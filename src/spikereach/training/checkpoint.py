@@ -88,7 +88,7 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
                 "if you trust the file, name this architecture as trusted"
             )
         areas = tuple(str(area) for area in metadata["areas"])
-        decoder = build(system, len(areas))
+        decoder = build(system, len(areas), areas=areas)
         if metadata["folded"]:
             decoder.fold()
         decoder.weight_format = _format(metadata["weight_format"])

@@ -80,7 +80,7 @@ def fit(
     random = RandomStreams(seed, recipe)
     with torch.random.fork_rng([]):
         torch.manual_seed(random.number("weights"))
-        decoder = build(system, len(areas))
+        decoder = build(system, len(areas), areas=areas)
     contract.check(decoder)
     if pretrained is None:
         generator = torch.Generator().manual_seed(random.number("initialise"))
