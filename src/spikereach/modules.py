@@ -30,7 +30,7 @@ def code_digest(script: str | Path, *modules: str) -> str:
     """
     packages = {"spikereach", *(name.partition(".")[0] for name in modules)}
     found = {Path(script): ""}
-    waiting = [*_imports(Path(script)), *modules]
+    waiting = [*_imports(Path(script), ""), *modules]
     seen = set()
     while waiting:
         name = waiting.pop()
@@ -41,9 +41,11 @@ def code_digest(script: str | Path, *modules: str) -> str:
         path = _file(name)
         if path is not None:
             found[path] = name
-            waiting += _imports(path)
+            waiting += _imports(path, name)
         elif name in modules:
-            raise ModuleNotFoundError(f"no module {name!r}")
+            raise ModuleNotFoundError(
+                f"no module {name!r}; is the absolute path of its folder in PYTHONPATH?"
+            )
     total = hashlib.sha256()
     for path, name in sorted(found.items(), key=lambda item: item[1]):
         total.update(f"{name}\n{_normalised(path)}\n".encode())
@@ -55,17 +57,22 @@ def code_digest(script: str | Path, *modules: str) -> str:
 
 
 def _file(module: str) -> Path | None:
-    """The source file of a module; None where there is no such module (a class, a function)."""
-    top, _, rest = module.partition(".")
+    """The source file of a module; None where there is no such module (a class, a function).
+
+    Nothing is imported.
+    """
+    top, *rest = module.split(".")
     if top == "spikereach":
-        base = Path(spikereach.__file__).parent.joinpath(*rest.split(".") if rest else ())
-        candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
-        return next((path for path in candidates if path.is_file()), None)
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.has_location else None
+        root = Path(spikereach.__file__).parent
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None or not spec.submodule_search_locations:
+            single = spec is not None and not rest and spec.has_location
+            return Path(spec.origin) if single else None
+        root = Path(spec.submodule_search_locations[0])
+    base = root.joinpath(*rest)
+    candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @functools.cache
@@ -73,14 +80,17 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Absolute names that the import statements of a file may refer to."""
+def _imports(path: Path, name: str) -> Iterator[str]:
+    """Absolute names that the import statements of a module's file may refer to."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            yield source
+            yield from (f"{source}.{alias.name}" for alias in node.names)
 
 
 @functools.cache

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from spikereach.models import contract
+from spikereach.models.architectures import ARCHITECTURES
 from spikereach.models.contract import ContractError
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
-from spikereach.models.zoo import ARCHITECTURES, find
+from spikereach.models.zoo import find
 from stand_ins import Centred, Gated, Recurrent, Straight, Windowed
 from training_cases import TinyGRU
 

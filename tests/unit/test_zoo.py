@@ -3,6 +3,7 @@
 import pytest
 
 from spikereach.config import ConfigError, System
+from spikereach.models.decoder import Decoder
 from spikereach.models.zoo import build
 
 
@@ -29,6 +30,23 @@ def test_a_dotted_path_names_a_decoder_of_ones_own():
     assert build(system("spikereach.models.snn2:SNN2", hidden=3), 4).fc1.weight.shape == (3, 4)
 
 
+class OwnDecoder(Decoder):
+    """Whose sizes may also be given by position."""
+
+    def __init__(self, channels, hidden, tau_ms=20.0):
+        super().__init__(channels=channels)
+        self.sizes = hidden, tau_ms
+
+
+class NoChannels(Decoder):
+    def __init__(self):
+        super().__init__(channels=3)
+
+
+def test_sizes_need_not_be_keyword_only():
+    assert build(system("test_zoo:OwnDecoder", hidden=7), channels=5).sizes == (7, 20.0)
+
+
 @pytest.mark.parametrize(
     ("architecture", "sizes", "message"),
     [
@@ -36,9 +54,14 @@ def test_a_dotted_path_names_a_decoder_of_ones_own():
         ("rsnn", {"hiden": 3}, r"no size 'hiden'; known: .*hidden"),
         ("rsnn", {"channels": 3}, r"no size 'channels'"),
         ("snn2", {"reset": "soft"}, r"unknown reset 'soft'"),
-        ("nowhere.module:Class", {}, r"cannot be imported"),
-        ("spikereach.models.snn2:Absent", {}, r"cannot be imported"),
-        ("spikereach.config:System", {}, r"System is no Decoder"),
+        ("nowhere.module", {}, r"or a path package\.module:Class of your own"),
+        ("nowhere.module:", {}, r"or a path package\.module:Class of your own"),
+        ("nowhere.module:Class", {}, r"cannot be imported: .*'nowhere'.* in PYTHONPATH\?"),
+        ("spikereach.models.snn2:Absent", {}, r"snn2\.py has no Absent"),
+        ("spikereach.config:System", {}, r"System is no Decoder: derive it from spikereach\.mod"),
+        ("test_zoo:OwnDecoder", {}, r"needs the size 'hidden'; known: hidden, tau_ms"),
+        ("test_zoo:OwnDecoder", {"hiden": 3}, r"no size 'hiden'; known: hidden, tau_ms"),
+        ("test_zoo:NoChannels", {}, r"unexpected keyword argument 'channels'"),
     ],
 )
 def test_wrong_systems_are_named(architecture, sizes, message):

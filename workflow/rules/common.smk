@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, System, validate
 from spikereach.job import ERRORS
-from spikereach.models.architectures import ARCHITECTURES
+from spikereach.models.architectures import locate
 from spikereach.modules import code_digest
 from spikereach.sessions import find
 
@@ -171,14 +171,11 @@ def canonical(value):
 @cache
 def code(script, system=None):
     """Digest of the code a script runs, with the module of a system's architecture."""
-    modules = []
-    if system is not None:
-        architecture = get_architecture(system)
-        modules = [ARCHITECTURES.get(architecture, architecture).partition(":")[0]]
     path = Path(workflow.basedir, "workflow", "scripts", f"{script}.py")
     try:
+        modules = [] if system is None else [locate(get_architecture(system))[0]]
         return code_digest(path, *modules)
-    except ModuleNotFoundError as error:
+    except (ConfigError, ModuleNotFoundError, SyntaxError) as error:
         raise WorkflowError(f"systems.{system}.architecture: {error}") from None
 
 

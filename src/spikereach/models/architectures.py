@@ -1,5 +1,7 @@
 """The names of architectures, apart from `zoo` so that the workflow reads them without torch."""
 
+from spikereach.config import ConfigError
+
 #: Architecture -> "module:Class"; imported when first used.
 ARCHITECTURES: dict[str, str] = {
     "rsnn": "spikereach.models.rsnn:RSNN",
@@ -15,3 +17,18 @@ ARCHITECTURES: dict[str, str] = {
     "wiener": "spikereach.models.linear:Wiener",
     "kalman": "spikereach.models.linear:Kalman",
 }
+
+
+def locate(architecture: str) -> tuple[str, str]:
+    """Module and class of a name in :data:`ARCHITECTURES` or of a path ``package.module:Class``.
+
+    Raises:
+        ConfigError: neither of them.
+    """
+    module, separator, name = ARCHITECTURES.get(architecture, architecture).partition(":")
+    if not (separator and module and name):
+        raise ConfigError(
+            f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}, "
+            "or a path package.module:Class of your own"
+        )
+    return module, name

@@ -8,29 +8,32 @@ from collections.abc import Sequence
 from typing import Any
 
 from spikereach.config import ConfigError, System
-from spikereach.models.architectures import ARCHITECTURES
+from spikereach.models.architectures import locate
 from spikereach.models.decoder import Decoder
 
 
 def find(architecture: str) -> type[Decoder]:
-    """The decoder class of a name in :data:`ARCHITECTURES` or of a path ``package.module:Class``.
+    """The decoder class of a name in :data:`.ARCHITECTURES` or of a path ``package.module:Class``.
 
     Raises:
         ConfigError: unknown name, module or class, or a class that is no :class:`Decoder`.
     """
-    path = ARCHITECTURES.get(architecture, architecture)
-    module_name, separator, class_name = path.partition(":")
-    if not separator:
-        raise ConfigError(
-            f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}, "
-            "or a path package.module:Class of your own"
-        )
+    module_name, class_name = locate(architecture)
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"architecture {architecture!r} cannot be imported: {error}") from error
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f"architecture {architecture!r} cannot be imported: {error}; is the absolute path of "
+            "its folder in PYTHONPATH?"
+        ) from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        raise ConfigError(f"architecture {architecture!r}: {module.__file__} has no {class_name}")
     if not (isinstance(found, type) and issubclass(found, Decoder)):
-        raise ConfigError(f"architecture {architecture!r}: {class_name} is no Decoder")
+        raise ConfigError(
+            f"architecture {architecture!r}: {class_name} is no Decoder: "
+            f"derive it from {Decoder.__module__}.Decoder"
+        )
     return found
 
 
@@ -41,7 +44,7 @@ FROM_SESSION = ("channels", "area_channels")
 def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decoder:
     """The decoder of a configured system for sessions with ``channels`` input channels.
 
-    Sizes are the keyword-only arguments of the decoder's constructor. One that takes
+    Sizes are the arguments of the decoder's constructor. One that takes
     ``area_channels`` gets the number of channels of each cortex area.
 
     Args:
@@ -55,7 +58,7 @@ def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decode
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(architecture).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     }
     found: dict[str, Any] = {"channels": channels}
     if areas and "area_channels" in parameters:

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from spikereach.config import ConfigError, System
+from spikereach.models.architectures import ARCHITECTURES
 from spikereach.models.decoder import Decoder
-from spikereach.models.zoo import ARCHITECTURES, build
+from spikereach.models.zoo import build
 from spikereach.training import tensorfile
 from spikereach.training.tensorfile import CheckpointError
 
