@@ -349,6 +349,55 @@ def import_weights(
     typer.echo(f"wrote {system} for {checkpoint.dataset}, seed {checkpoint.seed}, to {out}")
 
 
+@app.command()
+def download_weights(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files shall lie.")],
+    config: Configs = [],  # noqa: B006
+) -> None:
+    """Download all published weights (54 files, 2.4 MB) from the papers' repositories.
+
+    Files that are there already are kept; each is verified by its SHA-256.
+
+    \b
+    Example: spikereach download-weights weights
+    """
+    from tqdm import tqdm
+
+    from spikereach.published.weights import fetch, sources
+
+    settings = _config(config).download
+    for source in tqdm(sources(), unit="file"):
+        fetch(source, folder / source.file, folder=None, settings=settings, progress=False)
+    typer.echo(f"{len(sources())} files of published weights are in {folder}")
+
+
+@app.command()
+def view(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...",
+            help="Folders results/evaluate/SYSTEM/SESSION/seedN of one session.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Output: one HTML file.")],
+    start: Annotated[
+        float, typer.Option(min=0, help="Start in seconds after the start of the test part.")
+    ] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Length of the stretch shown.")] = 60.0,
+) -> None:
+    """A page to explore decoders: spikes, velocities and cursor paths, systems side by side.
+
+    The page is one file that any browser opens; it needs no server and no network.
+
+    \b
+    Example: spikereach view results/evaluate/*/indy_20160622_01/seed0 --out page.html
+    """
+    from spikereach.reporting.view import write
+
+    typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
+
+
 def _print(
     found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
 ) -> None:

@@ -78,7 +78,7 @@ ZENODO: dict[str, Session] = dict(
 )
 """The 47 sessions of Zenodo record 583331 by name."""
 
-_SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_[1-9][0-9]*")
+_SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 
 
 def find(name: str, config: Config) -> Session:
@@ -109,3 +109,11 @@ def find(name: str, config: Config) -> Session:
         f"session {name!r} is unknown ({hint}); name one of Zenodo record 583331, "
         f"synthetic_indy_N or synthetic_loco_N, or describe it under `catalogue`"
     )
+
+
+def evaluation_session(name: str) -> str | None:
+    """The evaluation session that a session is, or that a synthetic one is calibrated to."""
+    if synthetic := _SYNTHETIC.fullmatch(name):
+        same = [session for session in _EVALUATION if session.startswith(synthetic[2])]
+        return same[(int(synthetic[3]) - 1) % len(same)]
+    return name if name in _EVALUATION else None

@@ -13,7 +13,8 @@ from spikereach.models.decoder import Trace
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2
 from spikereach.models.snn3 import SNN3
-from spikereach.published.importers import WeightsError, import_weights, sources
+from spikereach.published.importers import import_weights
+from spikereach.published.weights import WeightsError, sources
 
 DECODERS = {"ANN2": ANN2, "ANN3": ANN3, "SNN2": SNN2, "SNN3": SNN3, "tinyRSNN": RSNN}
 SESSIONS = {"indy": "indy_20160622_01", "loco": "loco_20170210_03"}
@@ -29,7 +30,7 @@ def local(shared, source):
     return folder / f"neurobench/{source.system}-{source.session}.{suffix}"
 
 
-def find(system, session, seed=None):
+def find(system, session, seed=0):
     (source,) = (s for s in sources() if (s.system, s.session, s.seed) == (system, session, seed))
     return source
 
@@ -49,7 +50,7 @@ def run(decoder, vectors, monkey):
     return velocity[:, 0].numpy(), counts
 
 
-def load(system, monkey, shared, seed=None):
+def load(system, monkey, shared, seed=0):
     tensors = import_weights(system, local(shared, find(system, SESSIONS[monkey], seed)))
     decoder = DECODERS[system](channels=CHANNELS[monkey]).eval()
     decoder.load_parameters(tensors)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from spikereach.config import System
+from spikereach.data.transfer import checksum
 from spikereach.models import zoo
 from spikereach.models.decoder import Decoder
-from spikereach.published.importers import Source, WeightsError, import_weights, sources
+from spikereach.published.importers import import_weights
+from spikereach.published.weights import Source, WeightsError, of_system
 from spikereach.sessions import ZENODO
 from spikereach.training.checkpoint import Checkpoint
 
@@ -20,16 +21,18 @@ def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpo
     """The checkpoint of a published file, which its SHA-256 identifies.
 
     Args:
-        name: of the system, as in `importers.import_weights`.
-        system: its configuration; sizes must be the published ones.
+        name: of the system in the configuration.
+        system: its configuration; ``published`` names the published system (default: ``name``),
+            sizes must be the published ones.
         path: the published file.
     Raises:
         WeightsError: unreadable file, the weights of another system or no published ones,
             or weights that do not fit the configured sizes.
         ConfigError: sizes that the architecture does not take.
     """
-    tensors = import_weights(name, path)
-    source = _source(name, path)
+    publication = system.published or name
+    tensors = import_weights(publication, path)
+    source = _source(publication, path)
     session = ZENODO[source.session]
     areas = tuple(area for area, channels in session.areas.items() for _ in range(channels))
     return Checkpoint(
@@ -39,17 +42,17 @@ def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpo
         dataset=session.name,
         monkey=session.monkey,
         areas=areas,
-        seed=source.seed or 0,
+        seed=source.seed,
         provenance={"address": source.address, "sha256": source.sha256, "licence": source.licence},
     )
 
 
-def _source(name: str, path: str | Path) -> Source:
-    sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    for source in sources():
-        if (source.system, source.sha256) == (name, sha256):
+def _source(system: str, path: str | Path) -> Source:
+    sha256 = checksum(Path(path), "sha256")
+    for source in of_system(system):
+        if source.sha256 == sha256:
             return source
-    raise WeightsError(f"{path}: no published file of {name} has its SHA-256 {sha256}")
+    raise WeightsError(f"{path}: no published file of {system} has its SHA-256 {sha256}")
 
 
 def _decoder(

@@ -1,20 +1,14 @@
-"""Published weights: where they lie, and how they become our decoders' parameters.
-
-ANN2, ANN3, SNN2 and SNN3 are the NeuroBench examples' (Yik et al. 2025, Apache-2.0), tinyRSNN
-is Liu et al.'s (MIT), five seeds per session, in float16 after pruning.
-"""
+"""Files of published weights as parameters and buffers of our decoders."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from spikereach.published.weights import WeightsError, of_system
 
 #: Liu et al.'s names for tinyRSNN's parameters, and ours. Their file holds the time constants
 #: once more under each connection of a group.
@@ -53,43 +47,6 @@ _NAMES = {
 }
 
 
-class WeightsError(ValueError):
-    """A file of published weights is damaged or not what it should be."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One published file. ``seed`` is None where one file per session was published."""
-
-    system: str
-    session: str
-    seed: int | None
-    address: str
-    sha256: str
-    licence: str
-
-
-@cache
-def sources() -> tuple[Source, ...]:
-    """The 54 published files with their addresses at pinned commits."""
-    table = json.loads(resources.files(__package__).joinpath("weights.json").read_text())
-    return tuple(
-        Source(
-            system=system,
-            session=session,
-            seed=int(seed) if seed else None,
-            address=origin["address"].format(
-                commit=origin["commit"], folder=origin["folders"].get(session, session), seed=seed
-            ),
-            sha256=sha256,
-            licence=origin["licence"],
-        )
-        for system, origin in table.items()
-        for name, sha256 in origin["sha256"].items()
-        for session, _, seed in [name.partition("-seed")]
-    )
-
-
 def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
     """Read a published file into the parameters and buffers of our decoder.
 
@@ -103,10 +60,7 @@ def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: unknown system, unreadable file, or the weights of another system.
     """
-    if system not in _NAMES:
-        raise WeightsError(
-            f"no published weights for {system!r}; there are some for {', '.join(_NAMES)}"
-        )
+    of_system(system)
     tensors = _tensors(_read(path), path)
     if system == "tinyRSNN":
         tensors = _from_stork(tensors, path)

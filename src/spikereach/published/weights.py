@@ -1,0 +1,127 @@
+"""Published weights: where they lie, and how their files are fetched.
+
+ANN2, ANN3, SNN2 and SNN3 are the NeuroBench examples' (Yik et al. 2025, Apache-2.0), tinyRSNN
+is Liu et al.'s (MIT), five seeds per session, in float16 after pruning. Nothing here needs
+torch, so that the workflow can plan with it; `importers` reads the files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from spikereach.config import Download
+from spikereach.data.transfer import NoNetworkError, RemoteFile, Server, checksum
+
+
+class WeightsError(ValueError):
+    """A file of published weights is absent, damaged or not what it should be."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published file. ``seed`` is 0 where one file per session was published."""
+
+    system: str
+    session: str
+    seed: int
+    address: str
+    size: int
+    sha256: str
+    licence: str
+
+    @property
+    def file(self) -> str:
+        """Where it lies in a folder of all published files."""
+        seed = f"-seed{self.seed}" * (self.seed > 0)
+        return f"{self.system}/{self.session}{seed}{Path(self.address).suffix}"
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """The 54 published files with their addresses at pinned commits."""
+    table = json.loads(resources.files(__package__).joinpath("weights.json").read_text())
+    return tuple(
+        Source(
+            system=system,
+            session=session,
+            seed=int(seed or 0),
+            address=origin["address"].format(
+                commit=origin["commit"], folder=origin["folders"].get(session, session), seed=seed
+            ),
+            size=origin["bytes"][session.partition("_")[0]],
+            sha256=sha256,
+            licence=origin["licence"],
+        )
+        for system, origin in table.items()
+        for name, sha256 in origin["sha256"].items()
+        for session, _, seed in [name.partition("-seed")]
+    )
+
+
+def of_system(system: str) -> tuple[Source, ...]:
+    """The files of one system.
+
+    Raises:
+        WeightsError: there are none; the message names the systems that have some.
+    """
+    found = tuple(source for source in sources() if source.system == system)
+    if not found:
+        known = ", ".join(dict.fromkeys(source.system for source in sources()))
+        raise WeightsError(f"no published weights for {system!r}; there are some for {known}")
+    return found
+
+
+def fetch(
+    source: Source, target: Path, *, folder: str | Path | None, settings: Download, progress: bool
+) -> None:
+    """Put a published file at ``target``, unless it lies there already.
+
+    Args:
+        source: the file, known by its SHA-256.
+        target: where it shall lie; its folder is made if need be.
+        folder: where to look for a copy, by any name and at any depth; None: download.
+        settings: the block ``download`` of the configuration.
+        progress: show a progress bar.
+    Raises:
+        WeightsError: ``folder`` has no copy, or the download failed; with the remedy.
+    """
+    if target.is_file() and _is(source, target):
+        return
+    if folder is not None:
+        copy = next((p for p in sorted(Path(folder).rglob("*")) if _is(source, p)), None)
+        if copy is None:
+            raise WeightsError(
+                f"{folder} holds no copy of {source.address} (SHA-256 {source.sha256}): "
+                f"put it there by any name, or set `weights_folder` to null to download it"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        shutil.copyfile(copy, part)
+        part.replace(target)
+        return
+
+    def by_hand(problem: str) -> str:
+        return (
+            f"cannot download {source.address}: {problem}. A copy fetched elsewhere is used when "
+            f"put at {target}, or into the folder that `weights_folder` names"
+        )
+
+    server = Server(source.file, settings, by_hand=by_hand, error=WeightsError)
+    remote = RemoteFile(source.address, source.size, "sha256", source.sha256)
+    try:
+        server.download(remote, target, progress=progress, contact=True)
+    except NoNetworkError as reason:
+        raise WeightsError(by_hand(f"no network ({reason})")) from None
+
+
+def _is(source: Source, path: Path) -> bool:
+    return (
+        path.is_file()
+        and path.stat().st_size == source.size
+        and checksum(path, "sha256") == source.sha256
+    )
