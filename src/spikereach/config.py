@@ -204,6 +204,43 @@ class Trajectory(Model):
     duration_s: Positive
 
 
+class Parameter(Model):
+    """A hyperparameter that the search varies: a whole number."""
+
+    paths: tuple[str, ...] = Field(
+        min_length=1, description="dotted keys of the system that take the value"
+    )
+    low: int
+    high: int
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _range(self):
+        if self.high < self.low or (self.high - self.low) % self.step:
+            raise ValueError(
+                f"`high` ({self.high}) must be `low` ({self.low}) and a multiple of `step`"
+            )
+        return self
+
+
+class Search(Model):
+    """Hyperparameter search (`spikereach.search`)."""
+
+    system: Name = Field(description="whose architecture and fine-tuning recipe every trial has")
+    session: Name
+    seed: int = Field(ge=0)
+    trials: int = Field(ge=2)
+    parallel: int = Field(
+        ge=1,
+        description="trials at a time: trial n knows the outcomes of the trials up to n - parallel",
+    )
+    startup_trials: int = Field(
+        ge=1, description="outcomes to wait for before values are chosen and trials are pruned"
+    )
+    warmup_epochs: int = Field(ge=0, description="epochs of a trial before it may be pruned")
+    space: dict[Name, Parameter] = Field(min_length=1)
+
+
 class Config(Model):
     """The whole of ``config.yaml``."""
 
@@ -232,12 +269,24 @@ class Config(Model):
         description="systems in each table, in order; a table without systems is not written"
     )
     trajectory: Trajectory
+    cortex_ablation: dict[str, Name] | None = Field(
+        description="input as named in figure 5 -> system; on the sessions that have all of their "
+        "areas; null: left out"
+    )
+    compression_ablation: dict[str, Name] | None = Field(
+        description="what each step adds -> system with this step; null: left out"
+    )
+    search: Search | None = Field(description="null: no hyperparameter search")
     systems: dict[Name, System]
 
     @model_validator(mode="after")
     def _references_exist(self):
         lists = {f"tables.{table}": names for table, names in self.tables.items()}
-        for key, names in (lists | {"trajectory.systems": self.trajectory.systems}).items():
+        lists["trajectory.systems"] = self.trajectory.systems
+        lists["cortex_ablation"] = tuple((self.cortex_ablation or {}).values())
+        lists["compression_ablation"] = tuple((self.compression_ablation or {}).values())
+        lists["search.system"] = (self.search.system,) if self.search else ()
+        for key, names in lists.items():
             for name in names:
                 if name not in self.systems:
                     raise ValueError(
@@ -255,6 +304,10 @@ class Config(Model):
         for key, values in {"sessions": self.sessions, "seeds": self.seeds}.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key} has a value twice: {list(values)}")
+        if self.search:
+            found = self.systems[self.search.system]
+            if found.training is None or found.training.finetune is None:
+                raise ValueError(f"search.system: {self.search.system!r} has no fine-tuning itself")
         if self.source == "local" and not self.folder:
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"

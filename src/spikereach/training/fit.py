@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ def fit(
     progress: bool,
     events: Path | None = None,
     provenance: dict[str, Any] | None = None,
+    stop: Callable[[Sequence[Mapping[str, float]]], bool] = lambda rows: False,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train a system from scratch or from a pretrained checkpoint.
 
@@ -58,6 +59,7 @@ def fit(
         progress: progress bars on stderr.
         events: folder for TensorBoard event files.
         provenance: put into the checkpoint.
+        stop: ends the training early, as in `loop.train`.
     Returns:
         the checkpoint and the history.
     Raises:
@@ -106,6 +108,7 @@ def fit(
             progress=progress,
             events=events,
             name=name,
+            stop=stop,
         )
     checkpoint = Checkpoint(
         decoder=decoder.cpu(),

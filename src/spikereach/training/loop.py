@@ -47,6 +47,10 @@ class TrainingError(RuntimeError):
     """Training cannot go on: names the run, the value and the remedy."""
 
 
+class Exploded(TrainingError):
+    """Loss or weights are no longer finite."""
+
+
 def train(
     decoder: Decoder,
     sessions: Sequence[BinnedSession],
@@ -61,6 +65,7 @@ def train(
     events: Path | None = None,
     mask: Mapping[str, Tensor] | None = None,
     name: str = "decoder",
+    stop: Callable[[Sequence[Mapping[str, float]]], bool] = lambda rows: False,
 ) -> pd.DataFrame:
     """Train a decoder in place; it ends with the weights of its best validation epoch.
 
@@ -81,11 +86,14 @@ def train(
         events: folder for TensorBoard event files.
         mask: parameter name -> boolean tensor, False where a weight stays zero.
         name: of the run, for messages.
+        stop: asked before every epoch, with the rows of the history so far (those of a resumed
+            run included); True ends the training.
     Returns:
         the history, with columns :data:`COLUMNS`.
     Raises:
         SessionError: a part is shorter than one window.
-        TrainingError: loss or weights are no longer finite, or inputs do not fit.
+        Exploded: loss or weights are no longer finite.
+        TrainingError: inputs do not fit.
         CheckpointError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
@@ -119,6 +127,8 @@ def train(
         torch.random.fork_rng([device] if device.type == "cuda" else []),
     ):
         while state.epoch < stage.epochs and not state.out_of_patience(stage.patience):
+            if stop(state.rows):
+                break
             begun = time.perf_counter()
             rate = optimisers.learning_rate(stage, state.epoch)
             for group in optimiser.param_groups:
@@ -174,7 +184,7 @@ def train(
             row["learning_rate"] = rate
             row["seconds"] = time.perf_counter() - begun
             if not all(math.isfinite(value) for value in row.values()):
-                raise TrainingError(
+                raise Exploded(
                     f"{name}: training exploded in epoch {row['epoch']} at learning rate {rate:g} "
                     f"(training loss {row['train_loss']:g}, validation R2 {row['val_r2']:g}): "
                     "lower the learning rate or set clip_norm"
