@@ -313,17 +313,16 @@ def watched(decoder) -> Iterator[list[Update]]:
             updates[-1].hidden = hidden.double()
         return hidden
 
-    handles = [
-        decoder.register_forward_pre_hook(begin),
-        register_optimizer_step_post_hook(end),
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(F, "dropout", noted_dropout)
-        patch.setattr(rsnn, "draw_dropout", noted_draw)
-        patch.setattr(vasilache.Windowed, "initial_hidden", noted_hidden)
-        yield updates
-    for handle in handles:
-        handle.remove()
+    decoder.register_forward_pre_hook(begin)
+    everywhere = register_optimizer_step_post_hook(end)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(F, "dropout", noted_dropout)
+            patch.setattr(rsnn, "draw_dropout", noted_draw)
+            patch.setattr(vasilache.Windowed, "initial_hidden", noted_hidden)
+            yield updates
+    finally:
+        everywhere.remove()
 
 
 def session(steps: int) -> BinnedSession:
@@ -348,7 +347,7 @@ def make_lively(name: str, decoder) -> None:
     """Scale initial weights so that every term of loss and gradient has something to do."""
     with torch.no_grad():
         if name == "tinyRSNN":  # most units above 10 spikes per window, some silent
-            decoder.input.weight *= 3
+            decoder.input.weight *= 4
             decoder.input.weight[:8] *= 0.15
             decoder.recurrent.weight[:8] *= 0.15
         if name == "SNN2":
@@ -392,7 +391,7 @@ def check_masks(masks: list[Tensor], probability: float) -> None:
 def check_gradients(ours: Weights, theirs: Weights) -> Weights:
     """Equal within the tolerance, as a part of a tensor's norm.
 
-    Returns where the gradients are so large that rounding cannot turn their sign.
+    Returns where gradients are far above rounding, so that a step by their sign is sure.
     """
     assert ours.keys() == theirs.keys()
     total = norm(*theirs.values())
@@ -403,7 +402,7 @@ def check_gradients(ours: Weights, theirs: Weights) -> Weights:
             size = total
         error = norm(ours[name] - gradient) / size
         assert error <= TOLERANCE, f"the gradient of {name} differs by {error:.1e} of its norm"
-        clear[name] = gradient.abs() > TOLERANCE * size
+        clear[name] = gradient.abs() > 100 * TOLERANCE * size
     return clear
 
 
@@ -451,15 +450,15 @@ def test_updates_equal_an_independent_implementation(name, dropout, repository, 
         weights = {key: tensor.requires_grad_() for key, tensor in update.before.items()}
         result = case.network(weights, spikes, update, system.sizes)
         near = min([distance.abs().min().item() for distance in result.membranes], default=1.0)
-        assert near > 1e-6, "rounding could decide on a spike: choose another seed"
+        assert near > 5e-7, "rounding could decide on a spike: choose another seed"
         loss = (result.velocity - target).square().mean()
         errors.append(loss.item())
         (result.penalty + (loss.sqrt() if case.root else loss)).backward()
         gradients = {key: weights[key].grad for key in update.gradients}
         if case.clipped:
-            before = norm(*gradients.values())
-            assert before > stage.clip_norm, "nothing to clip"
-            gradients = {k: g * stage.clip_norm / before for k, g in gradients.items()}
+            length = norm(*gradients.values())
+            assert length > stage.clip_norm, "nothing to clip"
+            gradients = {k: g * stage.clip_norm / length for k, g in gradients.items()}
         clear = check_gradients(update.gradients, gradients)
 
         before = {key: tensor.detach() for key, tensor in weights.items()}
