@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState
+from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import draw_dropout
 from spikereach.neurons.leaky import Leaky
 from spikereach.neurons.lif import LIFParameters, LIFState, lif_step
@@ -157,10 +157,9 @@ def test_current_lif_below_threshold_is_the_closed_form():
         for t in range(steps)
     ]
     torch.testing.assert_close(membranes[:, 0, 0], torch.tensor(closed))
-    z, last = scan_current_lif(
-        currents, torch.zeros(1, 1), parameters, state, surrogate=fast_sigmoid()
-    )
-    assert z.sum() == 0
+    weights = CurrentWeights(torch.ones(1, 1), torch.zeros(1, 1), torch.ones(2, 1))
+    z, out, last = scan_current_lif(currents, weights, parameters, state, surrogate=fast_sigmoid())
+    assert z.sum() == out.sum() == 0
     assert last.v.item() == pytest.approx(closed[-1], abs=1e-6)
 
 
@@ -168,10 +167,12 @@ def test_current_lif_spikes_once_and_resets_to_zero():
     parameters = CurrentParameters(torch.tensor([0.5]), torch.tensor([0.0]))
     zero = torch.zeros(1, 1)
     state = CurrentState(zero + 1.2, zero, zero)
-    z, state = scan_current_lif(
-        torch.zeros(2, 1, 1), torch.zeros(1, 1), parameters, state, surrogate=fast_sigmoid()
+    weights = CurrentWeights(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor([[3.0]]))
+    z, out, state = scan_current_lif(
+        torch.zeros(2, 1, 1), weights, parameters, state, surrogate=fast_sigmoid()
     )
     assert z.flatten().tolist() == [1, 0]
+    assert out.flatten().tolist() == [3, 0]
     assert state.v.item() == 0
 
 
@@ -277,15 +278,24 @@ def test_compiled_lif_equals_the_reference(surrogate, reset, recurrent, fixed_po
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("probability", [0.0, 0.3])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.bool, torch.float32, torch.float64])
 @pytest.mark.parametrize(("steps", "batch", "units"), [(70, 5, 13), (32, 70, 8), (1, 1, 1)])
-def test_compiled_current_lif_equals_the_reference(surrogate, probability, steps, batch, units):
+def test_compiled_current_lif_equals_the_reference(
+    surrogate, probability, kind, steps, batch, units
+):
     g = torch.Generator().manual_seed(1)
-    shape = (steps, batch, units)
+    inputs, shape = 7, (steps, batch, units)
+    x = (torch.rand(steps, batch, inputs, generator=g) < 0.3).to(kind)
+    if kind.is_floating_point:
+        x *= torch.randn(x.shape, generator=g)
     torch.manual_seed(2)
-    dropout = draw_dropout(shape, probability, torch.device("cpu")) if probability else None
+    dropout = None, None
+    if probability:
+        dropout = [draw_dropout(s, probability, torch.device("cpu")) for s in (x.shape, shape)]
     tensors = {
-        "currents": torch.randn(shape, generator=g),
+        "input": torch.randn(units, inputs, generator=g),
         "recurrent": torch.randn(units, units, generator=g) / units**0.5,
+        "output": torch.randn(3, units, generator=g),
         "mem": torch.rand(units, generator=g) * 0.3 + 0.6,
         "syn": torch.rand(units, generator=g) * 0.3 + 0.6,
         "v": torch.randn(batch, units, generator=g) + 0.3,
@@ -294,18 +304,40 @@ def test_compiled_current_lif_equals_the_reference(surrogate, probability, steps
     }
 
     def run(t, backend):
-        z, state = scan_current_lif(
-            t["currents"],
-            t["recurrent"],
+        z, out, state = scan_current_lif(
+            x,
+            CurrentWeights(t["input"], t["recurrent"], t["output"]),
             CurrentParameters(t["mem"], t["syn"]),
             CurrentState(t["v"], t["i"], t["arriving"]),
             surrogate=SURROGATES[surrogate],
             dropout=dropout,
             backend=backend,
         )
-        return z, *state
+        return z, out, *state
 
     assert_backends_agree(run, tensors, spikes=steps > 1)
+
+
+@pytest.mark.parametrize("term", [lambda z: z.sum(0).square().mean(), lambda z: z.mean()])
+def test_gradients_of_spike_sums_equal_the_reference(term):
+    """Sums over time reach the scan as one row of gradients for all steps."""
+    torch.manual_seed(0)
+    x, zeros = (torch.rand(50, 6, 9) < 0.3).byte(), torch.zeros(6, 5)
+    weights = [torch.randn(5, 9), torch.randn(5, 5) * 0.3, torch.randn(2, 5)]
+    gradients = []
+    for backend in ("reference", "cpu"):
+        leaves = CurrentWeights(*(w.clone().requires_grad_() for w in weights))
+        z, _, _ = scan_current_lif(
+            x,
+            leaves,
+            CurrentParameters(torch.full((5,), 0.8), torch.full((5,), 0.7)),
+            CurrentState(zeros, zeros, zeros),
+            surrogate=fast_sigmoid(5.0),
+            backend=backend,
+        )
+        term(z).backward()
+        gradients.append(torch.cat([leaves.input.grad, leaves.recurrent.grad], 1))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("steps", "batch", "units"), [(40, 70, 2), (1, 1, 3)])

@@ -14,6 +14,7 @@ from spikereach.models.decoder import STEP_S, BufferSize, Decoder, LayerCalls, T
 from spikereach.neurons.current_lif import (
     CurrentParameters,
     CurrentState,
+    CurrentWeights,
     current_integrator_step,
     current_lif_step,
 )
@@ -145,39 +146,37 @@ class RSNN(Decoder):
         self, spikes: Tensor, state: RSNNState | None = None, *, trace: Trace | None = None
     ) -> tuple[Tensor, RSNNState]:
         state = self.init_state(spikes.shape[1]) if state is None else state
-        x = spikes.to(self.input.weight.dtype)
         run = self._stepwise if self.stepwise else self._scan
-        z, membranes, state = run(x, state)
+        z, membranes, state = run(spikes, state)
         if trace is not None:
             trace.spikes["hidden"] = z
             trace.activations.append(z)
             trace.calls += [
-                LayerCalls(self.input, (x,)),
+                LayerCalls(self.input, (spikes.to(z.dtype),)),
                 LayerCalls(self.recurrent, (z,)),
                 LayerCalls(self.readout, (z,)),
             ]
         velocity = membranes.unflatten(-1, (-1, 2)).mean(-2)
-        return velocity.to(spikes.dtype), state
+        return velocity.to(torch.promote_types(spikes.dtype, torch.float32)), state
 
     def _scan(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
         """Hidden spikes (T, B, N), read-out membranes (T, B, 2 R) and the new state."""
-        dropout = None
+        dropout = None, None
         if self.training and self.dropout:
-            x = draw_dropout(x.shape, self.dropout, x.device)(x)
-            shape = (*x.shape[:2], self.input.out_features)
-            dropout = draw_dropout(shape, self.dropout, x.device)
-        z, hidden = scan_current_lif(
-            self.input(x),
-            self.recurrent.weight,
+            sent = (*x.shape[:2], self.recurrent.in_features)
+            dropout = [draw_dropout(s, self.dropout, x.device) for s in (x.shape, sent)]
+        weights = CurrentWeights(self.input.weight, self.recurrent.weight, self.readout.weight)
+        z, currents, hidden = scan_current_lif(
+            x,
+            weights,
             self._hidden_decays(),
             state.hidden,
             surrogate=self.surrogate,
             dropout=dropout,
         )
         z = self.spikes(z)
-        sent = z if dropout is None else dropout(z)
         membranes, readout = scan_current_integrator(
-            self.readout(sent), self._readout_decays(), state.readout
+            currents, self._readout_decays(), state.readout
         )
         return z, membranes, RSNNState(hidden, readout)
 
@@ -186,7 +185,7 @@ class RSNN(Decoder):
         neuron, leak = self._hidden_decays(), self._readout_decays()
         hidden, readout = state
         fired, membranes = [], []
-        for inputs in x:
+        for inputs in x.to(self.input.weight.dtype):
             z, hidden = current_lif_step(hidden, neuron, surrogate=self.surrogate)
             z = self.spikes(z)
             hidden = hidden._replace(arriving=self.input(inputs) + self.recurrent(z))

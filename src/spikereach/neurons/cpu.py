@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spikereach.neurons import kernels
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState
+from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import Dropout
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 from spikereach.neurons.surrogates import Surrogate
@@ -97,15 +97,21 @@ def _copy(tensor: Tensor | None, like: Tensor) -> Tensor:
     )
 
 
-def _matrix(weight: Tensor | None, units: int) -> np.ndarray:
-    """The weight's memory; no rows for None."""
-    if weight is None:
-        return np.empty((0, units), np.float32)
+def _matrix(weight: Tensor) -> np.ndarray:
     return weight.detach().contiguous().numpy()
 
 
-def _mask(keep: Tensor | None) -> np.ndarray:
-    return np.empty((0, 1), np.bool_) if keep is None else keep.contiguous().flatten(1).numpy()
+def _spikes(x: Tensor) -> np.ndarray:
+    """Inputs (T, B, C) as (T, B C): bytes and float32 as they are, other types as float32."""
+    x = x.view(torch.uint8) if x.dtype == torch.bool else x
+    x = x if x.dtype == torch.uint8 else x.float()
+    return x.contiguous().flatten(1).numpy()
+
+
+def _drawn(dropout: Dropout | None) -> tuple[np.uint64, np.uint64, np.float32]:
+    if dropout is None:
+        return np.uint64(0), np.uint64(0), np.float32(1)
+    return np.uint64(dropout.seed), np.uint64(dropout.dropped), np.float32(dropout.scale)
 
 
 def _add(shares: np.ndarray) -> Tensor:
@@ -124,88 +130,95 @@ def _constants(surrogate: Surrogate) -> tuple[int, np.float32, np.float32]:
 
 class _CurrentLIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, currents, recurrent, mem, syn, v, i, a, surrogate, dropout):
+    def forward(ctx: Any, x, w_input, w_recurrent, w_output, mem, syn, v, i, a, rule):
         ctx.set_materialize_grads(False)
-        steps, streams, units = currents.shape
+        ctx.surrogate, *dropouts = rule
+        ctx.dropouts = [_drawn(dropout) for dropout in dropouts]
+        (steps, streams, _), (outputs, units) = x.shape, w_output.shape
         ctx.chunks = chunks = _Chunks(streams, units)
-        ctx.constants = _constants(surrogate)
-        ctx.scale = np.float32(1 if dropout is None else dropout.scale)
-        keep = None if dropout is None else dropout.keep
+        ctx.save_for_backward(x, w_input, w_recurrent, w_output, mem, syn)
         segments = -(-steps // kernels.SEGMENT) if any(ctx.needs_input_grad) else 0
         ctx.checkpoints = np.empty((segments, 3, streams * units), np.float32)
-        ctx.save_for_backward(currents, recurrent, mem, syn, keep)
-        z = torch.empty_like(currents, memory_format=torch.contiguous_format)
+        z, out = v.new_empty(steps, streams, units), v.new_empty(steps, streams, outputs)
         state = [_copy(s, s) for s in (v, i, a)]
-        arguments = _flat(currents, 2), _matrix(recurrent.T, units), _mask(keep), ctx.scale
+        arguments = _spikes(x), *(_matrix(w.T) for w in (w_input, w_recurrent, w_output))
         decays = chunks.repeat(mem), chunks.repeat(syn)
-        flat_state, flat_z = [_flat(s, 1) for s in state], _flat(z, 2)
+        flat_state, flat_z, flat_out = [_flat(s, 1) for s in state], _flat(z, 2), _flat(out, 2)
 
         def work(chunk: int, lo: int, hi: int) -> None:
             kernels.current_lif_forward(
                 *arguments,
+                *ctx.dropouts,
                 *(d[: hi - lo] for d in decays),
-                lo,
-                hi,
+                lo // units,
+                hi // units,
                 *(s[lo:hi] for s in flat_state),
                 flat_z,
+                flat_out,
                 ctx.checkpoints,
             )
 
         chunks.run(work)
-        return z, *state
+        return z, out, *state
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gz, gv, gi, ga):
-        currents, recurrent, mem, syn, keep = ctx.saved_tensors
-        chunks, units = ctx.chunks, currents.shape[-1]
-        gcurrents = torch.empty_like(currents, memory_format=torch.contiguous_format)
-        gstate = [_copy(g, currents[0]) for g in (gv, gi, ga)]
-        gweight = np.zeros((len(chunks.bounds), units, units), np.float32)
+    def backward(ctx: Any, gz, gout, gv, gi, ga):
+        x, *weights, mem, syn = ctx.saved_tensors
+        w_input, w_recurrent, w_output = weights
+        chunks, (outputs, units) = ctx.chunks, w_output.shape
+        steps, streams, _ = x.shape
+        gstate = [_copy(g, mem.expand(streams, -1)) for g in (gv, gi, ga)]
+        if gout is None:
+            gout = mem.new_zeros(steps, streams, outputs)
+        if gz is not None and gz.stride(0) == 0:  # of a sum over time
+            gz = gz[:1]
+        shares = [np.zeros((len(chunks.bounds), *w.T.shape), np.float32) for w in weights]
         gmem, gsyn = chunks.shares(), chunks.shares()
         arguments = (
-            _flat(currents, 2),
-            _matrix(recurrent, units),
-            _matrix(recurrent.T, units),
-            _mask(keep),
-            ctx.scale,
+            _spikes(x),
+            _matrix(w_input.T),
+            _matrix(w_recurrent),
+            _matrix(w_recurrent.T),
+            _matrix(w_output),
         )
+        constants = _constants(ctx.surrogate)
         decays = chunks.repeat(mem), chunks.repeat(syn)
-        flat_gz, flat_gcurrents = _flat(gz, 2), _flat(gcurrents, 2)
-        flat_gstate = [_flat(g, 1) for g in gstate]
+        outside, flat_gstate = (_flat(gz, 2), _flat(gout, 2)), [_flat(g, 1) for g in gstate]
 
         def work(chunk: int, lo: int, hi: int) -> None:
             kernels.current_lif_backward(
                 *arguments,
+                *ctx.dropouts,
                 *(d[: hi - lo] for d in decays),
-                *ctx.constants,
-                lo,
-                hi,
+                *constants,
+                lo // units,
+                hi // units,
                 ctx.checkpoints,
-                flat_gz,
+                *outside,
                 *(g[lo:hi] for g in flat_gstate),
-                flat_gcurrents,
-                gweight[chunk],
+                *(share[chunk] for share in shares),
                 gmem[chunk, : hi - lo],
                 gsyn[chunk, : hi - lo],
             )
 
         chunks.run(work)
-        constants = chunks.total(gmem), chunks.total(gsyn)
-        return gcurrents, _add(gweight), *constants, *gstate, None, None
+        gweights = [_add(share) for share in shares]
+        return None, *gweights, chunks.total(gmem), chunks.total(gsyn), *gstate, None
 
 
 def current_lif(
-    currents: Tensor,
-    recurrent: Tensor,
+    x: Tensor,
+    weights: CurrentWeights,
     parameters: CurrentParameters,
     state: CurrentState,
     *,
     surrogate: Surrogate,
-    dropout: Dropout | None,
-) -> tuple[Tensor, CurrentState]:
-    z, *last = _CurrentLIF.apply(currents, recurrent, *parameters, *state, surrogate, dropout)
-    return z, CurrentState(*last)
+    dropout: tuple[Dropout | None, Dropout | None],
+) -> tuple[Tensor, Tensor, CurrentState]:
+    rule = (surrogate, *dropout)
+    z, out, *last = _CurrentLIF.apply(x, *weights, *parameters, *state, rule)
+    return z, out, CurrentState(*last)
 
 
 class _CurrentIntegrator(torch.autograd.Function):
@@ -339,7 +352,8 @@ class _LIF(torch.autograd.Function):
         vs = torch.empty_like(zs)
         last = _copy(v, v), _copy(z, z)
         ctx.save_for_backward(recurrent, decay, v, z, zs, vs)
-        arguments = _flat(currents, 2), _matrix(None if recurrent is None else recurrent.T, units)
+        weight = currents.new_empty(0, units) if recurrent is None else recurrent.T
+        arguments = _flat(currents, 2), _matrix(weight)
         decays = chunks.repeat(decay)
         flat_last, flat_zs, flat_vs = [_flat(s, 1) for s in last], _flat(zs, 2), _flat(vs, 2)
 
@@ -363,7 +377,7 @@ class _LIF(torch.autograd.Function):
     def backward(ctx: Any, gzs, gv, gz):
         recurrent, decay, first_v, first_z, zs, vs = ctx.saved_tensors
         chunks, units = ctx.chunks, zs.shape[-1]
-        weight = _matrix(recurrent, units)
+        weight = _matrix(zs.new_empty(0, units) if recurrent is None else recurrent)
         gcurrents = torch.empty_like(zs)
         gstate = _copy(gv, first_v), _copy(gz, first_z)
         gweight = np.zeros((len(chunks.bounds), *weight.shape), np.float32)

@@ -16,6 +16,17 @@ class CurrentParameters(NamedTuple):
     syn: Tensor
 
 
+class CurrentWeights(NamedTuple):
+    """Weights of C inputs, of the units' own spikes, and of O outputs; row: receiver."""
+
+    input: Tensor
+    """(N, C)"""
+    recurrent: Tensor
+    """(N, N)"""
+    output: Tensor
+    """(O, N)"""
+
+
 class CurrentState(NamedTuple):
     """Membrane ``v``, synaptic current ``i``, and input on its way (it arrives one step later).
 

@@ -1,37 +1,71 @@
-"""Dropout whose mask is drawn apart from its use."""
+"""Dropout without a mask: whether an element is kept is a function of its number.
+
+Event-driven loops ask for spikes only; everything else draws the same mask in full.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+# SplitMix64 (Steele, Lea & Flood 2014): the increment of its counter, shifts and factors.
+GAMMA = 0x9E3779B97F4A7C15
+ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+
+
+LANES = 4  # elements per word, of 16 bits each
+
 
 class Dropout(NamedTuple):
-    """Elements to keep (bool), and the factor that keeps the mean."""
+    """Rows of ``shape[-1]`` elements; each row begins a new word of SplitMix64, started at
+    ``seed``. An element is dropped where its 16 bits are below ``dropped``."""
 
-    keep: Tensor
-    scale: float
+    shape: torch.Size
+    seed: int
+    dropped: int
+    device: torch.device
+
+    @property
+    def scale(self) -> float:
+        """Factor of kept elements, which keeps the mean."""
+        return 2**16 / (2**16 - self.dropped)
+
+    @property
+    def keep(self) -> Tensor:
+        """The mask, bool."""
+        *rows, width = self.shape
+        per_row = -(-width // LANES)
+        words = torch.arange(1, math.prod(rows) * per_row + 1, device=self.device)
+        words = words.mul_(_signed(GAMMA)).add_(self.seed)
+        for shift, factor in ROUNDS:
+            words ^= (words >> shift) & (2 ** (64 - shift) - 1)  # >> copies the sign bit
+            words *= _signed(factor)
+        lanes = words.view(torch.int16).view(*rows, per_row * LANES)[..., :width]
+        return (lanes.int() & 0xFFFF) >= self.dropped
 
     def __call__(self, values: Tensor) -> Tensor:
-        return (values * self.scale).mul_(self.keep)  # in place: half the passes over memory
+        """The values after dropout; shape as drawn."""
+        return (values * self.scale).mul_(self.keep)
 
 
 def draw_dropout(shape: torch.Size, probability: float, device: torch.device) -> Dropout:
-    """Draw a mask of independent elements, each dropped with ``probability``.
+    """Draw a dropout of independent elements from PyTorch's random state on the CPU.
 
-    One 64-bit random number serves four elements, a multiple faster than drawing floats; the
-    probability is that of the nearest multiple of ``2**-16``.
+    The probability is that of the nearest multiple of ``2**-16``.
 
     Raises:
         ValueError: probability outside [0, 1).
     """
     if not 0 <= probability < 1:
         raise ValueError(f"dropout probability {probability} is not in [0, 1)")
-    count = torch.Size(shape).numel()
-    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
-    words.random_(-(2**63), None)
-    dropped = round(probability * 2**16)
-    keep = words.view(torch.int16)[:count] >= dropped - 2**15
-    return Dropout(keep.view(shape), 2**16 / (2**16 - dropped))
+    seed = int(torch.randint(2**63 - 1, ()))
+    dropped = min(round(probability * 2**16), 2**16 - 1)
+    return Dropout(torch.Size(shape), seed, dropped, device)
+
+
+def _signed(word: int) -> int:
+    """A 64-bit word as the int64 with the same bits; products wrap alike."""
+    return word - 2**64 if word >= 2**63 else word

@@ -17,8 +17,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-SEGMENT = 32
-BLOCK = 16  # elements searched for spikes at once
+from spikereach.neurons.dropout import GAMMA, LANES, ROUNDS
+
+SEGMENT = 16
 
 # Codes of `Surrogate.shape` and `Reset`.
 RATIONAL, TRIANGLE, ARCTAN = 0, 1, 2
@@ -27,7 +28,12 @@ SUBTRACT, ZERO, ZERO_AND_INPUT, NONE = 0, 1, 2, 3
 ONE = np.float32(1)
 NIL = np.float32(0)
 
-compiled = njit(cache=True, nogil=True)
+# SplitMix64, as in `Dropout`.
+STEP, (S1, F1), (S2, F2), (S3, _) = np.uint64(GAMMA), *(map(np.uint64, r) for r in ROUNDS)
+ALL = (np.uint64(0), np.uint64(0), ONE)  # no dropout: seed, dropped, scale
+LANE_BITS, LANE_MASK = np.uint64(64 // LANES), np.uint64(2 ** (64 // LANES) - 1)
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")  # no checks of divisors
 
 
 @compiled
@@ -53,44 +59,63 @@ def _derivative(shape, slope, peak, v, threshold, out):
 
 
 @compiled
-def _events(z, keep, events):
-    """List the elements that fire (and are kept); their number is returned."""
+def _word(seed, number):
+    """Output ``number`` of SplitMix64."""
+    word = seed + np.uint64(number + 1) * STEP
+    word = (word ^ (word >> S1)) * F1
+    word = (word ^ (word >> S2)) * F2
+    return word ^ (word >> S3)
+
+
+@compiled
+def _events(values, row, dropout, events):
+    """List the elements that are neither zero nor dropped; their number is returned.
+
+    ``row`` is the number of these values among the rows of the dropout.
+    """
     count = 0
-    for start in range(0, len(z), BLOCK):
-        stop = min(start + BLOCK, len(z))
-        most = NIL
-        for e in range(start, stop):
-            most = max(most, z[e])
-        if most > NIL:
-            for e in range(start, stop):
-                if z[e] > NIL and (not len(keep) or keep[e]):
-                    events[count] = e
-                    count += 1
-    return count
+    for e in range(len(values)):  # free of branches
+        events[count] = e
+        count += values[e] != 0
+    seed, dropped, _ = dropout
+    if not dropped:
+        return count
+    first, kept = row * ((len(values) + LANES - 1) // LANES), 0
+    for k in range(count):
+        e = events[k]
+        lane = _word(seed, first + e // LANES) >> (LANE_BITS * np.uint64(e % LANES)) & LANE_MASK
+        events[kept] = e
+        kept += lane >= dropped
+    return kept
 
 
 @compiled
-def _send(events, scale, weight_t, out):
-    """Add the rows of the transposed weight that belong to the units that fire."""
-    units = weight_t.shape[1]
-    for e in events:
-        stream = e // units * units
-        row = weight_t[e - stream]
-        received = out[stream : stream + units]
-        for n in range(units):
-            received[n] += scale * row[n]
+def _drop(values, row, dropout, words, lanes):
+    """Drop elements in place; ``words`` is scratch, ``lanes`` the same memory in 16 bits."""
+    seed, dropped, scale = dropout
+    if dropped:
+        for w in range(len(words)):
+            words[w] = _word(seed, row * len(words) + w)
+        for e in range(len(values)):
+            values[e] = values[e] * scale if lanes[e] >= dropped else NIL
 
 
 @compiled
-def _learn(events, scale, gradient, gweight_t):
-    """Add the receivers' gradients to the rows of the units that fired."""
-    units = gweight_t.shape[1]
-    for e in events:
-        stream = e // units * units
-        row = gweight_t[e - stream]
-        received = gradient[stream : stream + units]
-        for n in range(units):
-            row[n] += scale * received[n]
+def _send(events, values, scale, weight_t, out):
+    """Add the rows of the transposed weight that belong to the sources listed."""
+    for source in events:
+        factor, row = scale * np.float32(values[source]), weight_t[source]
+        for n in range(len(out)):
+            out[n] += factor * row[n]
+
+
+@compiled
+def _learn(events, values, scale, gradient, gweight_t):
+    """Add the receivers' gradients to the rows of the sources listed."""
+    for source in events:
+        factor, row = scale * np.float32(values[source]), gweight_t[source]
+        for n in range(len(row)):
+            row[n] += factor * gradient[n]
 
 
 @compiled
@@ -120,80 +145,113 @@ def _current_step_back(z, v, i, gz, slopes, mem, syn, gv, gi, ga, through, gmem,
 
 
 @compiled
-def current_lif_forward(currents, weight_t, keep, scale, mem, syn, lo, hi, v, i, a, z, checkpoints):
-    """Fill ``z``; v, i, a in place. ``checkpoints`` is (segments, 3, B N) or empty."""
-    received = np.empty(hi - lo, np.float32)
-    events = np.empty(hi - lo, np.int32)
-    everything = keep[:, 0]
-    for t in range(len(currents)):
+def _part(values, number, size):
+    """Part ``number`` of a vector cut into parts of one size."""
+    return values[number * size : (number + 1) * size]
+
+
+@compiled
+def current_lif_forward(
+    x, input_t, recurrent_t, output_t, x_dropout, dropout, mem, syn, start, stop,
+    v, i, a, zs, outs, checkpoints,
+):  # fmt: skip
+    """Fill spikes and outputs of the streams ``start:stop``; v, i, a in place.
+
+    ``checkpoints`` is (segments, 3, B N) or empty.
+    """
+    (inputs, units), outputs = input_t.shape, output_t.shape[1]
+    streams, lo, hi = x.shape[1] // inputs, start * units, stop * units
+    events = np.empty(max(inputs, units), np.int32)
+    for t in range(len(x)):
         if t % SEGMENT == 0 and len(checkpoints):
             checkpoints[t // SEGMENT, 0, lo:hi] = v
             checkpoints[t // SEGMENT, 1, lo:hi] = i
             checkpoints[t // SEGMENT, 2, lo:hi] = a
-        row = z[t, lo:hi]
-        _fire(v, ONE, row)
-        _current_step(row, v, i, a, mem, syn)
-        received[:] = NIL
-        count = _events(row, keep[t, lo:hi] if len(keep) else everything, events)
-        _send(events[:count], scale, weight_t, received)
-        current = currents[t, lo:hi]
-        for e in range(len(a)):
-            a[e] = current[e] + received[e]
+        fired = zs[t, lo:hi]
+        _fire(v, ONE, fired)
+        _current_step(fired, v, i, a, mem, syn)
+        a[:] = NIL
+        for b in range(start, stop):
+            row, arriving = t * streams + b, _part(a, b - start, units)
+            now = _part(x[t], b, inputs)
+            count = _events(now, row, x_dropout, events)
+            _send(events[:count], now, x_dropout[2], input_t, arriving)
+            z, out = _part(fired, b - start, units), _part(outs[t], b, outputs)
+            count = _events(z, row, dropout, events)
+            _send(events[:count], z, dropout[2], recurrent_t, arriving)
+            out[:] = NIL
+            _send(events[:count], z, dropout[2], output_t, out)
 
 
 @compiled
 def current_lif_backward(
-    currents, weight, weight_t, keep, scale, mem, syn, shape, slope, peak, lo, hi, checkpoints,
-    gz, gv, gi, ga, gcurrents, gweight_t, gmem, gsyn,
+    x, input_t, recurrent, recurrent_t, output, x_dropout, dropout, mem, syn,
+    shape, slope, peak, start, stop, checkpoints, gzs, gouts, gv, gi, ga,
+    ginput_t, grecurrent_t, goutput_t, gmem, gsyn,
 ):  # fmt: skip
-    """Fill or add to the gradients; gv, gi, ga in place from the last state to the first."""
-    steps, units, size = len(currents), len(weight), hi - lo
+    """Fill or add to the gradients; gv, gi, ga in place from the last state to the first.
+
+    ``gzs`` has one row per step, one for all steps, or none.
+    """
+    (inputs, units), outputs, steps = input_t.shape, len(output), len(x)
+    streams, lo, hi = x.shape[1] // inputs, start * units, stop * units
+    size, here = hi - lo, stop - start
     zs = np.empty((SEGMENT, size), np.float32)
     vs = np.empty((SEGMENT, size), np.float32)
     is_ = np.empty((SEGMENT, size), np.float32)
+    received = np.empty((SEGMENT, here, inputs), np.int32)
+    sent = np.empty((SEGMENT, here, units), np.int32)
+    counts = np.empty((SEGMENT, here, 2), np.int32)
     v = np.empty(size, np.float32)
     i = np.empty(size, np.float32)
     a = np.empty(size, np.float32)
-    sent = np.empty(size, np.float32)
+    gz = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
     through = np.empty(size, np.float32)
-    events = np.empty((SEGMENT, size), np.int32)
-    counts = np.empty(SEGMENT, np.int32)
-    everything = keep[:, 0]
+    words = np.empty((units + LANES - 1) // LANES, np.uint64)
+    lanes = words.view(np.uint16)
     for segment in range((steps - 1) // SEGMENT, -1, -1):
         t0, t1 = segment * SEGMENT, min((segment + 1) * SEGMENT, steps)
         v[:] = checkpoints[segment, 0, lo:hi]
         i[:] = checkpoints[segment, 1, lo:hi]
         a[:] = checkpoints[segment, 2, lo:hi]
         for t in range(t0, t1):
-            z = zs[t - t0]
-            vs[t - t0] = v
-            is_[t - t0] = i
-            _fire(v, ONE, z)
-            _current_step(z, v, i, a, mem, syn)
-            sent[:] = NIL
-            count = _events(z, keep[t, lo:hi] if len(keep) else everything, events[t - t0])
-            _send(events[t - t0, :count], scale, weight_t, sent)
-            counts[t - t0] = count
-            current = currents[t, lo:hi]
-            for e in range(size):
-                a[e] = current[e] + sent[e]
+            k = t - t0
+            vs[k] = v
+            is_[k] = i
+            _fire(v, ONE, zs[k])
+            _current_step(zs[k], v, i, a, mem, syn)
+            a[:] = NIL
+            for s in range(here):
+                row, arriving = t * streams + start + s, _part(a, s, units)
+                now, z = _part(x[t], start + s, inputs), _part(zs[k], s, units)
+                counts[k, s, 0] = count = _events(now, row, x_dropout, received[k, s])
+                _send(received[k, s, :count], now, x_dropout[2], input_t, arriving)
+                counts[k, s, 1] = count = _events(z, row, dropout, sent[k, s])
+                _send(sent[k, s, :count], z, dropout[2], recurrent_t, arriving)
         for t in range(t1 - 1, t0 - 1, -1):
-            z = zs[t - t0]
-            gcurrents[t, lo:hi] = ga
-            np.dot(ga.reshape(-1, units), weight, sent.reshape(-1, units))
-            _learn(events[t - t0, : counts[t - t0]], scale, ga, gweight_t)
-            if len(keep):
-                kept = keep[t, lo:hi]
+            k = t - t0
+            np.dot(ga.reshape(-1, units), recurrent, gz.reshape(-1, units))
+            for s in range(here):
+                now, z = _part(x[t], start + s, inputs), _part(zs[k], s, units)
+                arriving, out = _part(ga, s, units), _part(gouts[t], start + s, outputs)
+                sources = received[k, s, : counts[k, s, 0]]
+                _learn(sources, now, x_dropout[2], arriving, ginput_t)
+                sources = sent[k, s, : counts[k, s, 1]]
+                _learn(sources, z, dropout[2], arriving, grecurrent_t)
+                _learn(sources, z, dropout[2], out, goutput_t)
+                back = _part(gz, s, units)
+                for o in range(outputs):
+                    for n in range(units):
+                        back[n] += out[o] * output[o, n]
+                _drop(back, t * streams + start + s, dropout, words, lanes)
+            if len(gzs):
+                outside = gzs[t % len(gzs), lo:hi]
                 for e in range(size):
-                    sent[e] *= scale * np.float32(kept[e])
-            if len(gz):
-                outside = gz[t, lo:hi]
-                for e in range(size):
-                    sent[e] += outside[e]
-            _derivative(shape, slope, peak, vs[t - t0], ONE, slopes)
+                    gz[e] += outside[e]
+            _derivative(shape, slope, peak, vs[k], ONE, slopes)
             _current_step_back(
-                z, vs[t - t0], is_[t - t0], sent, slopes, mem, syn, gv, gi, ga, through, gmem, gsyn
+                zs[k], vs[k], is_[k], gz, slopes, mem, syn, gv, gi, ga, through, gmem, gsyn
             )
 
 
@@ -270,14 +328,16 @@ def lif_forward(
     ``weight_t`` is empty without recurrence.
     """
     received = np.zeros(hi - lo, np.float32)
-    events = np.empty(hi - lo, np.int32)
-    everything = np.empty(0, np.bool_)
+    units = weight_t.shape[1]
+    events = np.empty(units, np.int32)
     for t in range(len(currents)):
         current, new = currents[t, lo:hi], vs[t, lo:hi]
         received[:] = NIL
         if len(weight_t):
-            count = _events(z, everything, events)
-            _send(events[:count], ONE, weight_t, received)
+            for s in range(len(z) // units):
+                fired = _part(z, s, units)
+                count = _events(fired, s, ALL, events)
+                _send(events[:count], fired, ONE, weight_t, _part(received, s, units))
         for e in range(len(received)):
             received[e] += current[e]
         if reset == SUBTRACT:
@@ -304,8 +364,7 @@ def lif_backward(
 ):  # fmt: skip
     """Fill or add to the gradients; gv and gz in place from the last state to the first."""
     size, units = hi - lo, weight.shape[1]
-    everything = np.empty(0, np.bool_)
-    events = np.empty(size, np.int32)
+    events = np.empty(units, np.int32)
     stored = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
     _store(vs[len(vs) - 1, lo:hi], grid, lowest, highest, stored)
@@ -336,8 +395,10 @@ def lif_backward(
         for e in range(size):
             gv[e] *= decay[e]
         if len(weight):
-            count = _events(z, everything, events)
-            _learn(events[:count], ONE, g, gweight_t)
+            for s in range(size // units):
+                fired = _part(z, s, units)
+                count = _events(fired, s, ALL, events)
+                _learn(events[:count], fired, ONE, _part(g, s, units), gweight_t)
             np.dot(g.reshape(-1, units), weight, gz.reshape(-1, units))
         else:
             gz[:] = NIL

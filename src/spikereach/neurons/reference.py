@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 from spikereach.neurons.current_lif import (
     CurrentParameters,
     CurrentState,
+    CurrentWeights,
     current_integrator_step,
     current_lif_step,
 )
@@ -39,21 +42,24 @@ def lif(
 
 
 def current_lif(
-    currents: Tensor,
-    recurrent: Tensor,
+    x: Tensor,
+    weights: CurrentWeights,
     parameters: CurrentParameters,
     state: CurrentState,
     *,
     surrogate: Surrogate,
-    dropout: Dropout | None,
-) -> tuple[Tensor, CurrentState]:
-    spikes = []
-    for step, current in enumerate(currents):
+    dropout: tuple[Dropout | None, Dropout | None],
+) -> tuple[Tensor, Tensor, CurrentState]:
+    x, (received, sent) = x.to(weights.input.dtype), dropout
+    currents = F.linear(x if received is None else received(x), weights.input)
+    kept = itertools.repeat(1.0) if sent is None else sent.keep * sent.scale
+    spikes, sending = [], []
+    for current, factor in zip(currents, kept, strict=False):
         z, state = current_lif_step(state, parameters, surrogate=surrogate)
-        sent = z if dropout is None else Dropout(dropout.keep[step], dropout.scale)(z)
-        state = state._replace(arriving=current + F.linear(sent, recurrent))
+        sending.append(z * factor)
+        state = state._replace(arriving=current + F.linear(sending[-1], weights.recurrent))
         spikes.append(z)
-    return torch.stack(spikes), state
+    return torch.stack(spikes), F.linear(torch.stack(sending), weights.output), state
 
 
 def current_integrator(

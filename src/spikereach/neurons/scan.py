@@ -4,7 +4,7 @@
 backend       runs
 ============= ===================================================================
 ``reference`` plain PyTorch, one readable step per time step; any device and type
-``cpu``       compiled loops, event-driven; float32 on the CPU
+``cpu``       compiled loops, event-driven; float32 weights on the CPU
 ============= ===================================================================
 
 Without a choice the fastest that fits is taken. Shapes: ``T`` steps, ``B`` streams, ``N``
@@ -19,7 +19,7 @@ from typing import Literal
 from torch import Tensor
 
 from spikereach.neurons import cpu, reference
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState
+from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import Dropout
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 from spikereach.neurons.surrogates import Surrogate
@@ -76,32 +76,31 @@ def scan_lif(
 
 
 def scan_current_lif(
-    currents: Tensor,
-    recurrent: Tensor,
+    x: Tensor,
+    weights: CurrentWeights,
     parameters: CurrentParameters,
     state: CurrentState,
     *,
     surrogate: Surrogate,
-    dropout: Dropout | None = None,
+    dropout: tuple[Dropout | None, Dropout | None] = (None, None),
     backend: Backend | None = None,
-) -> tuple[Tensor, CurrentState]:
+) -> tuple[Tensor, Tensor, CurrentState]:
     """Run :func:`~spikereach.neurons.current_lif.current_lif_step` over time.
 
     Args:
-        currents: inputs already multiplied by the input matrix, (T, B, N).
-        recurrent: weight (N, N) from the spikes (row: receiving unit).
+        x: inputs, mostly zeros (T, B, C), of any type; bytes are fastest. Not differentiated.
+        weights: of inputs, recurrence and outputs.
         parameters: decays.
         state: before the first step.
         surrogate: gradient of the spikes.
-        dropout: of the spikes on the recurrent connection, (T, B, N).
+        dropout: of the inputs (T, B, C), and of the spikes on all their ways (T, B, N).
         backend: see above.
     Returns:
-        spikes (T, B, N), before dropout, and the state after the last step.
+        spikes (T, B, N), before dropout; what they send to the outputs (T, B, O); and the
+        state after the last step.
     """
-    chosen = _backend(backend, currents, recurrent, *parameters, *state)
-    return chosen.current_lif(
-        currents, recurrent, parameters, state, surrogate=surrogate, dropout=dropout
-    )
+    chosen = _backend(backend, *weights, *parameters, *state)
+    return chosen.current_lif(x, weights, parameters, state, surrogate=surrogate, dropout=dropout)
 
 
 def scan_current_integrator(
