@@ -1,0 +1,183 @@
+"""Results of one session, several systems side by side, as one self-contained HTML file.
+
+The page needs no server and no network: its content security policy forbids all requests, and
+allows only the style and the program that are written into it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikereach.reporting import predictions
+from spikereach.reporting.collect import ResultError, collect, commits
+from spikereach.reporting.colours import TRUE, colour
+from spikereach.reporting.predictions import Predictions
+from spikereach.reporting.render import write_text
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """One result folder."""
+
+    folder: Path
+    about: dict[str, Any]
+    """Its row of `collect`."""
+    decoded: Predictions
+
+
+def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, seconds: float) -> str:
+    """Write the page of some results, whole or not at all.
+
+    Args:
+        results: folders ``results/evaluate/SYSTEM/SESSION/seedN`` of one session, in the order
+            in which they shall stand on the page.
+        out: the HTML file.
+        start_s: start of the stretch shown, in seconds after the start of the test part.
+        seconds: its length; shortened where the test part ends.
+    Returns:
+        what the page shows, in words.
+    Raises:
+        ResultError: a file is missing or damaged, a result is given twice, the results are not
+            of one session, or the stretch begins after the end of the test part.
+    """
+    found = [_read(Path(folder)) for folder in results]
+    _check(found)
+    first = found[0].decoded
+    known = min(len(result.decoded.predicted) for result in found)
+    begin = round(start_s / first.dt_s)
+    end = min(known, begin + round(seconds / first.dt_s))
+    if begin < 0 or end - begin < 2:
+        raise ResultError(
+            f"session {first.session}: {seconds:g} s from {start_s:g} s do not lie in the "
+            f"{known * first.dt_s:.1f} s decoded by all systems; choose another stretch"
+        )
+    write_text(Path(out), _page(_content(found, slice(begin, end))))
+    names = ", ".join(dict.fromkeys(result.decoded.system for result in found))
+    return f"{names} on {first.session}, {(end - begin) * first.dt_s:g} s of the test part"
+
+
+def _read(folder: Path) -> _Result:
+    frame = collect([folder / "metrics.json", folder / "realtime.json"])
+    about = frame.iloc[0].to_dict() | {"commit": commits([folder / "metrics.json"])}
+    decoded = predictions.read(folder / "predictions.h5")
+    for key in ("system", "session", "seed"):
+        if getattr(decoded, key) != about[key]:
+            raise ResultError(
+                f"{folder}: predictions.h5 is of {key} {getattr(decoded, key)}, metrics.json of "
+                f"{about[key]}; evaluate this system again"
+            )
+    return _Result(folder, about, decoded)
+
+
+def _check(found: list[_Result]) -> None:
+    """All of one session, and each once."""
+    first = found[0]
+    seen: dict[tuple[str, int], Path] = {}
+    for result in found:
+        one, other = result.decoded, first.decoded
+        if one.session != other.session:
+            raise ResultError(
+                f"{result.folder} is of session {one.session}, {first.folder} of "
+                f"{other.session}: give results of one session"
+            )
+        steps = min(len(one.velocity), len(other.velocity))
+        same = (one.first_step, one.dt_s) == (other.first_step, other.dt_s)
+        if not same or not np.array_equal(one.position[:steps], other.position[:steps]):
+            raise ResultError(
+                f"{result.folder} and {first.folder} were evaluated on different recordings "
+                f"named {one.session}: evaluate both again"
+            )
+        key = (one.system, one.seed)
+        if key in seen:
+            raise ResultError(
+                f"{one.system} with seed {one.seed} is given twice: {seen[key]}, {result.folder}"
+            )
+        seen[key] = result.folder
+
+
+def _content(found: list[_Result], here: slice) -> dict[str, Any]:
+    """Everything that the page shows, as JSON-like values."""
+    first = found[0].decoded
+    # Systems read different cortex areas; those that read all of them show the most.
+    raster = max((result.decoded for result in found), key=lambda one: one.spikes.shape[1])
+    source = found[0].about["source"]
+    return {
+        "session": first.session,
+        "monkey": found[0].about["monkey"],
+        "source": source,
+        "unit": predictions.unit(source),
+        "dt": first.dt_s,
+        "start": here.start * first.dt_s,
+        "steps": here.stop - here.start,
+        "test": len(first.predicted) * first.dt_s,
+        "channels": raster.spikes.shape[1],
+        "spikes": _base64(np.packbits(raster.spikes[here], axis=1)),
+        "position": _packed(first.position[here]),
+        "velocity": _packed(first.velocity[here] / first.dt_s),
+        "true": TRUE,
+        "systems": [
+            {
+                "name": result.decoded.system,
+                "seed": result.decoded.seed,
+                "colour": colour(result.decoded.system),
+                "channels": result.decoded.spikes.shape[1],
+                "velocity": _packed(result.decoded.predicted[here] / first.dt_s),
+                "r2": result.about["r2"],
+                "r2_x": result.about["r2_x"],
+                "r2_y": result.about["r2_y"],
+                "parameters": int(result.about["parameters"]),
+                "footprint": int(result.about["footprint"]),
+                "deployed": int(result.about["deployment_bytes"]),
+                "macs": float(result.about["macs"]),
+                "acs": float(result.about["acs"]),
+                "latency": result.about["latency_ms"] / 1000,
+                "rate": float(result.about["execution_rate_hz"]),
+                "lookahead": int(result.about["lookahead_declared"]),
+                "realtime": bool(result.about["realtime"]),
+                "commit": result.about["commit"],
+            }
+            for result in found
+        ],
+    }
+
+
+def _packed(values: np.ndarray) -> dict[str, Any]:
+    """An array as int16 and a scale: 1/32767 of its largest value is far below a pixel."""
+    scale = float(np.abs(values).max()) / 32767 or 1.0
+    return {"scale": scale, "data": _base64(np.rint(values / scale).astype("<i2"))}
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def _page(content: dict[str, Any]) -> str:
+    folder = resources.files(__package__)
+    style, program = (folder.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    # Inside a script element only "<" could end it; names reach the page as text alone.
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {
+        "title": html.escape(f"{content['session']} – decoders"),
+        "policy": f"default-src 'none'; img-src data:; style-src {_sha256(style)}; "
+        f"script-src {_sha256(program)}",
+        "style": style,
+        "program": program,
+        "data": data,
+    }
+    template = folder.joinpath("page.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def _sha256(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
