@@ -240,6 +240,28 @@ class Search(Model):
     warmup_epochs: int = Field(ge=0, description="epochs of a trial before it may be pruned")
     space: dict[Name, Parameter] = Field(min_length=1)
 
+    def configured(self, system: System, values: dict[str, int]) -> System:
+        """The system with these values of parameters in `space`.
+
+        A path into a part that is null, such as a pretraining, is passed over.
+
+        Raises:
+            ValueError: a path that does not exist, or a value that is refused there.
+        """
+        entry = system.model_dump(mode="json")
+        for name, value in values.items():
+            for path in self.space[name].paths:
+                part: Any = entry
+                *parents, last = path.split(".")
+                for key in parents:
+                    if isinstance(part, dict):
+                        part = part.get(key, {})
+                if part is not None:
+                    if last not in part:
+                        raise ValueError(f"search.space.{name}: {self.system} has no key {path}")
+                    part[last] = value
+        return System.model_validate(entry)
+
 
 class Config(Model):
     """The whole of ``config.yaml``."""
@@ -308,6 +330,9 @@ class Config(Model):
             found = self.systems[self.search.system]
             if found.training is None or found.training.finetune is None:
                 raise ValueError(f"search.system: {self.search.system!r} has no fine-tuning itself")
+            for end in ("low", "high"):
+                values = {name: getattr(p, end) for name, p in self.search.space.items()}
+                self.search.configured(found, values)
         if self.source == "local" and not self.folder:
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"

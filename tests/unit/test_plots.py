@@ -6,17 +6,17 @@ import subprocess
 import sys
 from itertools import pairwise
 
-import handmade_results as handmade
 import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
+import handmade_results as handmade
 from spikereach.config import System
 from spikereach.models.buffers import layer_buffers
 from spikereach.published import figures as published
-from spikereach.reporting import colours, figures
+from spikereach.reporting import colours, drawing, energy, figures
 from spikereach.reporting.collect import ResultError, collect
 
 STEPS, DT = 500, 0.004
@@ -90,7 +90,7 @@ def drawn(axes):
 
 def test_files_fonts_and_resolution(frame, tmp_path):
     for plot in all_plots(frame, tmp_path / "predictions"):
-        figures.write(plot, tmp_path / "a")
+        drawing.write(plot, tmp_path / "a")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(names) == 18
     for name in names:
@@ -110,7 +110,7 @@ def test_files_fonts_and_resolution(frame, tmp_path):
 def test_bytes_are_repeatable(synthetic_frame, tmp_path):
     for folder in ("a", "b"):
         shuffled = synthetic_frame.sample(frac=1, random_state=ord(folder))
-        figures.write(figures.r2_by_session(shuffled, systems()), tmp_path / folder)
+        drawing.write(figures.r2_by_session(shuffled, systems()), tmp_path / folder)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -118,7 +118,7 @@ def test_bytes_are_repeatable(synthetic_frame, tmp_path):
 def test_fonts_are_embedded_says_poppler(tmp_path):
     if shutil.which("pdffonts") is None:
         pytest.skip("pdffonts is absent; install poppler-utils to check the fonts")
-    figures.write(figures.latency(), tmp_path)
+    drawing.write(figures.latency(), tmp_path)
     listing = subprocess.run(
         ["pdffonts", tmp_path / "latency.pdf"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[2:]
@@ -267,7 +267,7 @@ def test_cortex_ablation_bars(frame):
 
 def test_pareto_energy_in_closed_form(frame):
     # 1,000 MACs at 4.6 pJ and 100 ACs at 0.9 pJ
-    assert figures.energy_nj(1000, 100) == pytest.approx(4.69)
+    assert energy.energy_nj(1000, 100) == pytest.approx(4.69)
     data = figures.pareto(frame, systems()).data
     theirs = data.query("system == 'sRTnet' and origin == 'published'").iloc[0]
     assert theirs["energy_nj"] == pytest.approx((12274 * 4.6 + 326 * 0.9) / 1000)

@@ -7,7 +7,7 @@ with job(snakemake):
     from pathlib import Path
 
     from spikereach.config import System
-    from spikereach.reporting import figures
+    from spikereach.reporting import drawing, figures
     from spikereach.reporting.collect import collect
 
     systems = {
@@ -16,4 +16,4 @@ with job(snakemake):
     draw = {"r2_by_session": figures.r2_by_session, "pareto": figures.pareto}
     results = [*snakemake.input.metrics, *snakemake.input.realtime]
     plot = draw[snakemake.wildcards.figure](collect(results), systems)
-    figures.write(plot, Path(snakemake.output.pdf).parent)
+    drawing.write(plot, Path(snakemake.output.pdf).parent)

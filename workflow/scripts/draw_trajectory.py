@@ -7,7 +7,7 @@ with job(snakemake):
     from pathlib import Path
 
     from spikereach.config import Trajectory
-    from spikereach.reporting import figures
+    from spikereach.reporting import drawing, figures
 
     stretch = Trajectory.model_validate_json(snakemake.params.trajectory)
     plot = figures.trajectory(
@@ -17,4 +17,4 @@ with job(snakemake):
         duration_s=stretch.duration_s,
     )
     path = Path(snakemake.output.pdf)
-    figures.write(replace(plot, name=path.stem), path.parent)
+    drawing.write(replace(plot, name=path.stem), path.parent)

@@ -1,24 +1,17 @@
 """The figures: from results and published figures to PDF, PNG and the plotted data as CSV.
 
-Every function returns a `Plot`; :func:`write` stores it. Nothing here trains or evaluates.
+Every function returns a `Plot`; `drawing.write` stores it. Nothing here trains or evaluates.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -28,42 +21,22 @@ from spikereach.models.buffers import receptive_field
 from spikereach.published import figures as published
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.colours import GREY, TRUE, colour, marker
+from spikereach.reporting.drawing import (
+    COLUMN,
+    DOUBLE,
+    Plot,
+    check_present,
+    diamond,
+    legend_above,
+    new_figure,
+    note,
+    source_of,
+    style,
+)
+from spikereach.reporting.energy import energy_nj
 from spikereach.reporting.predictions import read, unit
-from spikereach.reporting.render import write_text
-
-COLUMN, DOUBLE = 3.5, 7.2
-"""Widths in inches of one and of two columns of a paper."""
-
-MAC_PJ, AC_PJ = 4.6, 0.9
-"""Energy of a 32-bit floating-point multiply-accumulate and addition at 45 nm (Horowitz 2014)."""
 
 Systems = Mapping[str, System]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn figure and the data in it."""
-
-    name: str
-    figure: Figure
-    data: pd.DataFrame
-
-
-def write(plot: Plot, folder: str | Path) -> None:
-    """Write ``folder/name.pdf``, ``.png`` and ``.csv``, each replaced in one step."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _style():  # one layout for both files
-        plot.figure.draw_without_rendering()
-        plot.figure.set_layout_engine("none")
-    # without dates, equal data give equal bytes
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        path = folder / f"{plot.name}{suffix}"
-        partial = path.with_name(f".{path.name}.partial")
-        with _style():
-            plot.figure.savefig(partial, format=suffix[1:], metadata=metadata)
-        os.replace(partial, path)
-    write_text(folder / f"{plot.name}.csv", plot.data.to_csv(index=False, lineterminator="\n"))
 
 
 # ---- Figure 1: decoded movement --------------------------------------------------------
@@ -113,8 +86,8 @@ def trajectory(
         movement[name] = (part, origin + steps)
     at, channel = np.nonzero(first.spikes[here])
 
-    with _style():
-        figure = _figure(DOUBLE, 3.6)
+    with style():
+        figure = new_figure(DOUBLE, 3.6)
         grid = figure.add_gridspec(4, 2, width_ratios=[1.45, 1], height_ratios=[0.12, 1.25, 1, 1])
         raster = figure.add_subplot(grid[1, 0])
         lines = [figure.add_subplot(grid[row, 0], sharex=raster) for row in (2, 3)]
@@ -184,7 +157,7 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
         frame: from `collect`.
         systems: in order, with the published row of each.
     """
-    _present(frame, systems)
+    check_present(frame, systems)
     order = frame.drop_duplicates("session").sort_values(["monkey", "session"])["session"]
     groups = [*order, "mean"] if len(order) > 1 else [*order]
     rows = []
@@ -202,9 +175,9 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
     data = pd.DataFrame(rows, columns=["session", "system", "origin", "seed", "r2"])
     data["seed"] = data["seed"].astype("Int64")
 
-    with _style():
+    with style():
         width = DOUBLE if len(groups) * len(systems) > 12 else COLUMN
-        figure = _figure(width, 2.5)
+        figure = new_figure(width, 2.5)
         axes = figure.add_subplot()
         step = 0.8 / len(systems)
         for at, group in enumerate(groups):
@@ -240,16 +213,16 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
         ]
         labels = list(systems)
         if (data["origin"] == "published").any():
-            handles.append(_diamond(GREY))
+            handles.append(diamond(GREY))
             labels.append("published")
-        _legend_above(figure, handles, labels, width)
-        _note(axes, frame)
+        legend_above(figure, handles, labels, width)
+        note(axes, frame)
     return Plot("r2_by_session", figure, data)
 
 
 def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
     """The published mean of a session or of all six; None on other data."""
-    if _source(frame) != "zenodo" or system.published is None:
+    if source_of(frame) != "zenodo" or system.published is None:
         return None
     if group == "mean":
         six = set(published.sessions().values())
@@ -281,9 +254,9 @@ def buffers(layers: Mapping[str, pd.DataFrame]) -> Plot:
         "needed": ("needed for the new data (kept)", "#0072B2"),
         "new": ("new per keypoint", "#E69F00"),
     }
-    with _style():
+    with style():
         longest = max(map(len, layers.values()))
-        figure = _figure(COLUMN if len(layers) == 1 else DOUBLE, 0.8 + 0.35 * longest)
+        figure = new_figure(COLUMN if len(layers) == 1 else DOUBLE, 0.8 + 0.35 * longest)
         panels = figure.subplots(1, len(layers), squeeze=False)[0]
         for axes, (name, table) in zip(panels, layers.items(), strict=True):
             for index, (kind, (_, shade)) in enumerate(kinds.items()):
@@ -303,7 +276,7 @@ def buffers(layers: Mapping[str, pd.DataFrame]) -> Plot:
             axes.set_title(name)
         handles = [Line2D([], [], color=shade, linewidth=4) for _, shade in kinds.values()]
         labels = [label for label, _ in kinds.values()]
-        _legend_above(figure, handles, labels, figure.get_figwidth())
+        legend_above(figure, handles, labels, figure.get_figwidth())
     data = pd.concat([table.assign(system=name) for name, table in layers.items()])
     return Plot("buffers", figure, data[["system", "layer", *kinds]])
 
@@ -325,8 +298,8 @@ def latency(*, longest_kernel: int = 41) -> Plot:
     ]
     data = pd.DataFrame(rows, columns=["blocks", "kernel", "receptive_field", "latency_ms"])
     limit, _ = published.realtime_rule()
-    with _style():
-        figure = _figure(COLUMN, 2.3)
+    with style():
+        figure = new_figure(COLUMN, 2.3)
         axes = figure.add_subplot()
         shades = {2: colour("RTnet"), 3: colour("BMnet")}
         for blocks, part in data.groupby("blocks"):
@@ -366,8 +339,8 @@ def cortex_ablation(frame: pd.DataFrame, inputs: Mapping[str, str]) -> Plot:
         frame: from `collect`.
         inputs: label of the input (M1, S1, M1+S1, pre-LIF, post-LIF) -> system, in order.
     """
-    _present(frame, dict.fromkeys(inputs.values()))
-    printed = published.cortex_ablation() if _source(frame) == "zenodo" else {}
+    check_present(frame, dict.fromkeys(inputs.values()))
+    printed = published.cortex_ablation() if source_of(frame) == "zenodo" else {}
     sessions = sorted(frame["session"].unique())
     rows = []
     for session in sessions:
@@ -379,9 +352,9 @@ def cortex_ablation(frame: pd.DataFrame, inputs: Mapping[str, str]) -> Plot:
     columns = ["session", "input", "system", "r2", "r2_std", "r2_published", "r2_std_published"]
     data = pd.DataFrame(rows, columns=columns)
     shades = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#999999")
-    with _style():
+    with style():
         width = COLUMN if len(sessions) <= 3 else DOUBLE
-        figure = _figure(width, 2.4)
+        figure = new_figure(width, 2.4)
         axes = figure.add_subplot()
         step = 0.84 / len(inputs)
         for index, label in enumerate(inputs):
@@ -400,10 +373,10 @@ def cortex_ablation(frame: pd.DataFrame, inputs: Mapping[str, str]) -> Plot:
         axes.grid(axis="y")
         handles, labels = axes.get_legend_handles_labels()
         if printed.keys() & set(sessions):
-            handles.append(_diamond(TRUE))
+            handles.append(diamond(TRUE))
             labels.append("published")
-        _legend_above(figure, handles, labels, width)
-        _note(axes, frame)
+        legend_above(figure, handles, labels, width)
+        note(axes, frame)
     return Plot("cortex_ablation", figure, data)
 
 
@@ -418,25 +391,20 @@ def _errors(axes: Axes, x: np.ndarray, mean: pd.Series, std: pd.Series) -> None:
 # ---- Pareto ----------------------------------------------------------------------------
 
 
-def energy_nj(macs: float, acs: float) -> float:
-    """Energy of the effective operations of one 4 ms step in nJ (fp32, 45 nm)."""
-    return (macs * MAC_PJ + acs * AC_PJ) / 1e3
-
-
 def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
     """R2 against footprint and against energy per step, ours and published.
 
     Ours are filled, published ones open in the same colour, a line joins the two. Published
     ones are left out unless the data are the Zenodo recordings.
     """
-    _present(frame, systems)
+    check_present(frame, systems)
     rows = []
     for name, system in systems.items():
         part = frame[frame["system"] == name]
         mean = part[["r2", "footprint", "macs", "acs"]].mean()
         energy = energy_nj(mean["macs"], mean["acs"])
         rows.append((name, "ours", mean["r2"], mean["footprint"] / 1e3, energy))
-        if system.published is None or _source(frame) != "zenodo":
+        if system.published is None or source_of(frame) != "zenodo":
             continue
         theirs = published.system(system.published)
         costs = (theirs.macs, theirs.acs)
@@ -444,8 +412,8 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
         footprint = math.nan if theirs.footprint is None else theirs.footprint / 1e3
         rows.append((name, "published", theirs.r2, footprint, energy))
     data = pd.DataFrame(rows, columns=["system", "origin", "r2", "footprint_kb", "energy_nj"])
-    with _style():
-        figure = _figure(DOUBLE, 2.7)
+    with style():
+        figure = new_figure(DOUBLE, 2.7)
         panels = figure.subplots(1, 2, sharey=True)
         for axes, column, label in zip(
             panels,
@@ -454,12 +422,12 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
             strict=True,
         ):
             for name, part in data.groupby("system", sort=False):
-                style = {"marker": marker(name), "s": 22, "edgecolors": colour(name), "zorder": 3}
+                look = {"marker": marker(name), "s": 22, "edgecolors": colour(name), "zorder": 3}
                 ours = part[part["origin"] == "ours"]
                 theirs = part[part["origin"] == "published"]
                 axes.plot(part[column], part["r2"], color=colour(name), linewidth=0.5, alpha=0.6)
-                axes.scatter(ours[column], ours["r2"], facecolors=colour(name), **style)
-                axes.scatter(theirs[column], theirs["r2"], facecolors="white", **style)
+                axes.scatter(ours[column], ours["r2"], facecolors=colour(name), **look)
+                axes.scatter(theirs[column], theirs["r2"], facecolors="white", **look)
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -476,55 +444,6 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
                 Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none")
             )
             labels.append("published")
-        _legend_above(figure, handles, labels, DOUBLE)
-        _note(panels[1], frame)
+        legend_above(figure, handles, labels, DOUBLE)
+        note(panels[1], frame)
     return Plot("pareto", figure, data)
-
-
-# ---- Shared ----------------------------------------------------------------------------
-
-
-@contextmanager
-def _style():
-    style = resources.files(__package__).joinpath("style.mplstyle")
-    with resources.as_file(style) as path, matplotlib.style.context(str(path), after_reset=True):
-        yield
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches, without pyplot and its global state."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _legend_above(figure: Figure, handles: list, labels: list[str], width: float) -> None:
-    # as many entries per row as their text leaves room for, at about 0.045 in per character
-    entry = 0.36 + 0.045 * max(map(len, labels))
-    columns = min(len(labels), max(1, int(width / entry)))
-    rows = math.ceil(len(labels) / columns)
-    figure.legend(handles, labels, loc="outside upper center", ncols=math.ceil(len(labels) / rows))
-
-
-def _diamond(shade: str) -> Line2D:
-    return Line2D(
-        [], [], color=shade, marker="D", markersize=3.5, markerfacecolor="white",
-        markeredgewidth=0.6, linestyle="none",
-    )  # fmt: skip
-
-
-def _note(axes: Axes, frame: pd.DataFrame) -> None:
-    """Says on the figure itself when the data are not real."""
-    if _source(frame) == "synthetic":
-        axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
-
-
-def _source(frame: pd.DataFrame) -> str:
-    (source,) = frame["source"].unique()
-    return source
-
-
-def _present(frame: pd.DataFrame, systems: Mapping) -> None:
-    for name in systems:
-        if name not in set(frame["system"]):
-            raise ResultError(f"no results of the system {name!r} to draw")

@@ -1,0 +1,231 @@
+"""Hyperparameter search: trials of one Optuna study in a journal file that all of them share.
+
+Every trial is a job of its own. What trial n tries and when it is pruned follow from the seed, n
+and the outcomes of the trials up to ``n - parallel``, which the workflow runs before it. So
+trials run side by side, and still a search is repeatable whatever their order in time. The
+journal takes a trial when it is over: one that is killed leaves nothing there, and its training
+goes on from its resume file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import IntDistribution
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from spikereach.config import Search, System
+from spikereach.data.binning import BinnedSession
+from spikereach.evaluation.describe import describe
+from spikereach.training.fit import fit
+from spikereach.training.loop import Exploded
+
+GRACE_S = 30
+"""Seconds after which the journal's lock counts as left behind by a killed job."""
+
+
+class SearchError(RuntimeError):
+    """The search cannot go on: names the file and the remedy."""
+
+
+def run_trial(
+    search: Search,
+    system: System,
+    session: BinnedSession,
+    *,
+    number: int,
+    journal: Path,
+    study: str,
+    resume: Path,
+    device: str,
+    progress: bool,
+    events: Path | None = None,
+) -> dict[str, Any]:
+    """Run a trial, or read it from the journal where it is over.
+
+    A trial trains from scratch with the system's fine-tuning recipe. Its objective is the best
+    validation R2; one that lags behind the median of the earlier trials is pruned, one whose
+    training explodes fails. The test part is not touched.
+
+    Args:
+        search: settings.
+        system: that is varied.
+        session: on which it is trained.
+        number: of the trial, from 0.
+        journal: the file that all trials share.
+        study: name of the study in it; another one for other data, settings or code.
+        resume: file for the state of the training; the caller removes it.
+        device: "auto", "cpu" or "cuda".
+        progress: progress bars on stderr.
+        events: folder for TensorBoard event files.
+    Returns:
+        number, state ("complete", "pruned" or "failed"), parameters, r2 (validation; None where
+        failed), epochs, deployment_bytes, latency_ms, realtime and message (of a failure).
+    Raises:
+        SearchError: a damaged journal, or one without the earlier trials.
+        ConfigError: values that the architecture refuses.
+        TrainingError: as `fit`.
+    """
+    shared = open_study(journal, study)
+    known = {trial.user_attrs["number"]: trial for trial in shared.get_trials(deepcopy=False)}
+    if number in known:  # killed between the last two lines of this function and the job's end
+        return outcome(known[number])
+    earlier = range(number - search.parallel + 1)
+    missing = [str(n) for n in earlier if n not in known]
+    if missing:
+        raise SearchError(
+            f"{journal} lacks the earlier trials {', '.join(missing)}: delete the folder "
+            f"{journal.parent} and search anew"
+        )
+
+    seed, sampler_seed = np.random.SeedSequence([search.seed, number]).generate_state(2).tolist()
+    own = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(
+            seed=sampler_seed, n_startup_trials=search.startup_trials
+        ),
+        pruner=optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
+    )
+    own.add_trials([known[n] for n in earlier])
+    distributions = {
+        name: IntDistribution(each.low, each.high, step=each.step)
+        for name, each in search.space.items()
+    }
+    trial = own.ask(distributions)
+    tried = search.configured(system, trial.params)
+    about = describe(tried, len(session.channels(system.areas)))
+    attributes = {
+        "number": number,
+        "deployment_bytes": about["deployment"]["total_bytes"],
+        "latency_ms": about["latency_ms"],
+        "realtime": about["realtime"],
+    }
+
+    reported: list[float] = []
+    pruned = False
+
+    def stop(rows: Sequence[Mapping[str, float]]) -> bool:
+        nonlocal pruned
+        for row in rows[len(reported) :]:
+            trial.report(row["val_r2"], int(row["epoch"]))
+            reported.append(row["val_r2"])
+        pruned = bool(rows) and trial.should_prune()
+        return pruned
+
+    try:
+        _, history = fit(
+            tried,
+            [session],
+            system_name=f"{search.system}, trial {number},",
+            dataset=session.name,
+            stage="finetune",
+            seed=seed,
+            resume=resume,
+            device=device,
+            progress=progress,
+            events=events,
+            stop=stop,
+        )
+    except Exploded as error:
+        state, scores = TrialState.FAIL, reported
+        attributes["message"] = str(error)
+    else:
+        state, scores = TrialState.COMPLETE, history["val_r2"].tolist()
+        if pruned:
+            state = TrialState.PRUNED
+    finished = optuna.trial.create_trial(
+        state=state,
+        value=None if state == TrialState.FAIL else max(scores),
+        params=trial.params,
+        distributions=distributions,
+        intermediate_values=dict(enumerate(scores, start=1)),
+        user_attrs=attributes,
+    )
+    shared.add_trial(finished)
+    return outcome(finished)
+
+
+def outcome(trial: FrozenTrial) -> dict[str, Any]:
+    """A finished trial as JSON; see :func:`run_trial`."""
+    states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    return {
+        "number": trial.user_attrs["number"],
+        "state": states[trial.state.name],
+        "parameters": trial.params,
+        "r2": trial.value,
+        "epochs": len(trial.intermediate_values),
+        "deployment_bytes": trial.user_attrs["deployment_bytes"],
+        "latency_ms": trial.user_attrs["latency_ms"],
+        "realtime": trial.user_attrs["realtime"],
+        "message": trial.user_attrs.get("message"),
+    }
+
+
+def open_study(journal: Path, name: str) -> optuna.Study:
+    """The study of this name in a journal file; either is made where it is not there.
+
+    Raises:
+        SearchError: the file is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    lock = JournalFileOpenLock(str(journal), grace_period=GRACE_S)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    _mend(journal, lock)
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+        return optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
+    except (ValueError, KeyError) as error:
+        raise SearchError(
+            f"{journal} is damaged ({error}): delete the folder {journal.parent} and search anew"
+        ) from error
+
+
+def _mend(journal: Path, lock: JournalFileOpenLock) -> None:
+    """Cut off a last line that a full disk or a power failure left unfinished."""
+    lock.acquire()
+    try:
+        content = journal.read_bytes() if journal.exists() else b""
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with journal.open("r+b") as file:
+                file.truncate(whole)
+    finally:
+        lock.release()
+
+
+def importance(trials: Sequence[Mapping[str, Any]], search: Search) -> dict[str, float]:
+    """Share of each parameter in the variation of R2 among the completed trials.
+
+    PED-ANOVA (Watanabe et al. 2023): how far the values of the better trials part from those of
+    all. Shares add up to 1; all are 0 where fewer than two trials were completed or none differ.
+
+    Args:
+        trials: as from :func:`run_trial`.
+        search: with the space they were drawn from.
+    """
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    if len(complete) < 2:
+        return dict.fromkeys(search.space, 0.0)
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        optuna.trial.create_trial(
+            value=trial["r2"],
+            params=trial["parameters"],
+            distributions={
+                name: IntDistribution(each.low, each.high, step=each.step)
+                for name, each in search.space.items()
+            },
+        )
+        for trial in complete
+    )
+    found = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+    )
+    return {name: float(found.get(name, 0.0)) for name in search.space}
