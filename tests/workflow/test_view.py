@@ -1,0 +1,372 @@
+"""The page to explore decoders, in a browser."""
+
+import base64
+import io
+import json
+import re
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import handmade_results as handmade
+from browser import FRAME, chromium, needs_chromium
+from spikereach.cli import app
+from spikereach.reporting.colours import colour
+
+SESSION = "synthetic_loco_1"
+DT = 0.004
+STEPS = 5000
+HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked=1'>\"&{{data}}"
+
+
+def movement():
+    """A slow, smooth true movement, (position, velocity per step)."""
+    time = np.arange(STEPS) * DT
+    position = np.stack([40 * np.sin(0.9 * time), 30 * np.cos(0.7 * time)], axis=1)
+    position = position.astype("float32")
+    return position, np.gradient(position, axis=0)
+
+
+def step_at(seconds):
+    """A velocity that is zero and jumps to 160 mm/s along x."""
+    decoded = np.zeros((STEPS, 2), "float32")
+    decoded[round(seconds / DT) :, 0] = 160 * DT
+    return decoded
+
+
+def spikes(channels):
+    return (np.random.default_rng(0).random((STEPS, channels)) < 0.05).astype("uint8")
+
+
+def result(folder, system, decoded, *, seed=0, session=SESSION, source="synthetic", **changed):
+    """A result folder as the evaluation leaves it."""
+    folder = folder / f"{len(list(folder.iterdir()))}"
+    folder.mkdir()
+    channels, shift = changed.pop("channels", 13), changed.pop("shift", 0.0)
+    metrics = handmade.metrics(system, session, seed, source=source)
+    realtime = handmade.realtime(system, session, seed) | changed
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "realtime.json").write_text(json.dumps(realtime))
+    position, velocity = movement()
+    with h5py.File(folder / "predictions.h5", "w") as file:
+        file["predicted"], file["velocity"] = decoded, velocity
+        file["position"] = position + np.float32(shift)
+        file["spikes"] = np.packbits(spikes(channels), axis=1)
+        file.attrs.update(system=system, session=session, seed=seed, r2=0.5, channels=channels)
+        file.attrs.update(first_step=1500, dt_s=DT)
+    return folder
+
+
+def view(folder, results, *options):
+    out = folder / "page.html"
+    done = CliRunner().invoke(app, ["view", *map(str, results), "--out", str(out), *options])
+    return out, done
+
+
+def fails(folder, results, *options):
+    out, done = view(folder, results, *options)
+    assert done.exit_code == 1, done.output
+    assert not out.exists()
+    [line] = done.stderr.splitlines()
+    return line
+
+
+# ---- What is in the file -------------------------------------------------------------------
+
+
+def embedded(path):
+    [text] = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', path.read_text()
+    )
+    return json.loads(text)
+
+
+def unpacked(array):
+    values = np.frombuffer(base64.b64decode(array["data"]), "<i2").reshape(-1, 2)
+    return values * array["scale"], array["scale"]
+
+
+def test_page_holds_the_results_of_its_stretch(tmp_path):
+    noise = np.random.default_rng(1).normal(size=(STEPS, 2)).astype("float32")
+    few = result(tmp_path, "RTnet", noise, channels=5)
+    many = result(tmp_path, "SNN2", -noise, channels=13)
+    path, done = view(tmp_path, [few, many], "--start", "4", "--seconds", "2")
+    assert "RTnet, SNN2" in done.stdout
+    assert "2 s" in done.stdout
+    data, here = embedded(path), slice(1000, 1500)
+    position, velocity = movement()
+    for array, expected in (
+        (data["position"], position),
+        (data["velocity"], velocity / DT),
+        (data["systems"][0]["velocity"], noise / DT),
+        (data["systems"][1]["velocity"], -noise / DT),
+    ):
+        values, scale = unpacked(array)
+        np.testing.assert_allclose(values, expected[here], atol=0.51 * scale)
+        assert scale < np.abs(expected).max() / 30000
+    rows = np.frombuffer(base64.b64decode(data["spikes"]), "uint8").reshape(500, -1)
+    found = np.unpackbits(rows, axis=1, count=13)
+    np.testing.assert_array_equal(found, spikes(13)[here], "the most channels that a system reads")
+    assert (data["start"], data["steps"], data["unit"]) == (4.0, 500, "mm")
+    for shown, folder in zip(data["systems"], (few, many), strict=True):
+        metrics = json.loads((folder / "metrics.json").read_text())
+        realtime = json.loads((folder / "realtime.json").read_text())
+        assert shown["name"] == metrics["system"]
+        assert shown["r2"] == metrics["r2"]
+        assert shown["footprint"] == metrics["neurobench"]["footprint"]
+        assert shown["latency"] == realtime["latency_ms"] / 1000
+        assert shown["realtime"] is realtime["realtime"]
+
+
+def test_a_silent_decoder_can_be_shown(tmp_path):
+    path, done = view(tmp_path, [result(tmp_path, "RTnet", np.zeros((STEPS, 2), "float32"))])
+    assert done.exit_code == 0, done.output
+    assert not unpacked(embedded(path)["systems"][0]["velocity"])[0].any()
+
+
+def test_stretch_ends_with_the_shortest_test_part(tmp_path):
+    path, _ = view(tmp_path, [result(tmp_path, "RTnet", step_at(1))], "--seconds", "1000")
+    assert embedded(path)["steps"] == STEPS
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path):
+    decoded = step_at(1)
+    one = result(tmp_path, "RTnet", decoded)
+    other = result(tmp_path, "SNN2", decoded, session="synthetic_loco_2")
+    assert "give results of one session" in fails(tmp_path, [one, other])
+    moved = result(tmp_path, "SNN2", decoded, shift=1.0)
+    assert "different recordings" in fails(tmp_path, [one, moved])
+    assert "RTnet with seed 0 is given twice" in fails(tmp_path, [one, one])
+    assert "choose another stretch" in fails(tmp_path, [one], "--start", "20")
+    assert "choose another stretch" in fails(tmp_path, [one], "--seconds", "0")
+    mixed = result(tmp_path, "SNN2", decoded)
+    (mixed / "predictions.h5").write_bytes((one / "predictions.h5").read_bytes())
+    assert "predictions.h5 is of system RTnet" in fails(tmp_path, [mixed])
+    (mixed / "predictions.h5").unlink()
+    assert str(mixed / "predictions.h5") in fails(tmp_path, [mixed])
+    (mixed / "metrics.json").unlink()
+    assert str(mixed / "metrics.json") in fails(tmp_path, [mixed])
+
+
+# ---- In the browser ------------------------------------------------------------------------
+
+LATE = {"latency_ms": 500.0, "lookahead_declared": 99, "realtime": False}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("view")
+    _, velocity = movement()
+    results = [
+        result(folder, "RTnet", velocity),  # a perfect decoder
+        result(folder, "sRTnet", np.zeros((STEPS, 2), "float32")),
+        result(folder, "tinyRSNN", step_at(8.0), **LATE),
+        result(folder, "tinyRSNN", step_at(9.0), seed=1),
+        result(folder, HOSTILE, step_at(9.5)),
+    ]
+    path, done = view(folder, results)
+    assert done.exit_code == 0, done.output
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser, written):
+    """The page just opened, on a screen of 1280 x 800; afterwards it must have been quiet."""
+    browser.size(1280, 800)
+    browser.messages.clear()
+    browser.requests.clear()
+    browser.open(written)
+    yield browser
+    assert browser.messages == []
+    assert browser.requests == [written.as_uri()], "the page asks for nothing but itself"
+
+
+def time_of(page):
+    return float(page.evaluate("document.getElementById('time').textContent").removesuffix(" s"))
+
+
+def choose(page, name, value):
+    page.evaluate(
+        f"(box => {{ box.value = {json.dumps(value)}; box.dispatchEvent(new Event('change')); "
+        f"box.dispatchEvent(new Event('input')); }})(document.getElementById({json.dumps(name)}))"
+    )
+    page.evaluate(FRAME)
+
+
+def pixels(page, selector, shade):
+    """(y, x) of the pixels of a canvas that have about this colour, in rows and columns."""
+    url = page.evaluate(f"document.querySelector({json.dumps(selector)}).toDataURL()")
+    picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+    image = np.array(picture.convert("RGBA")).astype(int)
+    wanted = [int(shade[i : i + 2], 16) for i in (1, 3, 5)]
+    near = np.abs(image[..., :3] - wanted).sum(axis=2) < 40
+    return np.argwhere(near & (image[..., 3] > 200))
+
+
+def only(page, *shown):
+    """Show these systems, by their number on the page."""
+    for number, on in enumerate(
+        page.evaluate("[...document.querySelectorAll('#systems input')].map(box => box.checked)")
+    ):
+        if on != (number in shown):
+            page.click(f"#systems label:nth-of-type({number + 1})")
+    page.evaluate(FRAME)
+
+
+@needs_chromium
+def test_play_moves_time_and_pause_stops_it(page):
+    start = time_of(page)
+    page.click("#play")
+    assert page.evaluate("document.getElementById('play').textContent") == "Pause"
+    page.wait(f"parseFloat(document.getElementById('time').textContent) > {start + 0.3}")
+    page.click("#play")
+    page.evaluate(FRAME)
+    paused = time_of(page)
+    page.evaluate("new Promise(done => setTimeout(done, 300))")
+    assert time_of(page) == paused
+
+
+@needs_chromium
+def test_speed_changes_how_fast_time_runs(page):
+    def advance(speed):
+        choose(page, "speed", speed)
+        choose(page, "seek", "5")
+        page.key(" ")
+        page.evaluate("new Promise(done => setTimeout(done, 600))")
+        page.key(" ")
+        page.evaluate(FRAME)
+        return time_of(page) - 5
+
+    assert advance("5") > 5 * advance("0.1") > 0
+
+
+@needs_chromium
+def test_play_stops_at_the_end_and_begins_anew(page):
+    page.key("End")
+    page.key("ArrowLeft")
+    page.key(" ")
+    page.wait("document.getElementById('play').textContent === 'Play'")
+    page.evaluate(FRAME)
+    assert time_of(page) == pytest.approx((STEPS - 1) * DT, abs=0.006)
+    page.key(" ")
+    page.wait("parseFloat(document.getElementById('time').textContent) < 5")
+    page.key(" ")
+
+
+@needs_chromium
+def test_keys_seek(page):
+    page.key("Home")
+    page.evaluate(FRAME)
+    assert time_of(page) == 0
+    for _ in range(3):
+        page.key("ArrowRight")
+    page.key("ArrowLeft")
+    page.evaluate(FRAME)
+    assert time_of(page) == pytest.approx(0.4)
+
+
+@needs_chromium
+def test_systems_are_shown_and_hidden(page):
+    only(page, 0, 2)
+    shade = colour("tinyRSNN")
+    assert len(pixels(page, "#vx", shade)) > 20
+    assert page.evaluate("[...document.querySelectorAll('.card')].map(card => card.hidden)") == [
+        False, True, False, True, True,
+    ]  # fmt: skip
+    page.key("3")
+    page.evaluate(FRAME)
+    assert len(pixels(page, "#vx", shade)) == 0
+    assert page.evaluate("document.querySelectorAll('.card')[2].hidden")
+    only(page)
+    assert page.evaluate("getComputedStyle(document.querySelector('.empty')).display") != "none"
+
+
+@needs_chromium
+def test_two_seeds_of_a_system_are_told_apart(page):
+    labels = page.evaluate(
+        "[...document.querySelectorAll('#systems label')].map(label => label.textContent)"
+    )
+    assert labels == ["RTnet", "sRTnet", "tinyRSNN, seed 0", "tinyRSNN, seed 1", HOSTILE]
+
+
+@needs_chromium
+def test_delay_draws_decoded_traces_late(page):
+    only(page, 2)
+    choose(page, "seek", "10")
+
+    def jump():
+        """Where the decoded velocity jumps: the middle of its upper level's left end."""
+        found = pixels(page, "#vx", colour("tinyRSNN"))
+        return found[found[:, 0] == found[:, 0].min()][:, 1].min()
+
+    aligned = jump()
+    choose(page, "delay", "latency")
+    by_latency = jump() - aligned
+    choose(page, "delay", "lookahead")
+    when_available = jump() - aligned
+    assert by_latency > 40
+    assert by_latency / when_available == pytest.approx(0.5 / ((99 + 1) * DT), rel=0.04)
+    choose(page, "delay", "latency")
+    choose(page, "span", "10")
+    wide = jump()
+    choose(page, "delay", "none")
+    assert wide - jump() == pytest.approx(by_latency / 2, abs=2)
+    late = page.evaluate(
+        "document.querySelectorAll('.card')[2].querySelector('dd:last-child').textContent"
+    )
+    assert late == "0 ms"
+
+
+@needs_chromium
+def test_cursor_paths_integrate_the_decoded_velocity(page):
+    choose(page, "anchor", "5")
+    choose(page, "seek", "9.5")  # 4.5 s after the cursor was put back
+
+    def extent(number, shade):
+        found = pixels(page, f".card:nth-of-type({number}) canvas", shade)
+        return np.array([found.min(axis=0), found.max(axis=0)])
+
+    truth = extent(2, "#000000")
+    assert np.ptp(truth, axis=0).min() > 80
+    perfect = extent(1, colour("RTnet"))
+    np.testing.assert_allclose(perfect, truth, atol=12)  # the ring
+    silent = extent(2, colour("sRTnet"))
+    assert np.ptp(silent, axis=0).max() <= 14, "a decoder of no movement stays where it was put"
+
+
+@needs_chromium
+def test_names_are_text(page):
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.evaluate("document.images.length") == 0
+    assert page.evaluate("document.scripts.length") == 2
+
+
+@needs_chromium
+def test_page_says_what_the_data_are(page, browser, tmp_path):
+    assert "Synthetic data" in page.evaluate("document.getElementById('source').innerText")
+    text = page.evaluate("document.body.innerText")
+    for word in ("NeuroBench", "not real time", "seed 0", "R²", "bytes", "Drawn late by"):
+        assert word in text
+    path, _ = view(tmp_path, [result(tmp_path, "RTnet", step_at(1), source="zenodo")])
+    page.open(path)
+    assert "Zenodo record 583331" in page.evaluate("document.getElementById('source').innerText")
+    browser.requests.remove(path.as_uri())
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 700, 380])
+def test_page_fits_the_window(page, width):
+    page.size(width, 800)
+    page.evaluate(FRAME)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for selector in ("#raster", "#vx", "#vy", ".card canvas", "#overview"):
+        assert page.evaluate(f"document.querySelector('{selector}').width") > 100
