@@ -19,6 +19,8 @@ class Checkout:
         self.folder = folder
         self.run_folder = folder / "run"
         self.overlay = folder / "tiny.yaml"
+        self.overlays = [self.overlay]
+        self.python_path = [folder / "src"]
         for part in PARTS:
             source = repository / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -29,9 +31,9 @@ class Checkout:
         """Run Snakemake in the copy, with the copy's package; returns the finished process."""
         command = [sys.executable, "-m", "snakemake", *map(str, arguments)]
         command += ["--directory", str(self.run_folder)] * directory
-        command += ["--configfile", str(self.overlay)] * overlay
+        command += ["--configfile", *map(str, self.overlays)] * overlay
         environment = os.environ | {
-            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONPATH": os.pathsep.join(map(str, self.python_path)),
             "OMP_NUM_THREADS": "1",
             "NO_COLOR": "1",
         }

@@ -1,0 +1,17 @@
+"""The code in a document, so that what a reader copies is what the tests run."""
+
+import re
+from pathlib import Path
+
+_FILE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```\w+\n(.*?)^```$", re.M | re.S)
+_COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
+
+
+def files(document: Path) -> dict[str, str]:
+    """Name -> content of each block that follows a line "`NAME` ...:"."""
+    return dict(_FILE.findall(document.read_text()))
+
+
+def commands(document: Path) -> list[str]:
+    """Each block of shell commands, in order."""
+    return _COMMANDS.findall(document.read_text())
