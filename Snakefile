@@ -13,10 +13,13 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/import.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/compress.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/ablation.smk"
+include: "workflow/rules/search.smk"
 
 
 rule paper:
@@ -25,6 +28,8 @@ rule paper:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.ablations.input,
+        rules.search.input,
         rules.write_config.output,
 
 

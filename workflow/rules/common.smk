@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -14,7 +15,8 @@ from spikereach.config import ConfigError, System, validate
 from spikereach.job import ERRORS
 from spikereach.models.architectures import locate
 from spikereach.modules import code_digest
-from spikereach.sessions import find
+from spikereach.published import weights
+from spikereach.sessions import evaluation_session, find
 
 # ---- Configuration ----------------------------------------------------------------------
 
@@ -23,6 +25,9 @@ try:
     if run.source == "local":
         # Relative to the repository, where snakemake is called, and not to --directory.
         config["folder"] = str(Path(workflow.basedir, run.folder))
+        run = validate(config)
+    if run.weights_folder is not None:
+        config["weights_folder"] = str(Path(workflow.basedir, run.weights_folder))
         run = validate(config)
     for monkey, names in run.pretrain_sessions.items():
         for name in names:
@@ -70,12 +75,43 @@ def get_table(name):
     if name not in run.tables:
         known = ", ".join(sorted(run.tables))
         raise WorkflowError(f"the configuration has no table {name!r}; known: {known}")
+    if not run.tables[name]:
+        raise WorkflowError(
+            f"tables.{name} lists no systems: name those that it shall have"
+        )
     return run.tables[name]
 
 
+def written_tables():
+    """Tables that list systems; `imported` only where a session has published weights."""
+    return [
+        name
+        for name, systems in run.tables.items()
+        if systems
+        and (name != "imported" or any(map(evaluation_session, run.sessions)))
+    ]
+
+
 def tabled_systems():
-    """All systems that stand in some table, each once."""
-    return list(dict.fromkeys(name for names in run.tables.values() for name in names))
+    """All trained systems that stand in some table of results, each once."""
+    names = [
+        name
+        for table, systems in run.tables.items()
+        if table != "hyperparameters"
+        for name in systems
+        if run.systems[name].weights is None
+    ]
+    return list(dict.fromkeys(names))
+
+
+def convolutional_systems():
+    """Hybrid systems, the first of each layout of convolutions."""
+    layouts = {}
+    for name, system in run.systems.items():
+        if system.architecture == "hybrid":
+            layout = system.sizes["blocks"], system.sizes["kernel"]
+            layouts.setdefault(layout, name)
+    return list(layouts.values())
 
 
 def is_monkey(dataset):
@@ -142,20 +178,57 @@ def training_input(wildcards):
 def final_checkpoint(wildcards):
     """The checkpoint that stands for a system: compressed where it has a compression."""
     system = get_system(wildcards.system)
+    if system.weights:
+        return "results/import/{system}/{session}/seed{seed}/checkpoint.safetensors"
     if system.compression:
         return "results/compress/{system}/{session}/seed{seed}/checkpoint.safetensors"
     return trained(system.base or wildcards.system, wildcards.session, wildcards.seed)
 
 
+def published_weights(system):
+    """The published files that a system with `weights` is evaluated with, by session and seed.
+
+    A synthetic session takes those of the session it is calibrated to; sessions without
+    published weights are left out.
+    """
+    try:
+        sources = weights.of_system(get_system(system).published)
+    except weights.WeightsError as error:
+        raise WorkflowError(f"systems.{system}.published: {error}") from None
+    return {
+        (session, source.seed): source
+        for session in run.sessions
+        for source in sources
+        if source.session == evaluation_session(session)
+    }
+
+
+def weights_source(wildcards):
+    """The published file of one checkpoint."""
+    if get_system(wildcards.system).weights is None:
+        raise WorkflowError(f"systems.{wildcards.system} has no published `weights`")
+    found = published_weights(wildcards.system)
+    key = wildcards.session, int(wildcards.seed)
+    if key not in found:
+        known = ", ".join(f"{session} seed {seed}" for session, seed in found) or "none"
+        raise WorkflowError(
+            f"{wildcards.system}: no published weights for {key[0]} seed {key[1]}; on the "
+            f"configured sessions there are: {known}"
+        )
+    return found[key]
+
+
 def evaluations(systems, file="metrics.json"):
-    """Result files of systems on all sessions with all seeds."""
-    return expand(
-        "results/evaluate/{system}/{session}/seed{seed}/{file}",
-        system=systems,
-        session=run.sessions,
-        seed=run.seeds,
-        file=file,
-    )
+    """Result files of systems on all sessions with all seeds; published weights have their own."""
+    return [
+        f"results/evaluate/{system}/{session}/seed{seed}/{file}"
+        for system in systems
+        for session, seed in (
+            published_weights(system)
+            if get_system(system).weights
+            else product(run.sessions, run.seeds)
+        )
+    ]
 
 
 # ---- What a job depends on, as params: Snakemake reruns it when one of these changes -------

@@ -19,6 +19,8 @@ rule write_table:
         "logs/paper_tables/{table}.log",
     benchmark:
         "logs/paper_tables/{table}.tsv"
+    wildcard_constraints:
+        table=r"(?!(?:all|hyperparameters)\.)[A-Za-z0-9][A-Za-z0-9_.\-]*",
     conda:
         "../../envs/spikereach.yaml"
     resources:
@@ -29,6 +31,53 @@ rule write_table:
         code=code("write_table"),
     script:
         "../scripts/write_table.py"
+
+
+rule write_hyperparameters:
+    """The table that needs no results."""
+    output:
+        tex=report(
+            "paper_tables/hyperparameters.tex",
+            category="Tables",
+            caption="../report/hyperparameters.rst",
+        ),
+        csv="paper_tables/hyperparameters.csv",
+        md="paper_tables/hyperparameters.md",
+    log:
+        "logs/paper_tables/hyperparameters.log",
+    benchmark:
+        "logs/paper_tables/hyperparameters.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        systems=lambda wildcards: systems_spec(get_table("hyperparameters")),
+        code=code("write_hyperparameters"),
+    script:
+        "../scripts/write_hyperparameters.py"
+
+
+rule write_document:
+    """One LaTeX document of all tables; compile it where they lie."""
+    input:
+        tables=expand("paper_tables/{table}.tex", table=written_tables()),
+    output:
+        tex="paper_tables/all.tex",
+    log:
+        "logs/paper_tables/all.log",
+    benchmark:
+        "logs/paper_tables/all.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code("write_document"),
+    script:
+        "../scripts/write_document.py"
 
 
 rule draw_trajectory:
@@ -94,6 +143,57 @@ rule draw_figure:
         "../scripts/draw_figure.py"
 
 
+rule draw_buffers:
+    """Frames that streaming keeps (figure 3); computed, no data."""
+    output:
+        pdf="figures/buffers.pdf",
+        png=report(
+            "figures/buffers.png",
+            category="Figures",
+            caption="../report/buffers.rst",
+        ),
+        csv="figures/buffers.csv",
+    log:
+        "logs/figures/buffers.log",
+    benchmark:
+        "logs/figures/buffers.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        systems=systems_spec(convolutional_systems()),
+        code=code("draw_buffers"),
+    script:
+        "../scripts/draw_buffers.py"
+
+
+rule draw_latency:
+    """Latency against kernel length (figure 4); computed, no data."""
+    output:
+        pdf="figures/latency.pdf",
+        png=report(
+            "figures/latency.png",
+            category="Figures",
+            caption="../report/latency.rst",
+        ),
+        csv="figures/latency.csv",
+    log:
+        "logs/figures/latency.log",
+    benchmark:
+        "logs/figures/latency.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("draw_latency"),
+    script:
+        "../scripts/draw_latency.py"
+
+
 rule write_config:
     output:
         config="results/config.yaml",
@@ -115,8 +215,11 @@ rule write_config:
 rule tables:
     input:
         expand(
-            "paper_tables/{table}.{type}", table=run.tables, type=["tex", "csv", "md"]
+            "paper_tables/{table}.{type}",
+            table=written_tables(),
+            type=["tex", "csv", "md"],
         ),
+        rules.write_document.output,
 
 
 rule figures:
@@ -127,6 +230,8 @@ rule figures:
                 *expand("trajectory_{session}", session=run.sessions),
                 "r2_by_session",
                 "pareto",
+                "buffers",
+                "latency",
             ],
             type=["pdf", "png", "csv"],
         ),

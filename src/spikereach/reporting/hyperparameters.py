@@ -70,6 +70,7 @@ def hyperparameters(systems: Mapping[str, System], *, commit: str) -> Table:
             Column("Parameter", [p.replace("_", " ") for _, p in keys], align="l"),
             *(Column(n, [_text(p.get(key)) for key in keys]) for n, p in columns.items()),
         ],
+        stub=2,
     )
 
 

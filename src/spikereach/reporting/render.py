@@ -27,13 +27,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: ``values`` for machines, ``columns`` for readers."""
+    """A table: ``values`` for machines, ``columns`` for readers.
+
+    Where the columns do not fit a page, the printed table goes on below itself with its first
+    ``stub`` columns once more.
+    """
 
     name: str
     caption: str
     comment: tuple[str, ...]
     values: pd.DataFrame
     columns: list[Column]
+    stub: int = 1
 
 
 def write(table: Table, folder: str | Path) -> None:
@@ -88,18 +93,28 @@ def _number(text: str) -> str:
 
 
 def tex(table: Table) -> str:
-    """A floating table for ``\\input``; needs only the package booktabs."""
-    columns = table.columns
-    size, gap = _fit(columns)
+    """A floating table for ``\\input``, or several that go on; needs only the package booktabs."""
+    pieces, size, gap = _fit(table.columns, table.stub)
     lines = [f"% {line}" for line in table.comment]
-    lines += [
-        r"\begin{table*}[htbp]",
-        r"\centering",
-        rf"\caption{{{escape(table.caption)}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\vspace{4pt}",
-        rf"\{size}",
-        rf"\setlength{{\tabcolsep}}{{{gap}pt}}",
+    for number, columns in enumerate(pieces):
+        heading = [rf"\caption{{{escape(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
+        if number:
+            heading = [rf"Table~\ref{{tab:{table.name}}}, continued\par"]
+        lines += [
+            r"\begin{table*}[htbp]",
+            r"\centering",
+            *heading,
+            r"\vspace{4pt}",
+            rf"\{size}",
+            rf"\setlength{{\tabcolsep}}{{{gap}pt}}",
+            *_tabular(columns),
+            r"\end{table*}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _tabular(columns: list[Column]) -> list[str]:
+    lines = [
         rf"\begin{{tabular}}{{@{{}}{''.join(column.align for column in columns)}@{{}}}}",
         r"\toprule",
     ]
@@ -116,16 +131,57 @@ def tex(table: Table) -> str:
         lines += [_row(cells), " ".join(rules)]
     lines += [_row(_heading(column) for column in columns), r"\midrule"]
     lines += [_row(map(_number, row)) for row in zip(*(c.cells for c in columns), strict=True)]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
-    return "\n".join(lines) + "\n"
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
-def _fit(columns: list[Column]) -> tuple[str, float]:
-    """Type size and half the gap between columns (pt) that fit the text of an A4 page."""
-    characters = sum(max(map(len, [column.heading, *column.cells])) for column in columns)
-    if characters + 2 * len(columns) > 110:
-        return "scriptsize", 2.5
-    return ("small" if characters + 2 * len(columns) < 85 else "footnotesize"), 3.5
+_TEXT_WIDTH = 483.0
+"""Width in pt of the text of :func:`document`: 170 mm."""
+
+_SIZES = (("small", 4.63, 3.5), ("footnotesize", 4.25, 3.5), ("scriptsize", 3.98, 2.0))
+"""Type sizes: their name, the width of a digit and half the gap between columns in pt."""
+
+
+def _fit(columns: list[Column], stub: int) -> tuple[list[list[Column]], str, float]:
+    """The largest type in which the columns fit, or as few pieces in the smallest as do.
+
+    Groups stay together; each piece begins with the first ``stub`` columns.
+    """
+    for size, digit, gap in _SIZES:
+        if _width(columns, digit, gap) <= _TEXT_WIDTH:
+            return [columns], size, gap
+    first = columns[:stub]
+    pieces = [first]
+    for _, members in _groups(columns[stub:]):
+        # columns without a group may part anywhere
+        for added in [members] if members[0].group else [[member] for member in members]:
+            longer = pieces[-1] + added
+            if len(pieces[-1]) > stub and _width(longer, digit, gap) > _TEXT_WIDTH:
+                longer = first + added
+                pieces.append(longer)
+            pieces[-1] = longer
+    return pieces, size, gap
+
+
+def _width(columns: list[Column], digit: float, gap: float) -> float:
+    """Estimated width in pt; a group's heading may be wider than its columns."""
+    total = 0.0
+    for group, members in _groups(columns):
+        inside = sum(max(map(_digits, [c.heading, *c.cells])) * digit + 2 * gap for c in members)
+        total += max(inside, _digits(group) * digit + 2 * gap) if group else inside
+    return total - 2 * gap
+
+
+_WIDTHS = {character: 0.57 for character in " .,:;'|()[]fijltI"}
+_WIDTHS |= {character: 1.56 for character in "−×+<>=≤≥&%mwMW"} | {"\u2003": 2.0}
+
+
+def _digits(text: str) -> float:
+    """Width of a text in digits of the same type, a little generous."""
+    # " ± " is printed with thin spaces
+    return sum(
+        _WIDTHS.get(character, 1.4 if character.isupper() else 1.03)
+        for character in text.replace(" ± ", "00")
+    )
 
 
 def _row(cells: Iterable[str]) -> str:

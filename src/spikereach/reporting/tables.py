@@ -17,6 +17,7 @@ from spikereach.published import figures
 from spikereach.reporting.captions import caption, comment
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.comparisons import comparisons
+from spikereach.reporting.imported import imported
 from spikereach.reporting.render import MISSING, Column, Table
 
 Systems = Mapping[str, System]
@@ -356,5 +357,6 @@ BUILDERS = {
     "cost": cost,
     "per_session": per_session,
     "comparisons": comparisons,
+    "imported": imported,
 }
 """Tables made from results, by name; all take (frame, systems, commit=...)."""

@@ -1,0 +1,43 @@
+"""Published weights: fetched and turned into checkpoints, to be evaluated like trained ones."""
+
+
+rule fetch_weights:
+    """One published file, from its pinned commit or from `weights_folder`."""
+    output:
+        weights="data/weights/{weights}",
+    log:
+        "logs/data/weights/{weights}.log",
+    benchmark:
+        "logs/data/weights/{weights}.tsv"
+    wildcard_constraints:
+        weights=r"[A-Za-z0-9]+/[A-Za-z0-9_\-]+\.pth?",
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        downloads=int(run.weights_folder is None),
+        mem_mb=500,
+        runtime=30,
+    script:
+        "../scripts/fetch_weights.py"
+
+
+rule import_weights:
+    input:
+        weights=lambda wildcards: f"data/weights/{weights_source(wildcards).file}",
+    output:
+        checkpoint="results/import/{system}/{session}/seed{seed}/checkpoint.safetensors",
+    log:
+        "logs/import/{system}/{session}/seed{seed}.log",
+    benchmark:
+        "logs/import/{system}/{session}/seed{seed}.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        system=lambda wildcards: canonical(get_system(wildcards.system)),
+        sha256=lambda wildcards: weights_source(wildcards).sha256,
+        code=lambda wildcards: code("import_weights", wildcards.system),
+    script:
+        "../scripts/import_weights.py"

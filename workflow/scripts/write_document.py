@@ -1,0 +1,11 @@
+"""One LaTeX document of all tables."""
+
+from spikereach.job import job
+
+with job(snakemake):
+    from pathlib import Path
+
+    from spikereach.reporting import render
+
+    names = [Path(path).stem for path in snakemake.input.tables]
+    render.write_text(Path(snakemake.output.tex), render.document(names))
