@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-_FILE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```\w+\n(.*?)^```$", re.M | re.S)
+_FILE = re.compile(r"^`([^`\n]+)`(?:[^\n]|\n(?!\n))*:\n\n```\w+\n(.*?)^```$", re.M | re.S)
 _COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 
 
 def files(document: Path) -> dict[str, str]:
-    """Name -> content of each block that follows a line "`NAME` ...:"."""
+    """Name -> content of each block that follows a paragraph "`NAME` ...:"."""
     return dict(_FILE.findall(document.read_text()))
 
 

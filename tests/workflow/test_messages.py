@@ -70,13 +70,22 @@ def test_unknown_target(checkout, target, parts):
         assert part in done.stdout
 
 
-def test_own_architecture_that_cannot_be_found(checkout):
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("nowhere.decoder:Decoder", "no module 'nowhere.decoder'; is the absolute path of its"),
+        ("winer", "unknown architecture 'winer'; known: "),
+        ("unfinished:Decoder", "'(' was never closed (unfinished.py, line 1)"),
+    ],
+)
+def test_own_architecture_that_cannot_be_found(checkout, architecture, message):
+    (checkout.folder / "src" / "unfinished.py").write_text("class Decoder(\n")
     checkout.overlay.write_text(
-        checkout.overlay.read_text() + "  Wiener: {architecture: 'nowhere.decoder:Decoder'}\n"
+        checkout.overlay.read_text() + f"  Wiener: {{architecture: '{architecture}'}}\n"
     )
     done = checkout.snakemake(METRICS, "--dry-run", "--cores", "1")
     assert done.returncode != 0
-    assert "systems.Wiener.architecture: no module 'nowhere.decoder'" in done.stdout
+    assert f"systems.Wiener.architecture: {message}" in done.stdout
 
 
 @pytest.mark.parametrize("folder", ["recordings", "."])
