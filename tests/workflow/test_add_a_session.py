@@ -111,7 +111,12 @@ def test_the_configuration_describes_the_sessions(repository, document, tmp_path
 def test_check_prints_what_is_in_the_file(checkout, document):
     done = run(markdown.commands(document)[0], checkout.folder)
     assert done.returncode == 0, done.stdout
-    for part in ("rex_01 of monkey rex", "96 (64 M1 + 32 S1), 1 silent", "3,000 steps", "segments   12"):
+    for part in (
+        "rex_01 of monkey rex",
+        "96 (64 M1 + 32 S1), 1 silent",
+        "3,000 steps",
+        "segments   12",
+    ):
         assert part in done.stdout
 
 
