@@ -152,7 +152,7 @@ class RSNN(Decoder):
             trace.spikes["hidden"] = z
             trace.activations.append(z)
             trace.calls += [
-                LayerCalls(self.input, (spikes.to(z.dtype),)),
+                LayerCalls(self.input, (spikes,)),
                 LayerCalls(self.recurrent, (z,)),
                 LayerCalls(self.readout, (z,)),
             ]

@@ -94,10 +94,11 @@ def _drop(values, row, dropout, words, lanes):
     """Drop elements in place; ``words`` is scratch, ``lanes`` the same memory in 16 bits."""
     seed, dropped, scale = dropout
     if dropped:
+        limit = np.uint16(dropped)
         for w in range(len(words)):
             words[w] = _word(seed, row * len(words) + w)
         for e in range(len(values)):
-            values[e] = values[e] * scale if lanes[e] >= dropped else NIL
+            values[e] *= scale if lanes[e] >= limit else NIL
 
 
 @compiled
