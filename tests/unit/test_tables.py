@@ -5,20 +5,25 @@ import json
 import math
 import shutil
 import subprocess
+from dataclasses import replace
 
-import handmade_results as handmade
+import pandas as pd
 import pytest
 from scipy import stats
 
+import handmade_results as handmade
 from spikereach.config import System, read
 from spikereach.published import figures
 from spikereach.reporting import render
 from spikereach.reporting.collect import ResultError, collect, commits
 from spikereach.reporting.comparisons import comparisons, paired_test
 from spikereach.reporting.hyperparameters import hyperparameters
-from spikereach.reporting.tables import BUILDERS, coopt, per_session, realtime
+from spikereach.reporting.tables import BUILDERS as ALL_BUILDERS
+from spikereach.reporting.tables import coopt, per_session, realtime
 
 COMMIT = "0123456789ab"
+#: of published weights there are tests of their own
+BUILDERS = {name: build for name, build in ALL_BUILDERS.items() if name != "imported"}
 SYNTHETIC = ("synthetic_indy_1", "synthetic_loco_1")
 
 
@@ -369,6 +374,42 @@ def test_wall_times_do_not_enter(tmp_path):
     assert [render.csv(table) for table in all_tables(collect(paths))] == before
 
 
+def wide(columns, groups=None):
+    """A table of so many columns of ten digits behind a stub of two."""
+    groups = groups or [""] * columns
+    return render.Table(
+        name="wide",
+        caption="A wide table",
+        comment=("source: none",),
+        values=pd.DataFrame({"x": [1]}),
+        columns=[
+            render.Column("Key", ["a_1"], align="l"),
+            render.Column("Name", ["b"], align="l"),
+            *(render.Column(f"c{i}", ["1234567890"], g) for i, g in enumerate(groups)),
+        ],
+        stub=2,
+    )
+
+
+def test_wide_tables_go_on_below_themselves():
+    text = render.tex(wide(30))
+    pieces = text.split(r"\begin{table*}")[1:]
+    assert len(pieces) == 4  # 30 columns of 40 pt, and gaps
+    assert text.count(r"\caption{") == text.count(r"\label{") == 1
+    assert all(r"Table~\ref{tab:wide}, continued" in piece for piece in pieces[1:])
+    assert all("{c}{c" in piece and r"a\_1 & b & 1234567890" in piece for piece in pieces)
+    headings = [f"{{c{i}}}" for i in range(30)]
+    assert [text.count(heading) for heading in headings] == [1] * 30
+    assert text.index("{c29}") > text.index("{c0}")
+    assert render.tex(wide(4)).count(r"\begin{table*}") == 1
+
+
+def test_groups_of_a_wide_table_stay_together():
+    text = render.tex(wide(30, groups=[f"g{i // 3}" for i in range(30)]))
+    for group in range(10):
+        assert text.count(rf"\multicolumn{{3}}{{c}}{{g{group}}}") == 1
+
+
 def test_escaping():
     assert render.escape("a_b & 50% of #1 {x} ~^\\") == (
         r"a\_b \& 50\% of \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
@@ -389,7 +430,8 @@ def test_compiles_with_plain_pdflatex(tmp_path, frame):
     tricky = frame.assign(system=frame["system"].replace("SNN2", "my_net.2-b"))
     systems = {n.replace("SNN2", "my_net.2-b"): s for n, s in SYSTEMS.items()}
     made = [build(tricky, systems, commit=COMMIT + "+") for build in BUILDERS.values()]
-    made += all_tables(frame)[-1:]
+    made += [*all_tables(frame)[-1:], wide(30), wide(30, groups=[f"g{i // 3}" for i in range(30)])]
+    made[-1] = replace(made[-1], name="grouped")
     for table in made:
         render.write(table, tmp_path / "out")
     text = render.document(table.name for table in made)
@@ -404,4 +446,5 @@ def test_compiles_with_plain_pdflatex(tmp_path, frame):
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+    assert "multiply defined" not in done.stdout
     assert (tmp_path / "out" / "all.pdf").stat().st_size > 10_000
