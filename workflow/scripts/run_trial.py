@@ -15,7 +15,7 @@ with job(snakemake):
     session = BinnedSession.load(snakemake.input.binned)
     output = Path(snakemake.output.trial)
     resume = resume_folder(snakemake)
-    # All that outcomes depend on; the number of trials is left out, so that more can follow.
+    # All that outcomes depend on.
     study = digest([settings, entry, snakemake.params.code, session.provenance["sha256"]])
     trial = run_trial(
         Search.model_validate({**settings, "trials": snakemake.config["search"]["trials"]}),

@@ -1,0 +1,152 @@
+"""The outcome of a hyperparameter search: figure, Pareto front, best system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from spikereach.config import Search, System
+from spikereach.reporting.collect import ResultError
+from spikereach.reporting.colours import GREY, colour
+from spikereach.reporting.drawing import DOUBLE, Plot, legend_above, new_figure, style
+
+Trials = Sequence[Mapping[str, Any]]
+"""As `spikereach.search.run_trial` gives them."""
+
+
+def best(trials: Trials) -> Mapping[str, Any]:
+    """The completed trial of the highest validation R2; of equal ones the smallest, then first.
+
+    Raises:
+        ResultError: when no trial was completed.
+    """
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    if not complete:
+        messages = list(dict.fromkeys(t["message"] for t in trials if t["message"]))
+        raise ResultError("no trial was completed" + "".join(f"; {m}" for m in messages[:1]))
+    return max(complete, key=lambda t: (t["r2"], -t["deployment_bytes"], -t["number"]))
+
+
+def pareto_front(trials: Trials) -> list[int]:
+    """Numbers of the completed trials that no other surpasses in R2 at no larger footprint.
+
+    By footprint, the smallest first.
+    """
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    front: list[Mapping[str, Any]] = []
+    for trial in sorted(complete, key=lambda t: (t["deployment_bytes"], -t["r2"], t["number"])):
+        if not front or trial["r2"] > front[-1]["r2"]:
+            front.append(trial)
+    return [trial["number"] for trial in front]
+
+
+def overlay(trials: Trials, search: Search, system: System) -> dict[str, Any]:
+    """A configuration to lay over another one: the best trial as a system of its own.
+
+    It keeps the recipe of the searched system, pretraining and compression included.
+    """
+    found = search.configured(system, best(trials)["parameters"])
+    entry = found.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
+    return {"systems": {f"{search.system}-best": entry}}
+
+
+def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, source: str) -> Plot:
+    """R2 against every parameter, their importance, and R2 against the deployment footprint.
+
+    Args:
+        trials: all of the search.
+        search: its settings.
+        importance: parameter -> share.
+        source: zenodo, local or synthetic.
+    """
+    front, top = pareto_front(trials), best(trials)["number"]
+    looks = {
+        "complete": {"color": colour(search.system), "marker": "o", "s": 10, "linewidths": 0},
+        "pruned": {"color": GREY, "marker": "x", "s": 9, "linewidths": 0.7},
+    }
+    shown = [trial for trial in trials if trial["state"] in looks]
+    data = pd.DataFrame(
+        [
+            {
+                "trial": trial["number"],
+                "state": trial["state"],
+                "parameter": name,
+                "value": trial["parameters"][name],
+                "importance": importance[name],
+                "r2": trial["r2"],
+                "epochs": trial["epochs"],
+                "deployment_bytes": trial["deployment_bytes"],
+                "latency_ms": trial["latency_ms"],
+                "realtime": trial["realtime"],
+                "pareto": trial["number"] in front,
+                "best": trial["number"] == top,
+            }
+            for trial in trials
+            for name in search.space
+        ]
+    )
+    with style():
+        columns = 4
+        rows = -(-(len(search.space) + 2) // columns)
+        figure = new_figure(DOUBLE, 0.35 + 1.75 * rows)
+        grid = figure.add_gridspec(rows, columns)
+        places = [grid[n // columns, n % columns] for n in range(rows * columns)]
+        first = None
+        panels = [(name, lambda t, n=name: t["parameters"][n]) for name in search.space]
+        panels.append(("Footprint where deployed (kB)", lambda t: t["deployment_bytes"] / 1e3))
+        for index, (label, value) in enumerate(panels):
+            axes = figure.add_subplot(places[index], sharey=first)
+            first = first or axes
+            for state, look in looks.items():
+                part = [trial for trial in shown if trial["state"] == state]
+                axes.scatter(list(map(value, part)), [t["r2"] for t in part], **look, zorder=3)
+            winner = next(trial for trial in trials if trial["number"] == top)
+            axes.scatter(
+                value(winner), winner["r2"], s=34, marker="o", facecolors="none",
+                edgecolors="#D55E00", linewidths=1, zorder=4,
+            )  # fmt: skip
+            axes.set_xlabel(_symbol(label) if label in search.space else label)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.grid(axis="y")
+            if index % columns:
+                axes.tick_params(labelleft=False)
+            else:
+                axes.set_ylabel("Validation $R^2$")
+        by_number = {trial["number"]: trial for trial in trials}
+        axes.plot(
+            [by_number[n]["deployment_bytes"] / 1e3 for n in front],
+            [by_number[n]["r2"] for n in front],
+            drawstyle="steps-post", color="#009E73", linewidth=1, zorder=2,
+        )  # fmt: skip
+        last = len(panels)
+        bars = figure.add_subplot(grid[last // columns, last % columns :])
+        names = sorted(search.space, key=lambda name: importance[name])
+        bars.barh(range(len(names)), [importance[n] for n in names], 0.6, color="#0072B2")
+        bars.set_yticks(range(len(names)), [_symbol(name) for name in names])
+        bars.tick_params(axis="y", length=0)
+        bars.set_xlim(0, 1)
+        bars.set_xlabel("Importance")
+        handles = [
+            Line2D([], [], color=look["color"], marker=look["marker"], linestyle="none",
+                   markersize=3.5) for look in looks.values()
+        ]  # fmt: skip
+        handles += [
+            Line2D([], [], color="#D55E00", marker="o", markerfacecolor="none", linestyle="none"),
+            Line2D([], [], color="#009E73"),
+        ]
+        legend_above(figure, handles, [*looks, "best", "Pareto front"], DOUBLE)
+        if source == "synthetic":
+            bars.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
+    return Plot("search", figure, data)
+
+
+def _symbol(name: str) -> str:
+    """``N_LIF`` as the paper prints it."""
+    letter, _, index = name.partition("_")
+    if len(letter) > 1:
+        return name.replace("_", " ")
+    return f"${letter}_{{\\mathrm{{{index}}}}}$" if index else f"${letter}$"
