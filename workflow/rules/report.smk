@@ -8,9 +8,11 @@ rule write_table:
             get_table(wildcards.table), "realtime.json"
         ),
     output:
-        tex=report(
-            "paper_tables/{table}.tex",
+        tex="paper_tables/{table}.tex",
+        html=report(
+            "paper_tables/{table}.html",
             category="Tables",
+            labels={"table": "{table}"},
             caption="../report/table.rst",
         ),
         csv="paper_tables/{table}.csv",
@@ -36,9 +38,11 @@ rule write_table:
 rule write_hyperparameters:
     """The table that needs no results."""
     output:
-        tex=report(
-            "paper_tables/hyperparameters.tex",
+        tex="paper_tables/hyperparameters.tex",
+        html=report(
+            "paper_tables/hyperparameters.html",
             category="Tables",
+            labels={"table": "hyperparameters"},
             caption="../report/hyperparameters.rst",
         ),
         csv="paper_tables/hyperparameters.csv",
@@ -92,6 +96,7 @@ rule draw_trajectory:
         png=report(
             "figures/trajectory_{session}.png",
             category="Figures",
+            labels={"figure": "trajectory", "session": "{session}"},
             caption="../report/trajectory.rst",
         ),
         csv="figures/trajectory_{session}.csv",
@@ -122,6 +127,7 @@ rule draw_figure:
         png=report(
             "figures/{figure}.png",
             category="Figures",
+            labels={"figure": "{figure}"},
             caption="../report/figure.rst",
         ),
         csv="figures/{figure}.csv",
@@ -150,6 +156,7 @@ rule draw_buffers:
         png=report(
             "figures/buffers.png",
             category="Figures",
+            labels={"figure": "buffers"},
             caption="../report/buffers.rst",
         ),
         csv="figures/buffers.csv",
@@ -176,6 +183,7 @@ rule draw_latency:
         png=report(
             "figures/latency.png",
             category="Figures",
+            labels={"figure": "latency"},
             caption="../report/latency.rst",
         ),
         csv="figures/latency.csv",
@@ -197,6 +205,12 @@ rule draw_latency:
 rule write_config:
     output:
         config="results/config.yaml",
+        html=report(
+            "results/config.html",
+            category="Configuration",
+            caption="../report/config.rst",
+            labels={"file": "configuration of this run"},
+        ),
     log:
         "logs/config.log",
     benchmark:
@@ -208,6 +222,7 @@ rule write_config:
         runtime=5,
     params:
         config=canonical(run),
+        code=code("write_config"),
     script:
         "../scripts/write_config.py"
 

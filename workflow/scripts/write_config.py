@@ -1,4 +1,4 @@
-"""The configuration of the run, as all its jobs saw it, beside its results."""
+"""The configuration of the run, as all its jobs saw it, beside its results and for the report."""
 
 from spikereach.job import job
 
@@ -8,7 +8,8 @@ with job(snakemake):
 
     import yaml
 
-    from spikereach.reporting.render import write_text
+    from spikereach.reporting.render import page, quote, write_text
 
-    config = json.loads(snakemake.params.config)
-    write_text(Path(snakemake.output.config), yaml.safe_dump(config, sort_keys=False))
+    text = yaml.safe_dump(json.loads(snakemake.params.config), sort_keys=False)
+    write_text(Path(snakemake.output.html), page("Configuration", f"<pre>{quote(text)}</pre>"))
+    write_text(Path(snakemake.output.config), text)

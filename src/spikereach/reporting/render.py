@@ -1,10 +1,11 @@
-"""Tables as files: LaTeX (booktabs), CSV (full precision) and Markdown, repeatable to the byte."""
+"""Tables as files: LaTeX (booktabs), full-precision CSV, Markdown, HTML; equal to the byte."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape as quote
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -42,11 +43,11 @@ class Table:
 
 
 def write(table: Table, folder: str | Path) -> None:
-    """Write ``folder/name.tex``, ``.csv`` and ``.md``, each replaced in one step."""
+    """Write ``folder/name.tex``, ``.csv``, ``.md`` and ``.html``, each replaced in one step."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix, text in ((".tex", tex(table)), (".csv", csv(table)), (".md", markdown(table))):
-        write_text(folder / f"{table.name}{suffix}", text)
+    for kind, form in (("tex", tex), ("csv", csv), ("md", markdown), ("html", html)):
+        write_text(folder / f"{table.name}.{kind}", form(table))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -214,6 +215,54 @@ def markdown(table: Table) -> str:
     lines = [table.caption, "", row(headings), row(rules)]
     lines += [row(cells) for cells in zip(*(c.cells for c in table.columns), strict=True)]
     return "\n".join(lines) + "\n"
+
+
+def html(table: Table) -> str:
+    """A page with the printed cells, for the workflow's report."""
+    columns, groups = table.columns, _groups(table.columns)
+    lines = ["<table>", f"<caption>{quote(table.caption)}</caption>", "<thead>"]
+    if any(group for group, _ in groups):
+        cells = [_cell("th", group, "group" * bool(group), len(cols)) for group, cols in groups]
+        lines.append(_line(cells))
+    lines.append(_line(_cell("th", column.heading, column.align) for column in columns))
+    lines += ["</thead>", "<tbody>"]
+    for row in zip(*(column.cells for column in columns), strict=True):
+        cells = zip(row, columns, strict=True)
+        lines.append(_line(_cell("td", text, column.align) for text, column in cells))
+    lines += ["</tbody>", "</table>"]
+    return page(table.name, "\n".join(lines))
+
+
+def _cell(tag: str, text: str, kind: str, span: int = 1) -> str:
+    return f'<{tag} class="{kind}" colspan="{span}">{quote(text)}</{tag}>'
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+_STYLE = """
+body { font: 14px/1.45 system-ui, "Segoe UI", Arial, sans-serif; color: #1a1f26;
+  background: #fff; margin: 24px; font-variant-numeric: tabular-nums; }
+caption { text-align: left; max-width: 70em; padding-bottom: 12px; color: #3c4652; }
+table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }
+th, td { padding: 4px 10px; white-space: nowrap; }
+thead tr:last-child th { border-bottom: 1px solid; }
+th { font-weight: 600; text-align: center; }
+th.group { border-bottom: 1px solid #9aa5b1; }
+.l { text-align: left; } .c { text-align: center; } .r { text-align: right; }
+tbody tr:nth-child(even) { background: #f4f6f8; }
+pre { font: 13px/1.45 ui-monospace, Consolas, monospace; }
+"""
+
+
+def page(title: str, body: str) -> str:
+    """An HTML page around ``body`` that needs nothing else."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{quote(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
 
 
 def document(names: Iterable[str]) -> str:
