@@ -134,23 +134,23 @@ def _stream(decoder: Decoder, inputs: Tensor) -> tuple[float, float, np.ndarray]
     """Largest error, share of diverged segments, and microseconds per bin."""
     steps = len(inputs)
     starts = np.unique(np.linspace(0, steps, SEGMENTS + 1).astype(int))
-    state = None
-    for x in inputs[:WARM_UP].split(1):
-        _, state = decoder(x, state)
+    bins = inputs[:, 0].to(torch.uint8).cpu().numpy()
+    step = decoder.streamer()
+    for spikes in bins[:WARM_UP]:
+        step(spikes)
     state, times_us = None, np.empty(steps)
     outputs, errors = [], []
     for start, stop in itertools.pairwise(starts.tolist()):
-        begun = copy.deepcopy(state)  # a decoder may reuse the memory of its state
-        bins = []
-        for step in range(start, stop):
-            x = inputs[step : step + 1]
+        step = decoder.streamer(copy.deepcopy(state))  # whose memory a decoder may reuse
+        streamed = []
+        for number in range(start, stop):
             before = time.perf_counter_ns()
-            velocity, state = decoder(x, state)
-            _wait(velocity)
-            times_us[step] = (time.perf_counter_ns() - before) / 1000
-            bins.append(decoder.to_session_units(velocity))
-        outputs.append(torch.cat(bins))
-        batch = decoder.to_session_units(decoder(inputs[start:stop], begun)[0])
+            velocity = step(bins[number])
+            times_us[number] = (time.perf_counter_ns() - before) / 1000
+            streamed.append(velocity.copy())
+        outputs.append(decoder.to_session_units(torch.from_numpy(np.stack(streamed))))
+        batch, state = decoder(inputs[start:stop], state)
+        batch = decoder.to_session_units(batch[:, 0].cpu())
         errors.append((outputs[-1] - batch).abs().max().item())
     rms = torch.cat(outputs).square().mean().sqrt().item()
     agreed = [error for error in errors if error <= TOLERANCE * rms]
@@ -163,8 +163,3 @@ def _stream(decoder: Decoder, inputs: Tensor) -> tuple[float, float, np.ndarray]
             "the state does not carry all that the decoder needs"
         )
     return max(agreed), diverged, times_us
-
-
-def _wait(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikereach.models.streams import Stream
 from spikereach.neurons.fixed_point import quantise
 
 STEP_S = 0.004
@@ -123,6 +125,26 @@ class Decoder(nn.Module):
             (see :meth:`decode` for session units), and the new state.
         """
         raise NotImplementedError
+
+    def streamer(self, state: State | None = None) -> Stream:
+        """A function that decodes one stream bin by bin, with as little delay as possible.
+
+        In evaluation mode it equals :meth:`forward` with one bin per call. The parameters are
+        those of now. Real-time systems override it with compiled loops.
+
+        Args:
+            state: of one stream, as :meth:`forward` returns it; None starts anew.
+        """
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+
+        def step(spikes: np.ndarray) -> np.ndarray:
+            nonlocal state
+            with torch.inference_mode():
+                x = torch.from_numpy(spikes).to(device=device, dtype=torch.float32)
+                velocity, state = self(x[None, None], state)
+                return velocity[0, 0].float().cpu().numpy()
+
+        return step
 
     def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
         """Velocity (T, B, 2) of each of the T steps, aligned in time.

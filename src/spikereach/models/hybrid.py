@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikereach.models import streams
 from spikereach.models.buffers import layer_buffers, receptive_field
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
@@ -69,16 +71,27 @@ class Block(nn.Module):
         kept = inputs[:, :, max(0, inputs.shape[2] - (kernel - 1)) :]
         return self.dropout(pooled), BlockState(kept, frames[:, :, whole:])
 
+    def streamer(self, state: BlockState, store: streams.Stream) -> streams.ConvolutionAndPool:
+        """This block for one stream; ``store`` is applied to the convolution's outputs."""
+        weight, bias = self._folded()
+        return streams.ConvolutionAndPool(weight, bias, store, state.inputs[0], state.odd[0])
+
     def fold(self) -> None:
         """Merge the batch norm's running statistics and affine map into the convolution."""
-        if self.norm is None:
-            return
-        norm, conv = self.norm, self.conv
+        weight, bias = self._folded()
         with torch.no_grad():
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            conv.weight.mul_(scale[:, None, None])
-            conv.bias.copy_((conv.bias - norm.running_mean) * scale + norm.bias)
+            self.conv.weight.copy_(weight)
+            self.conv.bias.copy_(bias)
         self.norm = None
+
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution with the batch norm in them."""
+        conv, norm = self.conv, self.norm
+        if norm is None:
+            return conv.weight, conv.bias
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        bias = (conv.bias - norm.running_mean) * scale + norm.bias
+        return conv.weight * scale[:, None, None], bias
 
 
 class HybridState(NamedTuple):
@@ -260,6 +273,47 @@ class Hybrid(Decoder):
             outputs.append(x)
             after.append(tuple(layers))
         return torch.cat(outputs, dim=2), tuple(after)
+
+    def streamer(self, state: HybridState | None = None) -> streams.Stream:
+        state = self.init_state(1) if state is None else state
+        store = streams.storage(self.buffer_format)
+        fixed_point = self.buffer_format if isinstance(self.buffer_format, tuple) else None
+        edges = np.cumsum([0, *self.area_channels])
+        convs = [
+            [block.streamer(begun, store) for block, begun in zip(conv, blocks, strict=True)]
+            for conv, blocks in zip(self.convs, state.blocks, strict=True)
+        ]
+        nets = [
+            streams.chain(
+                *(
+                    stage
+                    for layer, begun in zip(net, neurons, strict=True)
+                    for stage in layer.streamer(begun, fixed_point)
+                )
+            )
+            for net, neurons in zip(self.nets, state.neurons, strict=True)
+        ]
+        readout = streams.Receiver(self.readout.weight, self.readout.bias)
+        keypoints = streams.Keypoints(
+            self.update_period, self.lookahead, state.seen, state.keypoint, state.ready
+        )
+
+        def step(spikes: np.ndarray) -> np.ndarray:
+            frames = []
+            for index, blocks in enumerate(convs):
+                x = spikes[edges[index] : edges[index + 1]]
+                for block in blocks:
+                    x = block(x)
+                    if x is None:
+                        break
+                frames.append(x)
+            if frames[0] is not None:  # the areas' frames are complete at the same steps
+                parts = np.split(np.concatenate(frames), len(nets))
+                fired = [net(part) for net, part in zip(nets, parts, strict=True)]
+                keypoints.add(readout(np.concatenate(fired)))
+            return keypoints.emit()
+
+        return step
 
     def fold(self) -> None:
         for conv in self.convs:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikereach.models import streams
 from spikereach.models.decoder import STEP_S, LayerCalls, Trace
 from spikereach.models.layers import Linear
 from spikereach.neurons import surrogates
@@ -69,6 +70,13 @@ class RecurrentLIF(nn.Module):
     def init_state(self, batch: int) -> LIFState:
         zeros = torch.zeros(batch, self.units, device=self.recurrent.weight.device)
         return LIFState(zeros, zeros)
+
+    def streamer(
+        self, state: LIFState, fixed_point: tuple[int, int] | None
+    ) -> tuple[streams.Stream, streams.Stream]:
+        """Input matrix and neurons for one stream."""
+        neurons = streams.LIF(self.recurrent.weight, self.constants, state, fixed_point=fixed_point)
+        return streams.Receiver(self.input.weight), neurons
 
     def forward(
         self,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikereach.models import streams
 from spikereach.models.decoder import STEP_S, BufferSize, Decoder, LayerCalls, Trace
 from spikereach.neurons.current_lif import (
     CurrentParameters,
@@ -159,16 +160,26 @@ class RSNN(Decoder):
         velocity = membranes.unflatten(-1, (-1, 2)).mean(-2)
         return velocity.to(torch.promote_types(spikes.dtype, torch.float32)), state
 
+    def streamer(self, state: RSNNState | None = None) -> streams.Stream:
+        state = self.init_state(1) if state is None else state
+        return streams.chain(
+            streams.CurrentLIF(self._weights(), self._hidden_decays(), state.hidden),
+            streams.CurrentIntegrator(self._readout_decays(), state.readout),
+            lambda membranes: membranes.reshape(-1, 2).mean(0),
+        )
+
+    def _weights(self) -> CurrentWeights:
+        return CurrentWeights(self.input.weight, self.recurrent.weight, self.readout.weight)
+
     def _scan(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
         """Hidden spikes (T, B, N), read-out membranes (T, B, 2 R) and the new state."""
         dropout = None, None
         if self.training and self.dropout:
             sent = (*x.shape[:2], self.recurrent.in_features)
             dropout = [draw_dropout(s, self.dropout, x.device) for s in (x.shape, sent)]
-        weights = CurrentWeights(self.input.weight, self.recurrent.weight, self.readout.weight)
         z, currents, hidden = scan_current_lif(
             x,
-            weights,
+            self._weights(),
             self._hidden_decays(),
             state.hidden,
             surrogate=self.surrogate,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.neurons.leaky import Leaky
 from spikereach.neurons.lif import LIFState, Reset
@@ -80,6 +81,15 @@ class SNN2(Decoder):
             trace.activations += [z, output_z]
             trace.calls += [LayerCalls(self.fc1, (x,)), LayerCalls(self.fc_out, (z,))]
         return velocity.to(spikes.dtype), SNN2State(hidden, output)
+
+    def streamer(self, state: SNN2State | None = None) -> streams.Stream:
+        state = self.init_state(1) if state is None else state
+        return streams.chain(
+            streams.Receiver(self.fc1.weight),
+            streams.LIF(None, self.lif1.neuron, state.hidden, reset=self.lif1.reset),
+            streams.Receiver(self.fc_out.weight),
+            streams.Integrator(float(self.lif_out.neuron.decay), state.output),
+        )
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [

@@ -108,7 +108,8 @@ def _spikes(x: Tensor) -> np.ndarray:
     return x.contiguous().flatten(1).numpy()
 
 
-def _drawn(dropout: Dropout | None) -> tuple[np.uint64, np.uint64, np.float32]:
+def drawn(dropout: Dropout | None) -> tuple[np.uint64, np.uint64, np.float32]:
+    """Seed, bound and scale as the kernels take them."""
     if dropout is None:
         return np.uint64(0), np.uint64(0), np.float32(1)
     return np.uint64(dropout.seed), np.uint64(dropout.dropped), np.float32(dropout.scale)
@@ -133,7 +134,7 @@ class _CurrentLIF(torch.autograd.Function):
     def forward(ctx: Any, x, w_input, w_recurrent, w_output, mem, syn, v, i, a, rule):
         ctx.set_materialize_grads(False)
         ctx.surrogate, *dropouts = rule
-        ctx.dropouts = [_drawn(dropout) for dropout in dropouts]
+        ctx.dropouts = [drawn(dropout) for dropout in dropouts]
         (steps, streams, _), (outputs, units) = x.shape, w_output.shape
         ctx.chunks = chunks = _Chunks(streams, units)
         ctx.save_for_backward(x, w_input, w_recurrent, w_output, mem, syn)
@@ -411,6 +412,24 @@ class _LIF(torch.autograd.Function):
         return gcurrents, gweight, chunks.total(gdecay), *gstate, None, None
 
 
+def lif_rule(
+    threshold: Tensor | float, reset: Reset, fixed_point: tuple[int, int] | None
+) -> tuple[np.float32, int, np.float32, np.float32, np.float32]:
+    """Threshold, reset and grid as `kernels.lif_forward` takes them.
+
+    Raises:
+        ValueError: unknown reset.
+    """
+    if reset not in _RESETS:
+        raise ValueError(f"unknown reset {reset!r}; known: {', '.join(_RESETS)}")
+    grid = lowest = highest = 0.0
+    if fixed_point is not None:
+        grid = 2.0 ** fixed_point[1]
+        lowest, highest = -(2.0 ** fixed_point[0]), 2.0 ** fixed_point[0] - 1 / grid
+    threshold, *bounds = map(np.float32, (float(threshold), grid, lowest, highest))
+    return (threshold, _RESETS[reset], *bounds)
+
+
 def lif(
     currents: Tensor,
     recurrent: Tensor | None,
@@ -421,14 +440,7 @@ def lif(
     reset: Reset,
     fixed_point: tuple[int, int] | None,
 ) -> tuple[Tensor, LIFState]:
-    if reset not in _RESETS:
-        raise ValueError(f"unknown reset {reset!r}; known: {', '.join(_RESETS)}")
-    grid = lowest = highest = 0.0
-    if fixed_point is not None:
-        grid = 2.0 ** fixed_point[1]
-        lowest, highest = -(2.0 ** fixed_point[0]), 2.0 ** fixed_point[0] - 1 / grid
-    threshold, *bounds = map(np.float32, (float(parameters.threshold), grid, lowest, highest))
-    rule = (threshold, _RESETS[reset], *bounds)
+    rule = lif_rule(parameters.threshold, reset, fixed_point)
     decay = _per_unit(parameters.decay, currents)
     z, *last = _LIF.apply(currents, recurrent, decay, *state, rule, surrogate)
     return z, LIFState(*last)

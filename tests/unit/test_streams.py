@@ -1,0 +1,75 @@
+"""Streams equal the decoders' forward, bin by bin and from any state."""
+
+import numpy as np
+import pytest
+import torch
+
+from spikereach import config
+from spikereach.models import zoo
+
+SYSTEMS = ["SNN2", "tinyRSNN", "bigRSNN", "RTnet", "ANN2"]
+AREAS = ["M1"] * 20 + ["S1"] * 4
+STEPS = 90
+
+
+def make(name, repository, **sizes):
+    system = config.read(repository / "config.yaml").systems[name]
+    system = system.model_copy(update={"sizes": system.sizes | sizes})
+    torch.manual_seed(0)
+    decoder = zoo.build(system, 24, areas=AREAS)
+    with torch.no_grad():
+        decoder((torch.rand(400, 2, 24) < 0.2).float())  # statistics of batch norms
+        for parameter in decoder.parameters():
+            if parameter.ndim > 1:
+                parameter *= 3
+    return decoder.eval()
+
+
+def recording(steps, seed=1):
+    generator = np.random.default_rng(seed)
+    return (generator.random((steps, 24)) < 0.15).astype(np.uint8)
+
+
+@torch.no_grad()
+def assert_streams(decoder, begun):
+    """From the state after ``begun`` bins on."""
+    state, bins = None, torch.from_numpy(recording(begun + STEPS)).float()[:, None]
+    if begun:
+        _, state = decoder(bins[:begun])
+    step, expected, streamed = decoder.streamer(state), [], []
+    for x in bins[begun:]:
+        velocity, state = decoder(x[None], state)
+        expected.append(velocity[0, 0])
+        streamed.append(torch.from_numpy(step(x[0].numpy().astype(np.uint8)).copy()))
+    expected = torch.stack(expected)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(torch.stack(streamed), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("begun", [0, 1, 6, 50, 51])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_stream_equals_forward_from_any_state(name, begun, repository):
+    assert_streams(make(name, repository), begun)
+
+
+def test_a_stream_of_three_blocks_equals_forward(repository):
+    assert_streams(make("BMnet", repository), 403)  # silent until its look-ahead has passed
+
+
+@pytest.mark.parametrize("begun", [0, 51])
+@pytest.mark.parametrize("stored", ["float16", (1, 4)])
+@pytest.mark.parametrize("sizes", [{}, {"merge": "post-LIF"}], ids=["one net", "a net per area"])
+def test_a_hybrid_stream_stores_what_forward_stores(stored, sizes, begun, repository):
+    decoder = make("RTnet", repository, **sizes)
+    decoder.fold()
+    for parameter in decoder.parameters():  # on a grid where sums of any order are exact
+        parameter.data = (parameter.data * 64).round() / 64
+    decoder.buffer_format = stored
+    assert_streams(decoder, begun)
+
+
+def test_streams_do_not_share_state(repository):
+    decoder, bins = make("tinyRSNN", repository), recording(40)
+    first, second = decoder.streamer(), decoder.streamer()
+    alone = [first(x).copy() for x in bins]
+    assert all(np.array_equal(second(x), y) for x, y in zip(bins, alone, strict=True))
