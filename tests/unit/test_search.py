@@ -1,0 +1,319 @@
+"""The hyperparameter search: repeatable, resumable, pruned; its journal; what is made of it."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikereach import search as search_module
+from spikereach.config import ConfigError, Search, System, overlay, validate
+from spikereach.reporting import drawing
+from spikereach.reporting import search as reporting
+from spikereach.reporting.collect import ResultError
+from spikereach.search import SearchError, importance, open_study, run_trial
+from training_cases import rsnn, session, stage, system
+
+SPACE = {
+    "units": {"paths": ["sizes.hidden"], "low": 2, "high": 10, "step": 2},
+    "L": {"paths": ["training.pretrain.window", "training.finetune.window"], "low": 40, "high": 60},
+}
+STUDY = "study"
+
+
+def settings(**changes) -> Search:
+    block = {"system": "tiny", "session": "indy_test", "seed": 0, "trials": 4, "parallel": 1}
+    block |= {"startup_trials": 1, "warmup_epochs": 1, "space": SPACE}
+    return Search.model_validate(block | changes)
+
+
+def run(folder, number, search=None, of=None):
+    return run_trial(
+        search or settings(),
+        of or rsnn(),
+        session(steps=800),
+        number=number,
+        journal=folder / "journal.log",
+        study=STUDY,
+        resume=folder / f"resume{number}.safetensors",
+        device="cpu",
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """Trials 0 to 3, one after the other."""
+    folder = tmp_path_factory.mktemp("four")
+    return folder, [run(folder, number) for number in range(4)]
+
+
+def test_a_trial_says_what_it_is(four):
+    for number, trial in enumerate(four[1]):
+        assert trial["number"] == number
+        assert trial["parameters"]["units"] in range(2, 11, 2)
+        assert 40 <= trial["parameters"]["L"] <= 60
+        assert np.isfinite(trial["r2"])
+        assert trial["state"] == "complete" or trial["epochs"] < 3
+        hidden = trial["parameters"]["units"]
+        weights = 6 * hidden + hidden**2 + 2 * hidden
+        assert trial["deployment_bytes"] >= 4 * weights
+    assert len({tuple(trial["parameters"].values()) for trial in four[1]}) > 1
+
+
+def test_search_is_repeatable(four, tmp_path):
+    assert [run(tmp_path, number) for number in range(4)] == four[1]
+
+
+def test_seed_counts(four, tmp_path):
+    assert run(tmp_path, 0, settings(seed=1)) != four[1][0]
+
+
+def test_order_in_time_of_parallel_trials_does_not_matter(tmp_path):
+    """Every order that the workflow allows: trial n waits for those up to n - 2."""
+    search = settings(parallel=2)
+    outcomes = []
+    for name, order in {"a": (0, 1, 2, 3), "b": (1, 0, 3, 2)}.items():
+        trials = {n: run(tmp_path / name, n, search) for n in order}
+        outcomes.append([trials[n] for n in range(4)])
+    assert outcomes[0] == outcomes[1]
+
+
+def test_finished_trial_is_read_and_not_run_again(four, monkeypatch):
+    monkeypatch.setattr(search_module, "fit", None)
+    folder, trials = four
+    assert run(folder, 2) == trials[2]
+
+
+def test_earlier_trials_must_be_there(tmp_path):
+    with pytest.raises(SearchError, match=r"journal.log lacks the earlier trials 0, 1: delete"):
+        run(tmp_path, 2)
+
+
+def test_lagging_trial_is_pruned_where_its_curve_says_so(tmp_path, monkeypatch):
+    """Against a median of 1, a trial ends after the first epoch that may be judged."""
+    first = run(tmp_path, 0, settings(warmup_epochs=0))
+    assert first["state"] == "complete"
+    assert first["epochs"] == 3
+    study = open_study(tmp_path / "journal.log", STUDY)
+    better = copy.deepcopy(study.trials[0])
+    better.intermediate_values = {epoch: 1.0 for epoch in (1, 2, 3)}
+    better.values = [1.0]
+    for number in (1, 2):
+        better.set_user_attr("number", number)
+        study.add_trial(better)
+    pruned = run(tmp_path, 3, settings(warmup_epochs=0))
+    assert (pruned["state"], pruned["epochs"]) == ("pruned", 1)
+    later = run(tmp_path / "later", 0, settings(warmup_epochs=0))
+    assert later == first, "another folder, the same trial"
+
+
+def test_exploding_trial_fails_and_the_search_goes_on(tmp_path):
+    explosive = system("rsnn", sizes={"hidden": 8}, finetune=stage(learning_rate=1e36))
+    failed = run(tmp_path, 0, of=explosive)
+    assert (failed["state"], failed["r2"]) == ("failed", None)
+    assert "exploded" in failed["message"]
+    assert run(tmp_path, 1)["state"] == "complete"
+    with pytest.raises(ResultError, match=r"no trial was completed; .*exploded"):
+        reporting.best([failed])
+
+
+# ---- Kills, locks, damage ---------------------------------------------------------------
+
+# Runs trials 0 and 1; kills itself, as kill -9 would, at the COUNT-th write to disk.
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+
+from test_search import run
+
+count, calls, fsync = int(sys.argv[2]), 0, os.fsync
+
+
+def killed(file):
+    global calls
+    calls += 1
+    if calls == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fsync(file)
+
+
+os.fsync = killed
+for number in (0, 1):
+    run(Path(sys.argv[1]), number)
+"""
+
+
+# A trial here writes: the study (first one only), three epochs, its outcome.
+@pytest.mark.parametrize("count", [4, 7], ids=["in training", "in the next trial"])
+def test_killed_trial_goes_on(four, tmp_path, count):
+    here = Path(__file__).resolve().parent
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(count)],
+        env=os.environ | {"PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert [run(tmp_path, number) for number in (0, 1)] == four[1][:2]
+    # A trial left running would stand in the journal.
+    states = [trial.state.name for trial in open_study(tmp_path / "journal.log", STUDY).trials]
+    assert set(states) <= {"COMPLETE", "PRUNED"}
+    assert len(states) == 2
+
+
+def test_lock_of_a_killed_job_is_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_module, "GRACE_S", 1)
+    (tmp_path / "journal.log.lock").touch()
+    with pytest.warns(UserWarning, match="grace_period"):
+        open_study(tmp_path / "journal.log", STUDY)
+    assert not (tmp_path / "journal.log.lock").exists()
+
+
+def test_unfinished_last_line_is_cut_off(four, tmp_path):
+    content = (four[0] / "journal.log").read_bytes()
+    damaged = tmp_path / "journal.log"
+    damaged.write_bytes(content + content.splitlines()[-1][:20])
+    assert len(open_study(damaged, STUDY).trials) == 4
+    assert damaged.read_bytes().startswith(content)
+
+
+def test_damaged_journal_is_named(four, tmp_path):
+    damaged = tmp_path / "journal.log"
+    damaged.write_bytes(b"no journal\n" + (four[0] / "journal.log").read_bytes())
+    with pytest.raises(SearchError, match=r"journal.log is damaged .*: delete the folder"):
+        open_study(damaged, STUDY)
+
+
+def test_studies_share_a_file_but_no_trials(four, tmp_path):
+    folder, _ = four
+    journal = tmp_path / "journal.log"
+    journal.write_bytes((folder / "journal.log").read_bytes())
+    assert open_study(journal, "another").trials == []
+    assert len(open_study(journal, STUDY).trials) == 4
+
+
+# ---- The space --------------------------------------------------------------------------
+
+
+def test_values_reach_their_keys():
+    found = settings().configured(rsnn(), {"units": 4, "L": 50})
+    assert found.sizes["hidden"] == 4
+    assert found.training.finetune.window == 50
+    assert found.training.pretrain is None, "a path into null is passed over"
+
+
+def repository_config(repository, **search):
+    content = yaml.safe_load((repository / "config.yaml").read_text())
+    return overlay(content, {"search": search})
+
+
+def test_configured_space_fits_its_system(repository):
+    config = validate(repository_config(repository))
+    assert config.search.trials == 63
+    assert set(config.search.space) == {"N_C", "k", "N_L", "N_LIF", "L_seq"}
+    lowest = {name: each.low for name, each in config.search.space.items()}
+    found = config.search.configured(config.systems["RTnet"], lowest)
+    assert found.training.pretrain.window == found.training.finetune.window == 512
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": {"k": {"paths": ["sizes.kernle"]}}}, "RTnet has no key sizes.kernle"),
+        ({"space": {"k": {"paths": ["size.kernel"]}}}, "RTnet has no key size.kernel"),
+        ({"space": {"L_seq": {"low": -512}}}, "window"),
+        ({"space": {"k": {"high": 4}}}, "a multiple of `step`"),
+        ({"system": "sRTnet"}, "'sRTnet' has no fine-tuning itself"),
+        ({"system": "RTnett"}, "names the system 'RTnett'"),
+    ],
+)
+def test_wrong_search_is_refused(repository, change, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(repository_config(repository, **change))
+
+
+# ---- What is made of the trials ----------------------------------------------------------
+
+
+def trial(number, r2, size, *, state="complete", **parameters):
+    return {
+        "number": number,
+        "state": state,
+        "parameters": parameters or {"units": 2 + 2 * (number % 5), "L": 40 + number % 20},
+        "r2": r2,
+        "epochs": 3,
+        "deployment_bytes": size,
+        "latency_ms": 4.0,
+        "realtime": True,
+        "message": None,
+    }
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.booleans()), min_size=1))
+def test_pareto_front_against_its_definition(drawn):
+    trials = [
+        trial(n, r2 / 10, size, state="complete" if complete else "pruned")
+        for n, (r2, size, complete) in enumerate(drawn)
+    ]
+    complete = [(t["r2"], t["deployment_bytes"]) for t in trials if t["state"] == "complete"]
+    undominated = {
+        (r2, size)
+        for r2, size in complete
+        if not any(
+            (a >= r2 and b <= size) and (a > r2 or b < size) for a, b in complete
+        )
+    }  # fmt: skip
+    front = reporting.pareto_front(trials)
+    assert {(trials[n]["r2"], trials[n]["deployment_bytes"]) for n in front} == undominated
+    assert len(front) == len(undominated)
+    if complete:
+        best = reporting.best(trials)
+        assert best["r2"] == max(r2 for r2, _ in complete)
+        assert best["number"] in front
+
+
+def test_importance_finds_what_matters():
+    random = np.random.default_rng(0)
+    trials = []
+    for number in range(40):
+        units, window = 2 * int(random.integers(1, 6)), int(random.integers(40, 61))
+        trials.append(trial(number, 0.1 * units, 100, units=units, L=window))
+    shares = importance(trials, settings())
+    assert list(shares) == ["units", "L"]
+    assert shares["units"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert importance(trials[:1], settings()) == {"units": 0, "L": 0}
+
+
+def test_best_trial_is_a_ready_system(repository):
+    content = yaml.safe_load((repository / "config.yaml").read_text())
+    config = validate(content)
+    drawn = {"N_C": 16, "k": 11, "N_L": 3, "N_LIF": 24, "L_seq": 1024}
+    trials = [trial(0, 0.1, 10, **drawn | {"k": 3}), trial(1, 0.2, 10, **drawn)]
+    trials.append(trial(2, 0.9, 10, state="pruned", **drawn))
+    found = reporting.overlay(trials, config.search, config.systems["RTnet"])
+    written = yaml.safe_load(yaml.safe_dump(found))
+    best = validate(overlay(content, written)).systems["RTnet-best"]
+    expected = config.search.configured(config.systems["RTnet"], drawn)
+    assert best == System.model_validate(expected.model_dump() | {"published": None})
+    assert best.sizes["kernel"] == 11
+
+
+def test_figure_holds_every_trial(tmp_path):
+    trials = [trial(n, 0.1 * n, 1000 - n) for n in range(6)]
+    trials += [trial(6, 0.05, 10, state="pruned"), trial(7, None, 10, state="failed")]
+    search = settings()
+    plot = reporting.plot(trials, search, {"units": 0.7, "L": 0.3}, source="synthetic")
+    drawing.write(plot, tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".csv"}
+    assert len(plot.data) == 8 * 2
+    assert plot.data.loc[plot.data["best"], "trial"].unique().tolist() == [5]
+    labels = [axes.get_xlabel() for axes in plot.figure.axes]
+    assert labels == ["units", "$L$", "Footprint where deployed (kB)", "Importance"]
