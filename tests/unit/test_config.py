@@ -95,6 +95,18 @@ def test_overlay_is_snakemakes(base, extra):
         ({"systems": {"sRTnet": {"base": "nothing"}}}, ["systems.sRTnet.base", "nothing"]),
         ({"trajectory": {"systems": ["RTnett"]}}, ["trajectory.systems", "'RTnett'", "RTnet"]),
         ({"source": "local"}, ["--config folder="]),
+        ({"tables": {"coopr": []}}, ["tables.coopr", "'coopt'"]),
+        ({"tables": {"imported": ["SNN2"]}}, ["tables.imported", "systems.SNN2", "`weights`"]),
+        ({"systems": {"SNN2": {"weights": "published"}}}, ["systems.SNN2", "exactly one of"]),
+        ({"systems": {"SNN2-imported": {"published": None}}}, ["SNN2-imported", "`published`"]),
+        (
+            {"systems": {"SNN2-imported": {"compression": [{"kind": "half"}]}}},
+            ["SNN2-imported", "no `compression`"],
+        ),
+        (
+            {"systems": {"sRTnet": {"base": "tinyRSNN-imported"}}},
+            ["systems.sRTnet.base", "'tinyRSNN-imported' has no `training`"],
+        ),
     ],
 )
 def test_wrong_keys_are_named(raw, change, parts):

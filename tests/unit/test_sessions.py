@@ -7,7 +7,7 @@ import pytest
 from neurobench.datasets.primate_reaching import PrimateReaching
 
 from spikereach.config import ConfigError, SessionEntry
-from spikereach.sessions import ZENODO, find
+from spikereach.sessions import ZENODO, evaluation_session, find
 
 
 def config(**catalogue):
@@ -74,3 +74,18 @@ def test_an_unknown_session_is_named_with_close_ones(name):
 def test_the_configuration_cannot_redefine_a_built_in_session(name):
     with pytest.raises(ConfigError, match=name):
         find(name, config(**{name: SessionEntry(monkey="x", areas={"M1": 1})}))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("indy_20160630_01", "indy_20160630_01"),
+        ("loco_20170213_02", None),
+        ("synthetic_indy_1", "indy_20160622_01"),
+        ("synthetic_indy_3", "indy_20170131_02"),
+        ("synthetic_loco_4", "loco_20170210_03"),
+        ("mine", None),
+    ],
+)
+def test_evaluation_session(name, expected):
+    assert evaluation_session(name) == expected
