@@ -73,7 +73,8 @@ def compression(
 ) -> pd.DataFrame:
     """One row per step: accuracy, deployment footprint, sparsity, operations, energy.
 
-    Energy is that of the effective operations in the formats of weights and buffers (see
+    The footprint is that of the deployment; weights are stored whole or, where that is smaller,
+    as a bitmap of the zeros and the others. Energy is that of the effective operations in the formats of weights and buffers (see
     `energy`). Published values are those of the system of the step, on the Zenodo recordings.
 
     Args:
@@ -95,20 +96,24 @@ def compression(
             energy_nj(macs, acs, weights, buffers)
             for macs, acs in zip(part["macs"], part["acs"], strict=True)
         ]
+        bitmap = part["parameters"] / 8 + (1 - part["connection_sparsity"]) * part["weights_bytes"]
+        saved = (part["weights_bytes"] - bitmap).clip(lower=0)
         row = {"step": step, "system": name, "weights": _bits(weights), "buffers": _bits(buffers)}
-        metrics = ("r2", "deployment_bytes", "connection_sparsity", "macs", "acs", "energy_nj")
-        by_seed = part.assign(energy_nj=costs).groupby("seed")
+        by_seed = part.assign(
+            energy_nj=costs, footprint_bytes=part["deployment_bytes"] - saved
+        ).groupby("seed")
+        metrics = ("r2", "footprint_bytes", "connection_sparsity", "macs", "acs", "energy_nj")
         for metric in metrics:
             row[metric], row[f"{metric}_std"] = _spread(by_seed[metric].mean())
         theirs = systems[name].published
         if theirs and source_of(frame) == "zenodo":
             figures = published.system(theirs)
-            row |= {"r2_published": figures.r2, "deployment_bytes_published": figures.footprint}
+            row |= {"r2_published": figures.r2, "footprint_bytes_published": figures.footprint}
             if None not in (figures.macs, figures.acs):
                 printed = energy_nj(figures.macs, figures.acs, weights, buffers)
                 row["energy_nj_published"] = printed
         rows.append(row)
-    further = [f"{key}_published" for key in ("r2", "deployment_bytes", "energy_nj")]
+    further = [f"{key}_published" for key in ("r2", "footprint_bytes", "energy_nj")]
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*rows[0], *further])))
 
 
@@ -126,8 +131,9 @@ def compression_table(
         name="compression_ablation",
         caption=caption(
             "From RTnet to sRTnet, one step more in each row: R² over the whole test split; bits "
-            "of weights and of buffers (sign + integer + fractional); footprint where deployed; "
-            "share of weights that are zero; effective multiply-accumulates (MACs) and "
+            "of weights and of buffers (sign + integer + fractional); footprint where deployed "
+            "(weights whole, or the non-zero ones with a bitmap where that is smaller); share of "
+            "weights that are zero; effective multiply-accumulates (MACs) and "
             "accumulates (ACs) per 4 ms step, and their energy at 45 nm in these number formats "
             "(Horowitz 2014), without memory traffic",
             frame[frame["system"].isin(list(steps.values()))],
@@ -142,7 +148,7 @@ def compression_table(
             Column("Weights", list(values["weights"])),
             Column("Buffers", list(values["buffers"])),
             *r2,
-            Column("Footprint (bytes)", [f"{v:,.0f}" for v in values["deployment_bytes"]]),
+            Column("Footprint (bytes)", [f"{v:,.0f}" for v in values["footprint_bytes"]]),
             Column("Zero weights", [f"{v:.3f}" for v in values["connection_sparsity"]]),
             Column("MACs", [f"{v:,.0f}" for v in values["macs"]]),
             Column("ACs", [f"{v:,.0f}" for v in values["acs"]]),
@@ -161,13 +167,13 @@ def compression_plot(
         grid = figure.add_gridspec(1, 3, width_ratios=[1, 1, 0.62])
         left = figure.add_subplot(grid[0])
         panels = {
-            "deployment_bytes": (left, 1e3, "Footprint where deployed (kB)"),
+            "footprint_bytes": (left, 1e3, "Footprint where deployed (kB)"),
             "energy_nj": (figure.add_subplot(grid[1], sharey=left), 1, "Energy per 4 ms step (nJ)"),
         }
         for metric, (axes, unit, label) in panels.items():
             _chain(axes, values, metric, unit)
             axes.set_xlabel(label)
-            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
             axes.set_xlim(0, 1.08 * values[metric].max() / unit)
             axes.grid()
         left.set_ylabel("Test $R^2$")
@@ -220,7 +226,9 @@ def _spread(values: pd.Series) -> tuple[float, float]:
 
 def _cells(mean: pd.Series, std: pd.Series) -> list[str]:
     return [
-        MISSING if pd.isna(m) else (f"{m:.3f}" + ("" if pd.isna(s) else f" ± {s:.3f}"))
+        MISSING
+        if pd.isna(m)
+        else (f"{m:.3f}".replace("-", "−") + ("" if pd.isna(s) else f" ± {s:.3f}"))
         for m, s in zip(mean, std, strict=True)
     ]
 

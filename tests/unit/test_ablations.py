@@ -1,0 +1,209 @@
+"""Ablations: channels of each area, energy per number format, tables and figures."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+import handmade_results as handmade
+from spikereach.compression import compress
+from spikereach.config import FixedPoint, System, validate
+from spikereach.evaluation.footprint import deployment
+from spikereach.models.zoo import build
+from spikereach.reporting import ablations, drawing, render
+from spikereach.reporting.collect import ResultError, collect
+from spikereach.reporting.energy import operation_pj
+from spikereach.training import checkpoint
+from spikereach.training.fit import fit
+from training_cases import CHANNELS, run_options, session, stage, system
+
+SIZES = {
+    "blocks": 1, "kernel": 3, "conv_channels": 3, "lif_layers": 1, "lif_units": 4, "dropout": 0.0,
+}  # fmt: skip
+
+
+# ---- Areas -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("merge", ["pre-LIF", "post-LIF"])
+def test_areas_of_the_session_reach_the_decoder_and_its_checkpoint(tmp_path, merge):
+    areas = ("M1",) * 2 + ("S1",) * (CHANNELS - 2)
+    recipe = stage(epochs=1, window=48)
+    entry = system("hybrid", sizes=SIZES | {"merge": merge}, finetune=recipe, areas=("M1", "S1"))
+    trained, _ = fit(
+        entry,
+        [session(areas=areas)],
+        system_name="tiny",
+        dataset="indy_test",
+        stage="finetune",
+        **run_options(tmp_path),
+    )
+    checkpoint.save(trained, tmp_path / "c.safetensors")
+    again = checkpoint.load(tmp_path / "c.safetensors").decoder
+    for decoder in (trained.decoder, again):
+        assert [conv[0].conv.in_channels for conv in decoder.convs] == [2, CHANNELS - 2]
+    spikes = (torch.rand(40, 1, CHANNELS) < 0.2).float()
+    with torch.no_grad():
+        assert torch.equal(trained.decoder.eval().decode(spikes), again.decode(spikes))
+
+
+def test_decoder_of_parted_areas_needs_them():
+    entry = system("hybrid", sizes=SIZES | {"merge": "pre-LIF"}, areas=("M1", "S1"))
+    with pytest.raises(ValueError, match="area_channels"):
+        build(entry, CHANNELS)
+
+
+def test_configured_ablations_are_what_the_paper_compares(repository):
+    config = validate(yaml.safe_load((repository / "config.yaml").read_text()))
+    systems = {label: config.systems[name] for label, name in config.cortex_ablation.items()}
+    assert {label: s.areas for label, s in systems.items()} == {
+        "M1": ("M1",), "S1": ("S1",),
+        "M1+S1": ("M1", "S1"), "pre-LIF": ("M1", "S1"), "post-LIF": ("M1", "S1"),
+    }  # fmt: skip
+    assert len({s.training.model_dump_json() for s in systems.values()}) == 1
+    kinds = [
+        [step.kind for step in config.systems[name].compression]
+        for name in config.compression_ablation.values()
+    ]
+    assert kinds[0] == []
+    assert all(len(a) <= len(b) for a, b in zip(kinds[:4], kinds[1:4], strict=False))
+
+
+# ---- Number formats --------------------------------------------------------------------
+
+
+def test_fixed_point_weights_with_half_precision_buffers(tmp_path):
+    recipe = stage(epochs=1, window=48)
+    entry = system("hybrid", sizes=SIZES, finetune=recipe)
+    trained, _ = fit(
+        entry, [session()], system_name="t", dataset="d", stage="finetune", **run_options(tmp_path)
+    )
+    step = FixedPoint(kind="fixed_point", weight_bits=(1, 7), buffer_bits=None, retrain=recipe)
+    options = run_options(tmp_path, resume=tmp_path / "compress")
+    compressed, _ = compress(trained, [session()], [step], **options)
+    for name, value in compressed.decoder.named_parameters():
+        assert torch.equal(value * 2**7, (value * 2**7).round()), name
+    found = deployment(compressed.decoder)
+    widths = {p["kind"]: p["bytes"] * 8 / p["values"] for p in found["parts"]}
+    assert widths["buffer"] == widths["state"] == 16
+    assert widths["weights"] == pytest.approx(9, abs=0.3), "rounded up to bytes per layer"
+
+
+@pytest.mark.parametrize(
+    ("weights", "activations", "mac", "ac"),
+    [
+        # Horowitz 2014, figure 1.1.9: FP32 3.7 + 0.9, FP16 1.1 + 0.4, INT32 3.1 + 0.1 pJ;
+        # an 8-bit product 0.2, added to 32 bits 0.1
+        ("float32", "float32", 4.6, 0.9),
+        ("float16", "float16", 1.5, 0.4),
+        ((0, 31), (0, 31), 3.2, 0.1),
+        ((0, 7), (0, 7), 0.3, 0.1),
+        ((1, 7), "float16", 1.5, 0.4),
+        ("float16", "float32", 4.6, 0.9),
+    ],
+)
+def test_energy_of_operations(weights, activations, mac, ac):
+    assert operation_pj(weights, activations) == pytest.approx((mac, ac), rel=0.03)
+
+
+# ---- Tables and figures ----------------------------------------------------------------
+
+STEPS = {"half precision": "RTnet", "fixed point": "sRTnet", "pruning": "sRTnet-pruned"}
+LOCO = ("loco_20170210_03", "loco_20170215_02", "loco_20170301_05")
+
+
+def entries(names):
+    return {
+        name: System(
+            architecture="any", sizes={}, areas=("M1",), spiking=True, base="RTnet",
+            published=name if name in ("RTnet", "sRTnet") else None,
+        )
+        for name in names
+    }  # fmt: skip
+
+
+def results(folder, systems, *, source="zenodo", **changes):
+    paths = handmade.write(folder, systems=systems, sessions=LOCO, source=source)
+    metrics = [path for path in paths if path.name == "metrics.json"]
+    for path in metrics:
+        content = json.loads(path.read_text())
+        for block, values in changes.items():
+            content[block] |= values(content["system"])
+        path.write_text(json.dumps(content))
+    return collect(metrics)
+
+
+def deployed(name):
+    fixed = name != "RTnet"
+    return {
+        "weights_bytes": 900 if fixed else 1600,
+        "buffers_bytes": 80,
+        "states_bytes": 20,
+        "total_bytes": 1000 if fixed else 1700,
+        "weight_format": [1, 7] if fixed else "float16",
+        "buffer_format": [1, 4] if fixed else "float16",
+    }
+
+
+def counted(name):
+    sparsity = {"RTnet": 0.0, "sRTnet": 0.05, "sRTnet-pruned": 0.6}[name]
+    return {"connection_sparsity": sparsity, "effective_macs": 1000.0, "effective_acs": 100.0}
+
+
+@pytest.fixture
+def frame(tmp_path):
+    found = results(tmp_path, STEPS.values(), deployment=deployed, neurobench=counted)
+    return found.assign(parameters=800)
+
+
+def test_compression_by_hand(frame):
+    values = ablations.compression(frame, STEPS, entries(STEPS.values())).set_index("system")
+    # a bitmap of 800 bits costs 100 bytes: it pays from a sparsity of 100 / 900 on
+    assert values["footprint_bytes"].tolist() == [1700, 1000, pytest.approx(560)]
+    half = (1000 * 1.5 + 100 * 0.4) / 1e3
+    fixed = (1000 * (3.1 / 1024 * 9 * 6 + 0.1) + 100 * 0.1) / 1e3
+    assert values["energy_nj"].tolist() == pytest.approx([half, fixed, fixed])
+    assert values.loc["sRTnet", ["weights", "buffers"]].tolist() == ["1+1+7", "1+1+4"]
+    assert values.loc["sRTnet", "r2_published"] == 0.675
+    assert values.loc["sRTnet", "footprint_bytes_published"] == 105269
+    by_seed = frame[frame["system"] == "RTnet"].groupby("seed")["r2"].mean()
+    assert values.loc["RTnet", "r2"] == pytest.approx(by_seed.mean())
+    assert values.loc["RTnet", "r2_std"] == pytest.approx(by_seed.std(ddof=0))
+
+
+def test_compression_files(frame, tmp_path):
+    systems = entries(STEPS.values())
+    table = ablations.compression_table(frame, STEPS, systems, commit="abc")
+    plot = ablations.compression_plot(frame, STEPS, systems)
+    render.write(table, tmp_path / "tables")
+    drawing.write(plot, tmp_path / "figures")
+    tex = (tmp_path / "tables" / "compression_ablation.tex").read_text()
+    assert tex.index("half precision") < tex.index("fixed point &") < tex.index("pruning &")
+    assert "0.675" in tex
+    assert plot.data.equals(table.values)
+
+
+def test_compression_without_published_figures_on_other_data(tmp_path):
+    found = results(tmp_path, STEPS.values(), source="synthetic", deployment=deployed)
+    table = ablations.compression_table(found, STEPS, entries(STEPS.values()), commit="abc")
+    assert "publ." not in [column.heading for column in table.columns]
+    assert table.values["r2_published"].isna().all()
+
+
+def test_mixed_formats_are_refused(frame):
+    mixed = frame.copy()
+    mixed.at[mixed.index[0], "weight_format"] = "float32"
+    with pytest.raises(ResultError, match="different number formats"):
+        ablations.compression(mixed, STEPS, entries(STEPS.values()))
+
+
+def test_cortex_table_prints_published_values_beside(tmp_path):
+    inputs = {"M1": "BMnet-M1", "M1+S1": "BMnet"}
+    found = results(tmp_path, inputs.values())
+    table = ablations.cortex_table(found, inputs, commit="abc")
+    first = [column for column in table.columns if column.group == "loco_20170210_03"]
+    assert [column.heading for column in first] == ["ours", "publ."]
+    assert first[1].cells == ["0.617 ± 0.008", "0.639 ± 0.015"]
+    part = found[(found["system"] == "BMnet") & (found["session"] == "loco_20170210_03")]
+    assert first[0].cells[1].startswith(f"{part['r2'].mean():.3f} ±")
