@@ -220,7 +220,7 @@ def markdown(table: Table) -> str:
 def html(table: Table) -> str:
     """A page with the printed cells, for the workflow's report."""
     columns, groups = table.columns, _groups(table.columns)
-    lines = ["<table>", f"<caption>{quote(table.caption)}</caption>", "<thead>"]
+    lines = [f"<p>{quote(table.caption)}</p>", "<table>", "<thead>"]
     if any(group for group, _ in groups):
         cells = [_cell("th", group, "group" * bool(group), len(cols)) for group, cols in groups]
         lines.append(_line(cells))
@@ -242,11 +242,11 @@ def _line(cells: Iterable[str]) -> str:
 
 
 _STYLE = """
-body { font: 14px/1.45 system-ui, "Segoe UI", Arial, sans-serif; color: #1a1f26;
+body { font: 13px/1.45 system-ui, "Segoe UI", Arial, sans-serif; color: #1a1f26;
   background: #fff; margin: 24px; font-variant-numeric: tabular-nums; }
-caption { text-align: left; max-width: 70em; padding-bottom: 12px; color: #3c4652; }
+p { max-width: min(80em, 100vw - 48px); position: sticky; left: 24px; color: #3c4652; }
 table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }
-th, td { padding: 4px 10px; white-space: nowrap; }
+th, td { padding: 4px 7px; white-space: nowrap; }
 thead tr:last-child th { border-bottom: 1px solid; }
 th { font-weight: 600; text-align: center; }
 th.group { border-bottom: 1px solid #9aa5b1; }
