@@ -66,12 +66,15 @@ rule write_ablation:
         png=report(
             "figures/{ablation}_ablation.png",
             category="Figures",
+            labels={"figure": "{ablation}_ablation"},
             caption="../report/ablation.rst",
         ),
         figure="figures/{ablation}_ablation.csv",
-        tex=report(
-            "paper_tables/{ablation}_ablation.tex",
+        tex="paper_tables/{ablation}_ablation.tex",
+        html=report(
+            "paper_tables/{ablation}_ablation.html",
             category="Tables",
+            labels={"table": "{ablation}_ablation"},
             caption="../report/ablation.rst",
         ),
         table="paper_tables/{ablation}_ablation.csv",

@@ -78,6 +78,7 @@ rule draw_search:
         png=report(
             "figures/search.png",
             category="Figures",
+            labels={"figure": "search"},
             caption="../report/search.rst",
         ),
         csv="figures/search.csv",
