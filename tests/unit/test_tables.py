@@ -1,8 +1,10 @@
 """Tables: numbers against plain arithmetic, published figures, captions, bytes, LaTeX."""
 
 import csv
+import html
 import json
 import math
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -448,3 +450,31 @@ def test_compiles_with_plain_pdflatex(tmp_path, frame):
     assert "Overfull" not in done.stdout
     assert "multiply defined" not in done.stdout
     assert (tmp_path / "out" / "all.pdf").stat().st_size > 10_000
+
+
+def test_page_of_a_table_holds_its_cells_as_text():
+    names = ["<b>&", 'a"b']
+    table = render.Table(
+        name="page",
+        caption="<script>alert(1)</script>",
+        comment=(),
+        values=pd.DataFrame(),
+        columns=[
+            render.Column("System", names, align="l"),
+            render.Column("ours", ["1", "2"], "R²"),
+            render.Column("publ.", ["3", "–"], "R²"),
+        ],
+    )
+    text = render.html(table)
+    assert "<script" not in text
+    rows = [
+        [html.unescape(cell) for cell in re.findall("<t[hd].*?>(.*?)</t[hd]>", row)]
+        for row in text.split("<tr>")[1:]
+    ]
+    assert rows == [
+        ["", "R²"],
+        ["System", "ours", "publ."],
+        ["<b>&", "1", "3"],
+        ['a"b', "2", "–"],
+    ]
+    assert 'colspan="2">R²<' in text
