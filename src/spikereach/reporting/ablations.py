@@ -74,8 +74,8 @@ def compression(
     """One row per step: accuracy, deployment footprint, sparsity, operations, energy.
 
     The footprint is that of the deployment; weights are stored whole or, where that is smaller,
-    as a bitmap of the zeros and the others. Energy is that of the effective operations in the formats of weights and buffers (see
-    `energy`). Published values are those of the system of the step, on the Zenodo recordings.
+    as a bitmap of the zeros and the others. Energy is that of the effective operations in the
+    formats of weights and buffers (see `energy`). Published values are those of the system of the step, on the Zenodo recordings.
 
     Args:
         frame: from `collect`.
@@ -225,12 +225,11 @@ def _spread(values: pd.Series) -> tuple[float, float]:
 
 
 def _cells(mean: pd.Series, std: pd.Series) -> list[str]:
-    return [
-        MISSING
-        if pd.isna(m)
-        else (f"{m:.3f}".replace("-", "−") + ("" if pd.isna(s) else f" ± {s:.3f}"))
-        for m, s in zip(mean, std, strict=True)
-    ]
+    cells = []
+    for value, deviation in zip(mean, std, strict=True):
+        cell = MISSING if pd.isna(value) else f"{value:.3f}".replace("-", "−")
+        cells.append(cell if pd.isna(deviation) else f"{cell} ± {deviation:.3f}")
+    return cells
 
 
 def _bits(number_format: str | tuple[int, int]) -> str:
