@@ -361,7 +361,7 @@ def test_bytes_are_repeatable_and_order_does_not_matter(tmp_path):
         for table in all_tables(collect(order)):
             render.write(table, tmp_path / folder)
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
-    assert len(names) == 3 * (len(BUILDERS) + 1)
+    assert len(names) == 4 * (len(BUILDERS) + 1)
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
