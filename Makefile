@@ -8,7 +8,7 @@ DEMO := --directory runs/demo --configfile workflow/presets/demo.yaml
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
-	$(BIN)/snakemake --cores all $(DEMO)
+	$(BIN)/snakemake --cores all --quiet rules reason host $(DEMO)
 	$(BIN)/snakemake $(DEMO) --report report.html
 	@echo
 	@echo "Synthetic data, small budgets: what follows shows the workflow, not the paper's figures."

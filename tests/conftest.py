@@ -1,5 +1,10 @@
 """Fixtures for all tests."""
 
+import os
+
+# One test process per core: threads of theirs would only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
