@@ -23,7 +23,7 @@ from spikereach.config import Search, System
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation.describe import describe
 from spikereach.training.fit import fit
-from spikereach.training.loop import Exploded
+from spikereach.training.loop import ExplosionError
 
 GRACE_S = 30
 """Seconds after which the journal's lock counts as left behind by a killed job."""
@@ -131,7 +131,7 @@ def run_trial(
             events=events,
             stop=stop,
         )
-    except Exploded as error:
+    except ExplosionError as error:
         state, scores = TrialState.FAIL, reported
         attributes["message"] = str(error)
     else:

@@ -75,7 +75,8 @@ def compression(
 
     The footprint is that of the deployment; weights are stored whole or, where that is smaller,
     as a bitmap of the zeros and the others. Energy is that of the effective operations in the
-    formats of weights and buffers (see `energy`). Published values are those of the system of the step, on the Zenodo recordings.
+    formats of weights and buffers (see `energy`). Published values are those of the system of the
+    step, on the Zenodo recordings.
 
     Args:
         frame: from `collect`.

@@ -47,7 +47,7 @@ class TrainingError(RuntimeError):
     """Training cannot go on: names the run, the value and the remedy."""
 
 
-class Exploded(TrainingError):
+class ExplosionError(TrainingError):
     """Loss or weights are no longer finite."""
 
 
@@ -92,7 +92,7 @@ def train(
         the history, with columns :data:`COLUMNS`.
     Raises:
         SessionError: a part is shorter than one window.
-        Exploded: loss or weights are no longer finite.
+        ExplosionError: loss or weights are no longer finite.
         TrainingError: inputs do not fit.
         CheckpointError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
@@ -184,7 +184,7 @@ def train(
             row["learning_rate"] = rate
             row["seconds"] = time.perf_counter() - begun
             if not all(math.isfinite(value) for value in row.values()):
-                raise Exploded(
+                raise ExplosionError(
                     f"{name}: training exploded in epoch {row['epoch']} at learning rate {rate:g} "
                     f"(training loss {row['train_loss']:g}, validation R2 {row['val_r2']:g}): "
                     "lower the learning rate or set clip_norm"
