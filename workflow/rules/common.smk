@@ -283,6 +283,102 @@ def systems_spec(systems):
     )
 
 
+# ---- Ablations -------------------------------------------------------------------------
+
+
+def ablation_steps(ablation):
+    """Label -> system."""
+    steps = {
+        "cortex": run.cortex_ablation,
+        "compression": run.compression_ablation,
+    }[ablation]
+    if not steps:
+        raise WorkflowError(f"{ablation}_ablation: null in this configuration")
+    return steps
+
+
+def ablation_sessions(ablation):
+    """Those with all cortex areas that its systems read."""
+    if ablation != "cortex":
+        return run.sessions
+    areas = {
+        area
+        for name in ablation_steps(ablation).values()
+        for area in get_system(name).areas
+    }
+    return [name for name in run.sessions if areas <= get_session(name).areas.keys()]
+
+
+def ablation_results(wildcards):
+    sessions = ablation_sessions(wildcards.ablation)
+    if not sessions:
+        raise WorkflowError(
+            f"{wildcards.ablation}_ablation: none of the sessions has all the cortex areas"
+        )
+    return expand(
+        "results/evaluate/{system}/{session}/seed{seed}/metrics.json",
+        system=dict.fromkeys(ablation_steps(wildcards.ablation).values()),
+        session=sessions,
+        seed=run.seeds,
+    )
+
+
+def ablation_spec(wildcards):
+    steps = ablation_steps(wildcards.ablation)
+    systems = [
+        [name, get_system(name).model_dump(mode="json")] for name in steps.values()
+    ]
+    return json.dumps([steps, systems])  # in the order of the configuration
+
+
+def made_ablations():
+    """Ablations that this configuration asks for and has sessions for."""
+    wanted = {
+        "cortex": run.cortex_ablation,
+        "compression": run.compression_ablation,
+    }
+    return [name for name, steps in wanted.items() if steps and ablation_sessions(name)]
+
+
+# ---- Search ----------------------------------------------------------------------------
+
+
+def get_search():
+    if run.search is None:
+        raise WorkflowError("search: null in this configuration")
+    return run.search
+
+
+def trials(numbers):
+    return [f"results/search/trial{number}.json" for number in numbers]
+
+
+def earlier_trials(wildcards):
+    """The latest whose outcomes a trial must know; these in turn wait for all before them."""
+    number, parallel = int(wildcards.number), get_search().parallel
+    if number >= get_search().trials:
+        raise WorkflowError(f"search.trials: there is no trial {number}")
+    return trials(range(max(0, number - 2 * parallel + 1), number - parallel + 1))
+
+
+def trial_spec(wildcards):
+    """What outcomes depend on: not the number of trials, so that more can follow."""
+    search = get_search()
+    return canonical(
+        [
+            search.model_dump(mode="json", exclude={"trials"}),
+            get_system(search.system).model_dump(mode="json", exclude={"published"}),
+        ]
+    )
+
+
+def search_spec(wildcards):
+    """The same, and the parameters in the order of the configuration."""
+    search = get_search()
+    system = get_system(search.system)
+    return json.dumps([search.model_dump(mode="json"), system.model_dump(mode="json")])
+
+
 # ---- Resources --------------------------------------------------------------------------
 
 

@@ -5,42 +5,6 @@ that its trials depend on.
 """
 
 
-def get_search():
-    if run.search is None:
-        raise WorkflowError("search: null in this configuration")
-    return run.search
-
-
-def trials(numbers):
-    return [f"results/search/trial{number}.json" for number in numbers]
-
-
-def earlier_trials(wildcards):
-    """The latest whose outcomes a trial must know; these in turn wait for all before them."""
-    number, parallel = int(wildcards.number), get_search().parallel
-    if number >= get_search().trials:
-        raise WorkflowError(f"search.trials: there is no trial {number}")
-    return trials(range(max(0, number - 2 * parallel + 1), number - parallel + 1))
-
-
-def trial_spec(wildcards):
-    """What outcomes depend on: not the number of trials, so that more can follow."""
-    search = get_search()
-    return canonical(
-        [
-            search.model_dump(mode="json", exclude={"trials"}),
-            get_system(search.system).model_dump(mode="json", exclude={"published"}),
-        ]
-    )
-
-
-def search_spec(wildcards):
-    """The same, and the parameters in the order of the configuration."""
-    search = get_search()
-    system = get_system(search.system)
-    return json.dumps([search.model_dump(mode="json"), system.model_dump(mode="json")])
-
-
 rule run_trial:
     input:
         binned=lambda wildcards: binned(get_search().session),
