@@ -1,0 +1,95 @@
+"""The hyperparameter search in the workflow: its jobs, a kill, and more trials later."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+SESSION = "synthetic_indy_1"
+
+
+def small(checkout):
+    content = yaml.safe_load(checkout.overlay.read_text())
+    content["search"] = {
+        "session": SESSION,
+        "trials": 2,
+        "parallel": 2,
+        "startup_trials": 1,
+        "space": {
+            "N_C": {"low": 2, "high": 6, "step": 2},
+            "k": {"low": 3, "high": 5},
+            "N_L": {"high": 2},
+            "N_LIF": {"low": 4, "high": 12},
+            "L_seq": {"low": 128, "high": 256, "step": 64},
+        },
+    }
+    finetune = content["systems"]["RTnet"]["training"]["finetune"]
+    finetune |= {"epochs": 3, "updates_per_epoch": 20}
+    checkout.overlay.write_text(yaml.safe_dump(content))
+
+
+def outcomes(checkout, trials):
+    folder = checkout.run_folder / "results" / "search"
+    return [json.loads((folder / f"trial{number}.json").read_text()) for number in range(trials)]
+
+
+def test_trials_of_the_paper_and_their_order(checkout):
+    planned = checkout.planned("figures/search.pdf", overlay=False)
+    assert len(planned["run_trial"]) == 63
+    assert planned["bin_session"] == ["data/binned/loco_20170215_02.h5"]
+    assert "train_decoder" not in planned
+
+
+def test_search_that_is_left_out_says_so(checkout):
+    done = checkout.snakemake("figures/search.pdf", "--dry-run")
+    assert done.returncode != 0
+    assert "search: null in this configuration" in done.stdout
+    assert "run_trial" not in checkout.planned()
+
+
+def test_killed_search_goes_on_and_more_trials_may_follow(checkout):
+    small(checkout)
+    command = [sys.executable, "-m", "snakemake", "figures/search.pdf", "--cores", "2"]
+    command += ["--directory", checkout.run_folder, "--configfile", checkout.overlay]
+    environment = os.environ | {
+        "PYTHONPATH": str(checkout.folder / "src"), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=checkout.folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    resume = checkout.run_folder / ".cache" / "resume"
+    while not list(resume.glob("*/training.safetensors")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(resume.glob("*/training.safetensors")), "killed while a trial was running"
+    assert checkout.snakemake("--unlock").returncode == 0
+    done = checkout.snakemake("search", "--cores", "2", "--rerun-incomplete")
+    assert done.returncode == 0, done.stdout
+    assert not list(resume.iterdir())
+    for kind in ("pdf", "png", "csv"):
+        assert (checkout.run_folder / "figures" / f"search.{kind}").stat().st_size > 0
+    found = outcomes(checkout, 2)
+    assert [trial["number"] for trial in found] == [0, 1]
+
+    best = checkout.run_folder / "results" / "search" / "best.yaml"
+    target = f"results/evaluate/RTnet-best/{SESSION}/seed0/metrics.json"
+    planned = checkout.planned(target, "--configfile", checkout.overlay, best, overlay=False)
+    assert planned["evaluate_decoder"][0] == target
+
+    text = checkout.overlay.read_text()
+    assert text.count("trials: 2\n") == 1
+    checkout.overlay.write_text(text.replace("trials: 2\n", "trials: 3\n"))
+    assert checkout.planned("search")["run_trial"] == ["results/search/trial2.json"]
