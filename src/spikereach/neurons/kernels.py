@@ -34,6 +34,9 @@ ALL = (np.uint64(0), np.uint64(0), ONE)  # no dropout: seed, dropped, scale
 LANE_BITS, LANE_MASK = np.uint64(64 // LANES), np.uint64(2 ** (64 // LANES) - 1)
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")  # no checks of divisors
+# Of functions that work on views within a step: to call them would count references to each view,
+# atomically, which takes longer than their work.
+inlined = njit(inline="always", error_model="numpy")
 
 
 @compiled
@@ -58,7 +61,20 @@ def _derivative(shape, slope, peak, v, threshold, out):
             out[e] = peak / (ONE + x * x)
 
 
-@compiled
+@inlined
+def _copy(values, out):
+    """As a loop; an assignment of slices is several times slower."""
+    for e in range(len(out)):
+        out[e] = values[e]
+
+
+@inlined
+def _clear(out):
+    for e in range(len(out)):
+        out[e] = NIL
+
+
+@inlined
 def _word(seed, number):
     """Output ``number`` of SplitMix64."""
     word = seed + np.uint64(number + 1) * STEP
@@ -67,7 +83,7 @@ def _word(seed, number):
     return word ^ (word >> S3)
 
 
-@compiled
+@inlined
 def _events(values, row, dropout, events):
     """List the elements that are neither zero nor dropped; their number is returned.
 
@@ -89,7 +105,7 @@ def _events(values, row, dropout, events):
     return kept
 
 
-@compiled
+@inlined
 def _drop(values, row, dropout, words, lanes):
     """Drop elements in place; ``words`` is scratch, ``lanes`` the same memory in 16 bits."""
     seed, dropped, scale = dropout
@@ -101,7 +117,7 @@ def _drop(values, row, dropout, words, lanes):
             values[e] *= scale if lanes[e] >= limit else NIL
 
 
-@compiled
+@inlined
 def _send(events, values, scale, weight_t, out):
     """Add the rows of the transposed weight that belong to the sources listed."""
     for source in events:
@@ -110,7 +126,7 @@ def _send(events, values, scale, weight_t, out):
             out[n] += factor * row[n]
 
 
-@compiled
+@inlined
 def _learn(events, values, scale, gradient, gweight_t):
     """Add the receivers' gradients to the rows of the sources listed."""
     for source in events:
@@ -145,7 +161,7 @@ def _current_step_back(z, v, i, gz, slopes, mem, syn, gv, gi, ga, through, gmem,
         gv[e] = mem[e] * through[e] + slopes[e] * gz[e]
 
 
-@compiled
+@inlined
 def _part(values, number, size):
     """Part ``number`` of a vector cut into parts of one size."""
     return values[number * size : (number + 1) * size]
@@ -165,13 +181,13 @@ def current_lif_forward(
     events = np.empty(max(inputs, units), np.int32)
     for t in range(len(x)):
         if t % SEGMENT == 0 and len(checkpoints):
-            checkpoints[t // SEGMENT, 0, lo:hi] = v
-            checkpoints[t // SEGMENT, 1, lo:hi] = i
-            checkpoints[t // SEGMENT, 2, lo:hi] = a
+            _copy(v, checkpoints[t // SEGMENT, 0, lo:hi])
+            _copy(i, checkpoints[t // SEGMENT, 1, lo:hi])
+            _copy(a, checkpoints[t // SEGMENT, 2, lo:hi])
         fired = zs[t, lo:hi]
         _fire(v, ONE, fired)
         _current_step(fired, v, i, a, mem, syn)
-        a[:] = NIL
+        _clear(a)
         for b in range(start, stop):
             row, arriving = t * streams + b, _part(a, b - start, units)
             now = _part(x[t], b, inputs)
@@ -180,7 +196,7 @@ def current_lif_forward(
             z, out = _part(fired, b - start, units), _part(outs[t], b, outputs)
             count = _events(z, row, dropout, events)
             _send(events[:count], z, dropout[2], recurrent_t, arriving)
-            out[:] = NIL
+            _clear(out)
             _send(events[:count], z, dropout[2], output_t, out)
 
 
@@ -213,16 +229,16 @@ def current_lif_backward(
     lanes = words.view(np.uint16)
     for segment in range((steps - 1) // SEGMENT, -1, -1):
         t0, t1 = segment * SEGMENT, min((segment + 1) * SEGMENT, steps)
-        v[:] = checkpoints[segment, 0, lo:hi]
-        i[:] = checkpoints[segment, 1, lo:hi]
-        a[:] = checkpoints[segment, 2, lo:hi]
+        _copy(checkpoints[segment, 0, lo:hi], v)
+        _copy(checkpoints[segment, 1, lo:hi], i)
+        _copy(checkpoints[segment, 2, lo:hi], a)
         for t in range(t0, t1):
             k = t - t0
-            vs[k] = v
-            is_[k] = i
+            _copy(v, vs[k])
+            _copy(i, is_[k])
             _fire(v, ONE, zs[k])
             _current_step(zs[k], v, i, a, mem, syn)
-            a[:] = NIL
+            _clear(a)
             for s in range(here):
                 row, arriving = t * streams + start + s, _part(a, s, units)
                 now, z = _part(x[t], start + s, inputs), _part(zs[k], s, units)
@@ -261,10 +277,10 @@ def current_integrator_forward(currents, mem, syn, lo, hi, v, i, a, vs, is_):
     """Fill membranes and, before each step, synaptic currents; v, i, a in place."""
     z = np.zeros(hi - lo, np.float32)
     for t in range(len(currents)):
-        is_[t, lo:hi] = i
+        _copy(i, is_[t, lo:hi])
         _current_step(z, v, i, a, mem, syn)
-        a[:] = currents[t, lo:hi]
-        vs[t, lo:hi] = v
+        _copy(currents[t, lo:hi], a)
+        _copy(v, vs[t, lo:hi])
 
 
 @compiled
@@ -278,7 +294,7 @@ def current_integrator_backward(
         outside = gvs[t, lo:hi]
         for e in range(len(gv)):
             gv[e] += outside[e]
-        gcurrents[t, lo:hi] = ga
+        _copy(ga, gcurrents[t, lo:hi])
         v = vs[t - 1, lo:hi] if t else first
         _current_step_back(
             nothing, v, is_[t, lo:hi], nothing, nothing, mem, syn, gv, gi, ga, through, gmem, gsyn
@@ -292,7 +308,7 @@ def integrator_forward(currents, decay, lo, hi, v, vs):
         current = currents[t, lo:hi]
         for e in range(len(v)):
             v[e] = decay[e] * v[e] + current[e]
-        vs[t, lo:hi] = v
+        _copy(v, vs[t, lo:hi])
 
 
 @compiled
@@ -302,7 +318,7 @@ def integrator_backward(first, vs, decay, lo, hi, gvs, gv, gcurrents, gdecay):
         outside = gvs[t, lo:hi]
         for e in range(len(gv)):
             gv[e] += outside[e]
-        gcurrents[t, lo:hi] = gv
+        _copy(gv, gcurrents[t, lo:hi])
         v = vs[t - 1, lo:hi] if t else first
         for e in range(len(gv)):
             gdecay[e] += gv[e] * v[e]
@@ -314,7 +330,7 @@ def integrator_backward(first, vs, decay, lo, hi, gvs, gv, gcurrents, gdecay):
 def _store(v, grid, lowest, highest, out):
     """``v`` as stored: on the fixed-point grid, or as it is where ``grid`` is 0."""
     if grid == NIL:
-        out[:] = v
+        _copy(v, out)
     else:
         for e in range(len(v)):
             out[e] = min(max(np.float32(np.rint(v[e] * grid)) / grid, lowest), highest)
@@ -333,7 +349,7 @@ def lif_forward(
     events = np.empty(units, np.int32)
     for t in range(len(currents)):
         current, new = currents[t, lo:hi], vs[t, lo:hi]
-        received[:] = NIL
+        _clear(received)
         if len(weight_t):
             for s in range(len(z) // units):
                 fired = _part(z, s, units)
@@ -355,7 +371,7 @@ def lif_forward(
                 new[e] = decay[e] * v[e] + received[e]
         _store(new, grid, lowest, highest, v)
         _fire(v, threshold, z)
-        zs[t, lo:hi] = z
+        _copy(z, zs[t, lo:hi])
 
 
 @compiled
@@ -382,7 +398,7 @@ def lif_backward(
             _store(vs[t - 1, lo:hi], grid, lowest, highest, stored)
         else:
             z = first_z
-            stored[:] = first_v
+            _copy(first_v, stored)
         if reset == ZERO_AND_INPUT:
             for e in range(size):
                 g[e] *= ONE - z[e]
@@ -402,13 +418,13 @@ def lif_backward(
                 _learn(events[:count], fired, ONE, _part(g, s, units), gweight_t)
             np.dot(g.reshape(-1, units), weight, gz.reshape(-1, units))
         else:
-            gz[:] = NIL
+            _clear(gz)
 
 
 @compiled
 def receive(x, weight_t, bias, out):
     """Fill ``out`` with the bias and what the inputs that are not zero send."""
-    out[:] = bias
+    _copy(bias, out)
     for source in range(len(x)):
         if x[source] != 0:
             value, row = np.float32(x[source]), weight_t[source]
@@ -420,7 +436,7 @@ def receive(x, weight_t, bias, out):
 def slide(latest, x):
     """Drop the first row and add ``x`` as the last."""
     for row in range(len(latest) - 1):
-        latest[row] = latest[row + 1]
+        _copy(latest[row + 1], latest[row])
     last = latest[len(latest) - 1]
     for n in range(len(x)):
         last[n] = x[n]
