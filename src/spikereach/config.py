@@ -28,6 +28,7 @@ Table = Literal[
     "hyperparameters",
     "imported",
 ]
+Ablation = Literal["cortex", "compression"]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -204,6 +205,13 @@ class Trajectory(Model):
     duration_s: Positive
 
 
+class Variant(Model):
+    """One bar or point of an ablation."""
+
+    label: str = Field(description="cortex: as in the paper's figure 5; compression: what is new")
+    system: Name
+
+
 class Parameter(Model):
     """A hyperparameter that the search varies: a whole number."""
 
@@ -291,12 +299,9 @@ class Config(Model):
         description="systems in each table, in order; a table without systems is not written"
     )
     trajectory: Trajectory
-    cortex_ablation: dict[str, Name] | None = Field(
-        description="input as named in figure 5 -> system; on the sessions that have all of their "
-        "areas; null: left out"
-    )
-    compression_ablation: dict[str, Name] | None = Field(
-        description="what each step adds -> system with this step; null: left out"
+    ablations: dict[Ablation, tuple[Variant, ...]] = Field(
+        description="variants in order; cortex: on the sessions with all areas that they read; an "
+        "ablation without variants is left out"
     )
     search: Search | None = Field(description="null: no hyperparameter search")
     systems: dict[Name, System]
@@ -305,8 +310,9 @@ class Config(Model):
     def _references_exist(self):
         lists = {f"tables.{table}": names for table, names in self.tables.items()}
         lists["trajectory.systems"] = self.trajectory.systems
-        lists["cortex_ablation"] = tuple((self.cortex_ablation or {}).values())
-        lists["compression_ablation"] = tuple((self.compression_ablation or {}).values())
+        lists |= {
+            f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
+        }
         lists["search.system"] = (self.search.system,) if self.search else ()
         for key, names in lists.items():
             for name in names:

@@ -57,15 +57,15 @@ def test_decoder_of_parted_areas_needs_them():
 
 def test_configured_ablations_are_what_the_paper_compares(repository):
     config = validate(yaml.safe_load((repository / "config.yaml").read_text()))
-    systems = {label: config.systems[name] for label, name in config.cortex_ablation.items()}
+    systems = {each.label: config.systems[each.system] for each in config.ablations["cortex"]}
     assert {label: s.areas for label, s in systems.items()} == {
         "M1": ("M1",), "S1": ("S1",),
         "M1+S1": ("M1", "S1"), "pre-LIF": ("M1", "S1"), "post-LIF": ("M1", "S1"),
     }  # fmt: skip
     assert len({s.training.model_dump_json() for s in systems.values()}) == 1
     kinds = [
-        [step.kind for step in config.systems[name].compression]
-        for name in config.compression_ablation.values()
+        [step.kind for step in config.systems[each.system].compression]
+        for each in config.ablations["compression"]
     ]
     assert kinds[0] == []
     assert all(len(a) <= len(b) for a, b in pairwise(kinds))

@@ -22,8 +22,10 @@ def small(checkout):
     content |= {
         "sessions": ["synthetic_indy_1", "synthetic_loco_1"],
         "pretrain_sessions": {},
-        "cortex_ablation": CORTEX,
-        "compression_ablation": COMPRESSION,
+        "ablations": {
+            name: [{"label": label, "system": system} for label, system in each.items()]
+            for name, each in {"cortex": CORTEX, "compression": COMPRESSION}.items()
+        },
     }
     training = {"pretrain": None, "finetune": BRIEF}
     for name in ("RTnet", *CORTEX.values()):
@@ -51,7 +53,7 @@ def test_compression_ablation_trains_one_system(checkout):
 def test_ablation_that_is_left_out_says_so(checkout):
     done = checkout.snakemake("figures/cortex_ablation.pdf", "--dry-run")
     assert done.returncode != 0
-    assert "cortex_ablation: null in this configuration" in done.stdout
+    assert "ablations.cortex lists no variants" in done.stdout
 
 
 def test_both_ablations(checkout):

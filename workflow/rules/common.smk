@@ -286,15 +286,12 @@ def systems_spec(systems):
 # ---- Ablations -------------------------------------------------------------------------
 
 
-def ablation_steps(ablation):
-    """Label -> system."""
-    steps = {
-        "cortex": run.cortex_ablation,
-        "compression": run.compression_ablation,
-    }[ablation]
-    if not steps:
-        raise WorkflowError(f"{ablation}_ablation: null in this configuration")
-    return steps
+def ablation_systems(ablation):
+    """Label -> system, in order."""
+    variants = run.ablations.get(ablation)
+    if not variants:
+        raise WorkflowError(f"ablations.{ablation} lists no variants")
+    return {variant.label: variant.system for variant in variants}
 
 
 def ablation_sessions(ablation):
@@ -303,7 +300,7 @@ def ablation_sessions(ablation):
         return run.sessions
     areas = {
         area
-        for name in ablation_steps(ablation).values()
+        for name in ablation_systems(ablation).values()
         for area in get_system(name).areas
     }
     return [name for name in run.sessions if areas <= get_session(name).areas.keys()]
@@ -313,31 +310,29 @@ def ablation_results(wildcards):
     sessions = ablation_sessions(wildcards.ablation)
     if not sessions:
         raise WorkflowError(
-            f"{wildcards.ablation}_ablation: none of the sessions has all the cortex areas"
+            f"ablations.{wildcards.ablation}: no session has all the cortex areas"
         )
     return expand(
         "results/evaluate/{system}/{session}/seed{seed}/metrics.json",
-        system=dict.fromkeys(ablation_steps(wildcards.ablation).values()),
+        system=dict.fromkeys(ablation_systems(wildcards.ablation).values()),
         session=sessions,
         seed=run.seeds,
     )
 
 
 def ablation_spec(wildcards):
-    steps = ablation_steps(wildcards.ablation)
+    labels = ablation_systems(wildcards.ablation)
     systems = [
-        [name, get_system(name).model_dump(mode="json")] for name in steps.values()
+        [name, get_system(name).model_dump(mode="json")] for name in labels.values()
     ]
-    return json.dumps([steps, systems])  # in the order of the configuration
+    return json.dumps([labels, systems])  # in the order of the configuration
 
 
 def made_ablations():
-    """Ablations that this configuration asks for and has sessions for."""
-    wanted = {
-        "cortex": run.cortex_ablation,
-        "compression": run.compression_ablation,
-    }
-    return [name for name, steps in wanted.items() if steps and ablation_sessions(name)]
+    """Ablations with variants and with sessions for them."""
+    return [
+        name for name, each in run.ablations.items() if each and ablation_sessions(name)
+    ]
 
 
 # ---- Search ----------------------------------------------------------------------------
