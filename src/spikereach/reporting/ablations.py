@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from spikereach.config import System
 from spikereach.published import figures as published
@@ -174,8 +174,11 @@ def compression_plot(
         for metric, (axes, unit, label) in panels.items():
             _chain(axes, values, metric, unit)
             axes.set_xlabel(label)
-            axes.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
-            axes.set_xlim(0, 1.08 * values[metric].max() / unit)
+            axes.set_xscale("log")
+            axes.margins(x=0.1)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.grid()
         left.set_ylabel("Test $R^2$")
         panels["energy_nj"][0].tick_params(labelleft=False)
