@@ -1,9 +1,6 @@
 """Ablations: systems of the configuration, compared in a figure and a table."""
 
 
-ruleorder: write_ablation > write_table
-
-
 rule write_ablation:
     input:
         ablation_results,

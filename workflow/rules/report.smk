@@ -22,7 +22,7 @@ rule write_table:
     benchmark:
         "logs/paper_tables/{table}.tsv"
     wildcard_constraints:
-        table=r"(?!(?:all|hyperparameters)\.)[A-Za-z0-9][A-Za-z0-9_.\-]*",
+        table=r"(?!(?:all|hyperparameters|cortex_ablation|compression_ablation)\.)[A-Za-z0-9][A-Za-z0-9_.\-]*",
     conda:
         "../../envs/spikereach.yaml"
     resources:
