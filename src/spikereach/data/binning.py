@@ -12,6 +12,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,9 @@ from spikereach.data.matfile import STEP_S, SessionFile
 from spikereach.sessions import Session
 
 Scheme = Literal["neurobench", "liu2024"]
+
+PART = 2**23
+"""Bytes of the binned array that are written at a time."""
 
 _REMEDY = "delete the file and bin the session again"
 
@@ -176,7 +180,8 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
     Raises:
         SessionError: the file is damaged or is not that session.
     """
-    with SessionFile(path) as file:
+    with SessionFile(path) as file, ThreadPoolExecutor(1) as beside:
+        sha256 = beside.submit(_sha256, file.path)
         areas = _areas(file, session)
         with np.errstate(over="ignore"):
             position = file.cursor_pos.T.astype(np.float32, order="C")
@@ -184,7 +189,6 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             raise file.error("cursor_pos", "exceeds the range of float32", "use another unit")
         segments = _segments(file.target_pos)
         spikes, outside = _spikes(file)
-        sha256 = _sha256(file.path)
     binned = BinnedSession(
         name=session.name,
         monkey=session.monkey,
@@ -195,7 +199,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         segments=segments,
         provenance={
             "source": file.path.name,
-            "sha256": sha256,
+            "sha256": sha256.result(),
             "bin_width_s": STEP_S,
             "spikes_outside_t": outside,
             "spikereach": spikereach.__version__,
@@ -243,19 +247,25 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
     # times are so large that a double cannot tell 4 ms apart.
     if len(edges) not in (steps, steps + 1):
         raise file.error("t", f"starts at {file.t[0]} s", "let t start near 0")
-    rows = np.zeros((channels, steps), np.uint8)
-    inside = total = 0
+    kind = np.int32 if steps * channels < 2**31 else np.int64
+    found, inside, total = [], 0, 0
     for channel in range(channels):
         for times in file.spike_times(channel):
-            columns = bin_columns(times, edges)
-            inside += file.inside(times)
-            total += times.size
-            rows[channel, columns[columns < steps]] = 1
+            if times.size:
+                columns = bin_columns(times, edges)
+                inside += file.inside(times)
+                total += times.size
+                elements = columns[: np.searchsorted(columns, steps)] * channels + channel
+                found.append(elements.astype(kind))
     file.check_range(inside, total)
-    spikes = np.empty((steps, channels), np.uint8)
-    for start in range(0, steps, 4096):  # in blocks that stay in the cache
-        spikes[start : start + 4096] = rows[:, start : start + 4096].T
-    return spikes, total - inside
+    spikes = np.zeros(steps * channels, np.uint8)
+    # Part by part, so that what all channels write to stays in the cache.
+    ends = np.arange(PART, spikes.size + PART, PART)
+    cuts = [[0, *np.searchsorted(elements, ends).tolist()] for elements in found]
+    for part in range(len(ends)):
+        for elements, cut in zip(found, cuts, strict=True):
+            spikes[elements[cut[part] : cut[part + 1]]] = 1
+    return spikes.reshape(steps, channels), total - inside
 
 
 def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from h5py.h5d import DatasetID
 
 from spikereach.data.errors import SessionError
 
@@ -123,7 +124,8 @@ class GuardedFile:
         with self.guard(field):
             if not reference:
                 raise self.error(field, "is a reference into nowhere")
-            return self._checked(field, self._file[reference])
+            found = h5py.h5r.dereference(reference, self._file.id)  # without h5py's dispatch
+            return self._checked(field, h5py.Dataset(found) if type(found) is DatasetID else found)
 
     def references(self, name: str) -> np.ndarray:
         """A MATLAB cell array: object references of shape (columns, rows).
