@@ -93,10 +93,14 @@ def written_tables():
 
 
 def tabled_systems():
-    """All trained systems that stand in some table of results, each once."""
+    """All trained systems that stand in some table of results, each once.
+
+    In the order of the longest table: that of the tables changes with overlays.
+    """
+    tables = sorted(run.tables.items(), key=lambda item: (-len(item[1]), item[0]))
     names = [
         name
-        for table, systems in run.tables.items()
+        for table, systems in tables
         if table != "hyperparameters"
         for name in systems
         if run.systems[name].weights is None
