@@ -78,7 +78,7 @@ def test_table_without_systems_is_not_written(checkout):
 @pytest.mark.slow
 def test_synthetic_sessions_take_the_weights_of_the_one_they_imitate(checkout):
     tables = yaml.safe_load(checkout.overlay.read_text())["tables"]
-    empty = dict.fromkeys(tables, [])
+    empty = {name: [] for name in tables}
     kept = {"imported": tables["imported"], "hyperparameters": ["RTnet", "tinyRSNN"]}
     change(checkout, tables=empty | kept)
     assert "train_decoder" not in checkout.planned("paper_tables/all.tex")
