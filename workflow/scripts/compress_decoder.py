@@ -1,6 +1,6 @@
 """Compress a trained decoder by the steps of its system."""
 
-from spikereach.job import clear, device, job, resume_folder
+from spikereach.job import clear, device, events_folder, job, resume_folder
 
 with job(snakemake):
     from spikereach.compression import compress
@@ -19,6 +19,7 @@ with job(snakemake):
         resume=resume,
         device=device(snakemake),
         progress=snakemake.config["progress"],
+        events=events_folder(snakemake),
     )
     compressed.system_name = snakemake.wildcards.system
     history.to_csv(snakemake.output.history, index=False)

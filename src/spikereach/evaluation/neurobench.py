@@ -57,7 +57,11 @@ class _Stream(NeuroBenchModel):
 
 
 def run(
-    decoder: Decoder, spikes: np.ndarray | Tensor, velocity: np.ndarray | Tensor, quiet: bool = True
+    decoder: Decoder,
+    spikes: np.ndarray | Tensor,
+    velocity: np.ndarray | Tensor,
+    quiet: bool = True,
+    piece: int | None = None,
 ) -> dict[str, float]:
     """NeuroBench's metrics of a decoder on a continuous recording.
 
@@ -69,6 +73,7 @@ def run(
         spikes: (T, C).
         velocity: (T, 2), session units per step.
         quiet: False shows NeuroBench's output.
+        piece: steps per call of the decoder; None: as many as :func:`piece_steps` allows.
     Returns:
         the keys of `metrics.exact`.
     Raises:
@@ -80,7 +85,7 @@ def run(
     targets = torch.as_tensor(velocity[:steps]).to(inputs.device)
     loader = DataLoader(TensorDataset(inputs, targets), batch_size=steps, shuffle=False)
     decoder.eval()
-    model = _Stream(decoder, piece_steps(decoder))
+    model = _Stream(decoder, piece or piece_steps(decoder))
     static, workload = [Footprint, ConnectionSparsity], [R2, ActivationSparsity, SynapticOperations]
     benchmark = Benchmark(model, loader, [], [], [static, workload])
     printed, stepwise = io.StringIO(), decoder.stepwise
