@@ -8,10 +8,11 @@ from dataclasses import asdict
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 from snakemake.exceptions import WorkflowError
 
-from spikereach.config import ConfigError, System, validate
+from spikereach.config import ConfigError, System, Table, validate
 from spikereach.job import ERRORS
 from spikereach.models.architectures import locate
 from spikereach.modules import code_digest
@@ -83,11 +84,14 @@ def get_table(name):
 
 
 def written_tables():
-    """Tables that list systems; `imported` only where a session has published weights."""
+    """Tables that list systems; `imported` only where a session has published weights.
+
+    In an order of their own: that of the configuration's keys changes with overlays.
+    """
     return [
         name
-        for name, systems in run.tables.items()
-        if systems
+        for name in get_args(Table)
+        if run.tables.get(name)
         and (name != "imported" or any(map(evaluation_session, run.sessions)))
     ]
 
