@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -46,10 +47,10 @@ def fits(*tensors: Tensor | float | None) -> bool:
 
 
 class _Chunks:
-    """The streams of a batch in chunks of at least 32, at most 16 chunks."""
+    """The streams of a batch in chunks: four, but of 8 to 64 streams."""
 
     def __init__(self, streams: int, units: int):
-        size = max(32, -(-streams // 16))
+        size = min(64, max(8, -(-streams // 4)))
         self.streams, self.units = streams, units
         starts = range(0, streams, size)
         self.bounds = [(s * units, min(s + size, streams) * units) for s in starts]
@@ -58,11 +59,12 @@ class _Chunks:
         """Call ``work(chunk, lo, hi)`` for every chunk, on as many threads as PyTorch uses."""
         jobs = [(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)]
         threads = min(torch.get_num_threads(), len(jobs))
-        if threads == 1:
-            for job in jobs:
-                work(*job)
-        else:
-            list(_pool(threads).map(lambda job: work(*job), jobs))
+        with _blas().limit(limits=1):  # its threads would fight with these
+            if threads == 1:
+                for job in jobs:
+                    work(*job)
+            else:
+                list(_pool(threads).map(lambda job: work(*job), jobs))
 
     def repeat(self, values: Tensor) -> np.ndarray:
         """One value per unit, repeated for the streams of the largest chunk."""
@@ -76,6 +78,14 @@ class _Chunks:
     def total(self, shares: np.ndarray) -> Tensor:
         """The shares added in order, one value per unit."""
         return torch.from_numpy(shares.reshape(-1, self.units).sum(0))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The library behind the compiled loops' matrix products."""
+    import scipy.linalg.cython_blas  # noqa: F401  loads it
+
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 @cache

@@ -1,0 +1,78 @@
+"""Loading and binning a session file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from rows import Job
+
+from spikereach.data import binning, synthetic
+from spikereach.sessions import Session, find
+
+NAME, DURATION_S = "synthetic_loco_1", 2192.0
+FILE = Path(tempfile.gettempdir()) / "spikereach-bench" / "loco_20170210_03.mat"
+
+
+def session() -> Session:
+    from common import CONFIG
+
+    found = find(NAME, CONFIG)
+    if not FILE.exists():
+        FILE.parent.mkdir(exist_ok=True)
+        synthetic.generate(found, FILE, duration_s=DURATION_S, seed=0)
+    return found
+
+
+def void(_) -> None:
+    """The data were loaded; no figures of its own."""
+
+
+def ours(*, threads: int) -> Job:
+    found = session()
+    torch.set_num_threads(threads)
+
+    def load() -> binning.BinnedSession:
+        return binning.bin_session(FILE, found)
+
+    def arrays(binned: binning.BinnedSession) -> dict[str, np.ndarray]:
+        split = binned.split("neurobench")
+        return {
+            "spikes": binned.spikes,
+            "velocity": binned.velocity,
+            "test": np.array(split.test),
+        }
+
+    return Job(lambda: void(load()), lambda: arrays(load()), warm=0)
+
+
+def neurobench(*, threads: int) -> Job:
+    from neurobench.datasets.primate_reaching import PrimateReaching
+
+    session()
+    torch.set_num_threads(threads)
+
+    def load() -> PrimateReaching:
+        return PrimateReaching(
+            str(FILE.parent),
+            FILE.name,
+            num_steps=1,
+            train_ratio=0.5,
+            biological_delay=0,
+            stride=0.004,
+            bin_width=0.004,
+            split_num=1,
+            download=False,
+        )
+
+    def arrays(dataset: PrimateReaching) -> dict[str, np.ndarray]:
+        steps = dataset.labels.shape[1]
+        return {
+            "spikes": dataset.samples.numpy()[:, :steps].T.astype(np.uint8),
+            "velocity": dataset.labels.numpy().T,
+            "test": np.array(dataset.ind_test),
+        }
+
+    return Job(lambda: void(load()), lambda: arrays(load()), warm=0)

@@ -1,0 +1,82 @@
+"""Exact metrics over a recording, against NeuroBench's own benchmark of the modules as their
+authors run them: one call per step, or per window, or per recording with a recurrent layer called
+at every keypoint."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import numpy as np
+import torch
+from common import CHANNELS, RATE, decoder_of
+from rows import Job
+
+from spikereach.evaluation import metrics
+from spikereach.evaluation import neurobench as oracle
+from spikereach.models.decoder import Decoder
+
+STEPS = 40_960
+"""Of a test part; those of the evaluation sessions have 50,000 to 140,000."""
+KEYS = ("r2", "footprint", "connection_sparsity", "activation_sparsity")
+OPERATIONS = ("dense", "effective_macs", "effective_acs")
+
+
+def trained(system: str) -> Decoder:
+    """Random weights, a third of them zero, so that units fire and sparsity counts."""
+    decoder = decoder_of(system).eval()
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            if parameter.ndim > 1:
+                parameter *= 2
+                parameter[torch.rand_like(parameter) < 0.3] = 0
+    return decoder
+
+
+def recording(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(2)
+    spikes = (random.random((STEPS, CHANNELS)) < RATE).astype(np.uint8)
+    velocity = random.standard_normal((STEPS, 2)).astype(np.float32)
+    return spikes[:steps], velocity[:steps]
+
+
+def results(found: dict[str, float], steps: int) -> dict[str, np.ndarray]:
+    """Operations as whole numbers."""
+    counts = {key: np.array(round(found[key] * steps)) for key in OPERATIONS}
+    return {key: np.array(found[key]) for key in KEYS} | counts
+
+
+def per_step(job, steps: int):
+    """The job, with its time divided by the steps."""
+    def run() -> dict[str, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        job()
+        return {
+            "seconds": (time.perf_counter() - wall) / steps,
+            "cpu_seconds": (time.process_time() - cpu) / steps,
+        }
+
+    return run
+
+
+def ours(system: str, steps: int, *, threads: int) -> Job:
+    torch.set_num_threads(threads)
+    decoder = trained(system)
+    whole, part = recording(STEPS), recording(steps)
+    piece = oracle.piece_steps(decoder)
+    return Job(
+        per_step(lambda: metrics.exact(decoder, *whole), STEPS),
+        lambda: results(metrics.exact(decoder, *part, like_neurobench=piece), steps),
+    )
+
+
+def neurobench(system: str, steps: int, *, threads: int) -> Job:
+    torch.set_num_threads(threads)
+    decoder = trained(system)
+    part = recording(steps)
+    hoisted = decoder.update_period > 1 and decoder.whole_windows == 1
+    piece = None if hoisted else decoder.whole_windows
+    timed = partial(oracle.run, decoder, *part, piece=piece)
+    return Job(
+        per_step(timed, steps), lambda: results(oracle.run(decoder, *part), steps), warm=0
+    )
