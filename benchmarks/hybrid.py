@@ -142,8 +142,7 @@ def snntorch(*, threads: int) -> Job:
             gradient = snn.surrogate.fast_sigmoid(slope=SLOPE)
             self.inputs = nn.ModuleList(nn.Linear(n, UNITS, bias=False) for n in (WIDTH, UNITS))
             self.neurons = nn.ModuleList(
-                snn.RLeaky(beta=DECAY, linear_features=UNITS, spike_grad=gradient)
-                for _ in range(2)
+                snn.RLeaky(beta=DECAY, linear_features=UNITS, spike_grad=gradient) for _ in range(2)
             )
 
         def spike(self, frames: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ def results(found: dict[str, float], steps: int) -> dict[str, np.ndarray]:
 
 def per_step(job, steps: int):
     """The job, with its time divided by the steps."""
+
     def run() -> dict[str, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         job()
@@ -77,6 +78,4 @@ def neurobench(system: str, steps: int, *, threads: int) -> Job:
     hoisted = decoder.update_period > 1 and decoder.whole_windows == 1
     piece = None if hoisted else decoder.whole_windows
     timed = partial(oracle.run, decoder, *part, piece=piece)
-    return Job(
-        per_step(timed, steps), lambda: results(oracle.run(decoder, *part), steps), warm=0
-    )
+    return Job(per_step(timed, steps), lambda: results(oracle.run(decoder, *part), steps), warm=0)

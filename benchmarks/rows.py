@@ -100,7 +100,10 @@ def _rows():
             f"metrics-{system}",
             f"exact metrics, {system}",
             f"NeuroBench on {steps} steps and ours on 40,960, both per step; equal on the former",
-            {OURS: metrics("ours", system, steps), "neurobench": metrics("neurobench", system, steps)},
+            {
+                OURS: metrics("ours", system, steps),
+                "neurobench": metrics("neurobench", system, steps),
+            },
             (Goal("seconds", 200),),
             same=("neurobench",),
             repetitions=1 if system in ("SNN3", "bigRSNN") else 3,

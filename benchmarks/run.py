@@ -31,7 +31,7 @@ PEERS = Path(os.environ.get("PEERS", Path(sys.prefix) / "peers"))
 """Where `make bench` installs the other libraries, apart from the environment."""
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """A contender that cannot run here."""
 
 
@@ -68,7 +68,7 @@ class Worker:
         answer = json.loads(line)
         if "absent" in answer:
             self.close()
-            raise Absent(answer["absent"])
+            raise AbsentError(answer["absent"])
         return answer
 
 
@@ -78,12 +78,12 @@ def run(row: Row, threads: int) -> dict:
     for name in row.contenders:
         try:
             workers[name] = Worker(row, name, threads)
-        except Absent as reason:
+        except AbsentError as reason:
             absent[name] = str(reason)
     try:
         equal = check(row, workers)
         figures = {name: [] for name in workers}
-        for name, worker in workers.items():
+        for worker in workers.values():
             worker.ask("warm")
         for _ in range(row.repetitions):
             for name, worker in workers.items():
@@ -167,7 +167,12 @@ def processor() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
-UNITS = {"seconds": ("ms", 1e3), "bytes": ("MB", 1e-6), "p99_s": ("us", 1e6), "median_s": ("us", 1e6)}
+UNITS = {
+    "seconds": ("ms", 1e3),
+    "bytes": ("MB", 1e-6),
+    "p99_s": ("us", 1e6),
+    "median_s": ("us", 1e6),
+}
 
 
 def table(results: dict[str, dict]) -> str:
@@ -204,7 +209,9 @@ def table(results: dict[str, dict]) -> str:
             lines.append(f"| {row['title']} | | | {peer} | absent: {reason} | | | | |")
     lines += ["", "What was run:", ""]
     lines += [f"- {row['title']}: {row['work']}" for n in ROWS if (row := results.get(n))]
-    machines = {json.dumps({k: v for k, v in r["machine"].items() if k != "load"}) for r in results.values()}
+    machines = {
+        json.dumps({k: v for k, v in r["machine"].items() if k != "load"}) for r in results.values()
+    }
     loads = [row["machine"]["load"] for row in results.values()]
     threads = {row["threads"] for row in results.values()}
     lines += ["", f"Threads: {threads}. Load of the machine: {min(loads):.1f} to {max(loads):.1f}."]
