@@ -127,7 +127,8 @@ def piece_steps(decoder: Decoder) -> int:
     NeuroBench adds up the operations of one layer call in the number format of the layer,
     which holds integers exactly up to 2^24 (float32) or 2^11 (float16). A layer that takes
     all steps in one call goes beyond that after some hundred steps, so it is given fewer at
-    a time; what is counted stays the same.
+    a time; what is counted stays the same. The trace does not tell which layers do, so that
+    every layer is taken for one.
 
     Returns:
         a multiple of the update period and the window, at least one of them.
@@ -142,12 +143,13 @@ def piece_steps(decoder: Decoder) -> int:
             decoder(silence, trace=trace)
     finally:
         decoder.stepwise = stepwise
-    shares = [math.inf]  # of the probe's steps, for layers that take all of them at once
+    shares = [math.inf]  # of the probe's steps
     for calls in trace.calls:
-        if len(calls.inputs[0]) == 1:
-            _, _, dense = metrics.count(calls)
-            limit = 2 / torch.finfo(calls.inputs[0].dtype).eps
-            shares.append(limit / dense)
+        inputs = calls.inputs[0]
+        _, _, dense = metrics.count(calls)
+        # Spikes may come as bytes; the layer computes in float32 then.
+        limit = 2 / torch.finfo(inputs.dtype if inputs.is_floating_point() else torch.float32).eps
+        shares.append(limit / dense)
     return max(unit, math.floor(min(*shares, MOST / probe) * probe / unit) * unit)
 
 
