@@ -36,7 +36,7 @@ schema: $(VENV)/runtime
 	$(BIN)/python workflow/schemas/write.py
 
 ## After changing dependencies in pyproject.toml or requirements/dev.in.
-lock: $(VENV)/runtime
+lock: $(VENV)/dev
 	$(BIN)/python requirements/lock.py
 
 $(VENV)/runtime: requirements/runtime.lock pyproject.toml

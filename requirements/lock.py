@@ -1,20 +1,20 @@
 """Pin everything: write runtime.lock, dev.lock and envs/spikereach.yaml (`make lock`).
 
-pip itself resolves pyproject.toml and dev.in in a dry run; what it would install is
-written down. Neither index addresses nor hashes are written, so that ``torch==2.13.0``
-takes whichever build (CPU, CUDA) the user's index offers, and what torch's CUDA build
-brings along on its own (nvidia-*, cuda-*, triton) is not pinned.
+uv resolves pyproject.toml and dev.in together, so that both fit into one environment; a
+version stands as long as nothing asks for another. Neither index addresses nor hashes are
+written, so that ``torch==2.13.0`` takes whichever build (CPU, CUDA) the user's index offers,
+and what torch's CUDA build brings along on its own (nvidia-*, cuda-*) is not pinned.
 """
 
-import json
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OF_TORCH = re.compile(r"nvidia-|cuda-|triton$|pytorch-triton")
+ROOT = HERE.parent
+PYTHON = "3.11"
+OF_TORCH = re.compile(r"nvidia-|cuda-")
 HEADER = "# Written by `make lock`; do not edit.\n"
 ENVIRONMENT = """\
 {header}name: spikereach
@@ -22,43 +22,49 @@ channels:
   - conda-forge
   - nodefaults
 dependencies:
-  - python =3.11
+  - python ={python}
   - pip
   - pip:
 {pins}
 """
 
 
-def resolve(*requirements: str) -> dict[str, str]:
-    """Name -> version of everything that ``pip install`` of ``requirements`` would install."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
-        command += ["--ignore-installed", "--report", str(report), *requirements]
-        subprocess.run(command, check=True)
-        packages = [item["metadata"] for item in json.loads(report.read_text())["install"]]
-    pins = {}
-    for package in packages:
-        name = re.sub(r"[-_.]+", "-", package["name"]).lower()
-        if name != "spikereach" and not OF_TORCH.match(name):
-            pins[name] = package["version"].partition("+")[0]  # without the build: +cpu, +cu130
-    return dict(sorted(pins.items()))
+def resolve(*sources: str, preferred: list[str], constraints: list[str]) -> list[str]:
+    """``name==version`` lines of all that installing the ``sources`` would install."""
+    given = "\n".join(preferred), "\n".join(constraints)
+    scratch = [HERE / ".preferred.txt", HERE / ".constraints.txt"]
+    for path, text in zip(scratch, given, strict=True):
+        path.write_text(text)
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *sources]
+    command += ["--extra", "workflow", "--python-version", PYTHON, "--no-header", "--no-annotate"]
+    command += ["--constraint", str(scratch[1]), "--output-file", str(scratch[0])]
+    try:
+        subprocess.run(command, check=True, cwd=ROOT)
+        found = scratch[0].read_text().splitlines()
+    finally:
+        for path in scratch:
+            path.unlink()
+    return [line for line in found if line and not OF_TORCH.match(line)]
 
 
-def lines(pins: dict[str, str]) -> list[str]:
-    return [f"{name}=={version}" for name, version in pins.items()]
+def read(path: Path) -> list[str]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if not line.startswith("#")]
 
 
 def main() -> None:
-    runtime = resolve(f"{HERE.parent}[workflow]")
-    (HERE / "runtime.lock").write_text(HEADER + "\n".join(lines(runtime)) + "\n")
-    both = resolve("-r", str(HERE / "runtime.lock"), "-r", str(HERE / "dev.in"))
-    dev = {name: version for name, version in both.items() if name not in runtime}
-    (HERE / "dev.lock").write_text(HEADER + "\n".join(lines(dev)) + "\n")
-    pins = "\n".join(f"      - {line}" for line in lines(runtime))
-    environment = HERE.parent / "envs" / "spikereach.yaml"
-    environment.parent.mkdir(exist_ok=True)
-    environment.write_text(ENVIRONMENT.format(header=HEADER, pins=pins))
+    locks = HERE / "runtime.lock", HERE / "dev.lock"
+    before = [line for path in locks for line in read(path)]
+    both = resolve("pyproject.toml", str(HERE / "dev.in"), preferred=before, constraints=[])
+    runtime = resolve("pyproject.toml", preferred=both, constraints=both)
+    # torch's CUDA build brings a Triton of its own; without it, the tests' comes from dev.lock.
+    runtime = [line for line in runtime if not line.startswith("triton==")]
+    dev = [line for line in both if line not in runtime]
+    for path, pins in zip(locks, (runtime, dev), strict=True):
+        path.write_text(HEADER + "\n".join(pins) + "\n")
+    pins = "\n".join(f"      - {line}" for line in runtime)
+    environment = ROOT / "envs" / "spikereach.yaml"
+    environment.write_text(ENVIRONMENT.format(header=HEADER, python=PYTHON, pins=pins))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,239 @@
+"""What the whole paper costs on one device: `python benchmarks/budget.py [--device cuda]`.
+
+Measures the time of an update and of a decoded step for every training stage in config.yaml, and
+multiplies by the number of updates there are: of all systems, sessions, seeds, pretraining,
+compression and search. Early stopping is left out and pruning goes to its last step, so that the
+sum is an upper limit. Writes benchmarks/budget.json and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import spikereach  # first of all: it sets how PyTorch's threads wait
+import torch
+from spikereach import config
+from spikereach.config import Config, Prune, Stage, System
+from spikereach.evaluation.passes import in_pieces
+from spikereach.models import zoo
+from spikereach.models.decoder import Trace
+from spikereach.sessions import Session, find
+from spikereach.training import optimisers
+from spikereach.training.loop import PIECE
+from spikereach.training.losses import LOSSES, penalty
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE = 0.05  # spikes per channel and step
+WARM, TIMED = 3, 10  # updates
+TEST_SHARE = 0.25
+TRAIN_SHARE = {"neurobench": 0.5, "liu2024": 0.65}
+VALIDATION_SHARE = {"neurobench": 0.25, "liu2024": 0.1}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Trainings of one kind: equal in everything but seeds and repetitions."""
+
+    system: str
+    what: str
+    stage: Stage
+    split: str
+    channels: int
+    steps: tuple[int, ...]
+    """Length of each session trained on."""
+    repetitions: int
+
+    @property
+    def updates(self) -> int:
+        """Per repetition."""
+        per_epoch = self.stage.updates_per_epoch
+        if per_epoch is None:
+            parts = (int(n * TRAIN_SHARE[self.split]) for n in self.steps)
+            windows = sum((n - self.stage.window) // self.stage.stride + 1 for n in parts)
+            per_epoch = math.ceil(windows / self.stage.batch)
+        return per_epoch * self.stage.epochs
+
+    @property
+    def decoded(self) -> int:
+        """Steps of validation per repetition."""
+        return int(sum(self.steps) * VALIDATION_SHARE[self.split]) * self.stage.epochs
+
+
+def lengths(paper: Config) -> dict[str, int]:
+    """Steps of every session: four times the published test part, else the monkey's mean."""
+    found = {name: find(name, paper) for name in every_session(paper)}
+    known = {n: round(s.test_steps / TEST_SHARE) for n, s in found.items() if s.test_steps}
+    average = {
+        monkey: round(mean(known[n] for n in known if found[n].monkey == monkey))
+        for monkey in {found[n].monkey for n in known}
+    }
+    return {name: known.get(name, average[session.monkey]) for name, session in found.items()}
+
+
+def every_session(paper: Config) -> list[str]:
+    listed = [*paper.sessions, *(n for names in paper.pretrain_sessions.values() for n in names)]
+    return list(dict.fromkeys(listed))
+
+
+def channels_of(session: Session, system: System) -> int:
+    return sum(count for area, count in session.areas.items() if area in system.areas)
+
+
+def runs(paper: Config) -> Iterator[Run]:
+    """Every training of the paper."""
+    steps, seeds = lengths(paper), len(paper.seeds)
+    sessions = [find(name, paper) for name in paper.sessions]
+    for name, system in paper.systems.items():
+        training = (paper.systems[system.base] if system.base else system).training
+        if training is None or (training.finetune is None and not system.compression):
+            continue
+        own = [s for s in sessions if channels_of(s, system)]
+        if system.base is None and training.pretrain is not None:
+            for monkey in sorted({s.monkey for s in own}):
+                names = paper.pretrain_sessions.get(monkey, ())
+                if names:
+                    channels = channels_of(find(names[0], paper), system)
+                    lengths_here = tuple(steps[n] for n in names)
+                    stage = training.pretrain
+                    yield Run(
+                        name, "pretrain", stage, training.split, channels, lengths_here, seeds
+                    )
+        for session in own:
+            channels, length = channels_of(session, system), (steps[session.name],)
+            if system.base is None and training.finetune is not None:
+                yield Run(
+                    name, "finetune", training.finetune, training.split, channels, length, seeds
+                )
+            for step in system.compression:
+                if hasattr(step, "retrain"):
+                    times = rounds(step) if isinstance(step, Prune) else 1
+                    yield Run(
+                        name,
+                        step.kind,
+                        step.retrain,
+                        training.split,
+                        channels,
+                        length,
+                        seeds * times,
+                    )
+    if paper.search is not None:
+        system, session = paper.systems[paper.search.system], find(paper.search.session, paper)
+        yield Run(
+            paper.search.system,
+            "search",
+            system.training.finetune,
+            system.training.split,
+            channels_of(session, system),
+            (steps[session.name],),
+            paper.search.trials,
+        )
+
+
+def rounds(step: Prune) -> int:
+    """Most retrainings of an iterative pruning: all coarse steps, then all fine ones."""
+    return (
+        1 + math.ceil((step.stop - step.start) / step.step) + math.ceil(step.step / step.fine_step)
+    )
+
+
+def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
+    """Seconds per update and per step of validation."""
+    system = paper.systems[run.system]
+    areas = ["M1"] * (run.channels // 2) + ["S1"] * (run.channels - run.channels // 2)
+    decoder = zoo.build(system, run.channels, areas=areas).to(device).train()
+    optimiser = optimisers.build(run.stage, list(decoder.parameters()))
+    shape = run.stage.window, run.stage.batch
+    spikes = (torch.rand(*shape, run.channels, device=device) < RATE).float()
+    target = torch.randn(*shape, 2, device=device)
+
+    def update() -> None:
+        trace = Trace()
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            prediction = decoder.decode(spikes, trace=trace).float()
+            loss = LOSSES[run.stage.loss](prediction, target)
+            loss = loss + penalty(decoder, trace, run.stage.penalties)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if run.stage.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(decoder.parameters(), run.stage.clip_norm)
+        optimiser.step()
+
+    for _ in range(WARM):
+        update()
+    per_update = median(timed(update, device) for _ in range(TIMED))
+    decoder.eval()
+    stream = (torch.rand(2 * PIECE, 1, run.channels, device=device) < RATE).float()
+
+    def validate() -> None:
+        with torch.inference_mode():
+            for _ in in_pieces(decoder, stream, PIECE, traced=False):
+                pass
+
+    timed(validate, device)
+    return per_update, timed(validate, device) / len(stream)
+
+
+def timed(work, device: torch.device) -> float:
+    wait(device)
+    begun = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - begun
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--systems", nargs="*", help="default: all of config.yaml")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    paper = config.read(ROOT / "config.yaml")
+    rows, known = [], {}
+    for run in runs(paper):
+        if arguments.systems and run.system not in arguments.systems:
+            continue
+        key = run.system, run.stage.model_dump_json(), run.channels
+        if key not in known:
+            known[key] = times(run, paper, device)
+        per_update, per_step = known[key]
+        seconds = run.updates * per_update + run.decoded * per_step
+        rows.append(
+            {
+                **{k: v for k, v in asdict(run).items() if k not in ("stage", "steps")},
+                "updates": run.updates,
+                "update_ms": 1000 * per_update,
+                "minutes_each": seconds / 60,
+                "hours": seconds * run.repetitions / 3600,
+            }
+        )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    result = {"device": name, "spikereach": spikereach.__version__, "runs": rows}
+    (ROOT / "benchmarks" / "budget.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"Upper limit of the whole paper on one {name}\n")
+    print("| system | training | ms per update | minutes per run | runs | hours |")
+    print("|---|---|---|---|---|---|")
+    for system, what in dict.fromkeys((row["system"], row["what"]) for row in rows):
+        here = [r for r in rows if (r["system"], r["what"]) == (system, what)]
+        count = sum(r["repetitions"] for r in here)
+        hours = sum(r["hours"] for r in here)
+        update = mean(r["update_ms"] for r in here)
+        print(
+            f"| {system} | {what} | {update:.1f} | {60 * hours / count:.1f} | {count} | {hours:.2f} |"
+        )
+    print(f"\n{sum(row['hours'] for row in rows):.1f} hours in all")
+
+
+if __name__ == "__main__":
+    main()
