@@ -18,7 +18,10 @@ from pathlib import Path
 from statistics import mean, median
 
 import spikereach  # first of all: it sets how PyTorch's threads wait
+
+# isort: split
 import torch
+
 from spikereach import config
 from spikereach.config import Config, Prune, Stage, System
 from spikereach.evaluation.passes import in_pieces
@@ -228,10 +231,8 @@ def main() -> None:
         here = [r for r in rows if (r["system"], r["what"]) == (system, what)]
         count = sum(r["repetitions"] for r in here)
         hours = sum(r["hours"] for r in here)
-        update = mean(r["update_ms"] for r in here)
-        print(
-            f"| {system} | {what} | {update:.1f} | {60 * hours / count:.1f} | {count} | {hours:.2f} |"
-        )
+        update, each = mean(r["update_ms"] for r in here), 60 * hours / count
+        print(f"| {system} | {what} | {update:.1f} | {each:.1f} | {count} | {hours:.2f} |")
     print(f"\n{sum(row['hours'] for row in rows):.1f} hours in all")
 
 
