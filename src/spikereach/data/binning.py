@@ -28,9 +28,6 @@ from spikereach.sessions import Session
 
 Scheme = Literal["neurobench", "liu2024"]
 
-PART = 2**23
-"""Bytes of the binned array that are written at a time."""
-
 _REMEDY = "delete the file and bin the session again"
 
 
@@ -171,7 +168,7 @@ class BinnedSession:
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
     """Bin a session file.
 
-    Peak memory is below three times the binned array.
+    Peak memory is below twice the binned array.
 
     Args:
         path: the session file (`data.matfile`).
@@ -247,24 +244,20 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
     # times are so large that a double cannot tell 4 ms apart.
     if len(edges) not in (steps, steps + 1):
         raise file.error("t", f"starts at {file.t[0]} s", "let t start near 0")
-    kind = np.int32 if steps * channels < 2**31 else np.int64
-    found, inside, total = [], 0, 0
+    spikes = np.empty(steps * channels, np.uint8)
+    spikes.fill(0)  # unlike those of numpy.zeros, on huge pages where there are any: 5 times faster
+    inside, total = 0, 0
     for channel in range(channels):
         for times in file.spike_times(channel):
             if times.size:
                 columns = bin_columns(times, edges)
                 inside += file.inside(times)
                 total += times.size
-                elements = columns[: np.searchsorted(columns, steps)] * channels + channel
-                found.append(elements.astype(kind))
+                elements = columns[: np.searchsorted(columns, steps)]
+                elements *= channels
+                elements += channel
+                spikes[elements] = 1
     file.check_range(inside, total)
-    spikes = np.zeros(steps * channels, np.uint8)
-    # Part by part, so that what all channels write to stays in the cache.
-    ends = np.arange(PART, spikes.size + PART, PART)
-    cuts = [[0, *np.searchsorted(elements, ends).tolist()] for elements in found]
-    for part in range(len(ends)):
-        for elements, cut in zip(found, cuts, strict=True):
-            spikes[elements[cut[part] : cut[part + 1]]] = 1
     return spikes.reshape(steps, channels), total - inside
 
 
@@ -273,7 +266,8 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     column j + 1; the last bin includes its upper edge. Spikes outside are dropped.
 
     Equals ``numpy.histogram(times, edges)`` followed by NeuroBench's shift by one, but guesses
-    each bin from the even spacing and then corrects by the true edges.
+    each bin from the even spacing, half a bin too low and so at most one, and then corrects by
+    the true edges.
 
     Args:
         times: sorted spike times (n,).
@@ -281,10 +275,11 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """
     first, last = edges[0], edges[-1]
     times = times[np.searchsorted(times, first) : np.searchsorted(times, last, "right")]
-    bins = ((times - first) * (1 / (edges[1] - first))).astype(np.int64)
-    np.minimum(bins, len(edges) - 2, out=bins)
-    bins -= times < edges[bins]
-    bins += times >= edges[bins + 1]
+    guess = times - first
+    guess *= 1 / (edges[1] - first)
+    guess -= 0.5
+    bins = guess.astype(np.int64)
+    bins += times >= edges[1:][bins]
     np.minimum(bins, len(edges) - 2, out=bins)
     bins += 1
     return bins

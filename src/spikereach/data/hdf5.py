@@ -14,11 +14,12 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-from h5py.h5d import DatasetID
+from h5py import h5a, h5d, h5r, h5s
 
 from spikereach.data.errors import SessionError
 
@@ -31,6 +32,31 @@ SMALL = 64 * 2**20
 
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _PIPELINES = ((), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A dataset of a file, looked up once: h5py's own object asks the library every time."""
+
+    id: h5d.DatasetID
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...] | None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def marked(self, name: str) -> bool:
+        """Whether an attribute is there and a true number."""
+        if not h5a.exists(self.id, name.encode()):
+            return False
+        mark = h5a.open(self.id, name.encode())
+        if mark.shape not in ((), (1,)) or mark.dtype.kind not in "ui":
+            return False
+        value = np.empty(mark.shape, mark.dtype)
+        mark.read(value)
+        return bool(value)
 
 
 class GuardedFile:
@@ -47,6 +73,7 @@ class GuardedFile:
         self.path = Path(path)
         self._remedy = remedy
         self._declared: dict[str, int] = {}
+        self._total = 0
         if not self.path.is_file():
             raise SessionError(f"{self.path}: no such file; {remedy}")
         with self.guard("whole file"):
@@ -101,7 +128,7 @@ class GuardedFile:
                 raise self.error(name, f"is not text but {type(value).__name__}")
             return value
 
-    def field(self, name: str) -> h5py.Dataset:
+    def field(self, name: str) -> Stored:
         """A dataset at the top of the file.
 
         Raises:
@@ -113,9 +140,9 @@ class GuardedFile:
                 raise self.error(name, "missing")
             if not isinstance(link, h5py.HardLink):
                 raise self.error(name, "is a link to somewhere else", "store the values themselves")
-            return self._checked(name, self._file[name])
+            return self._checked(name, self._file[name].id)
 
-    def follow(self, field: str, reference: h5py.Reference) -> h5py.Dataset:
+    def follow(self, field: str, reference: h5py.Reference) -> Stored:
         """The dataset an object reference points to.
 
         Raises:
@@ -124,8 +151,7 @@ class GuardedFile:
         with self.guard(field):
             if not reference:
                 raise self.error(field, "is a reference into nowhere")
-            found = h5py.h5r.dereference(reference, self._file.id)  # without h5py's dispatch
-            return self._checked(field, h5py.Dataset(found) if type(found) is DatasetID else found)
+            return self._checked(field, h5r.dereference(reference, self._file.id))
 
     def references(self, name: str) -> np.ndarray:
         """A MATLAB cell array: object references of shape (columns, rows).
@@ -135,7 +161,7 @@ class GuardedFile:
         """
         dataset = self.field(name)
         with self.guard(name):
-            if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or dataset.ndim != 2:
+            if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or len(dataset.shape) != 2:
                 raise self.error(
                     name,
                     f"is no cell array ({dataset.dtype}, shape {dataset.shape})",
@@ -144,9 +170,9 @@ class GuardedFile:
             if dataset.chunks is not None:
                 raise self.error(name, "is a chunked cell array", "store it contiguously")
             self._declare(name, dataset)
-            return dataset[()]
+            return _read(dataset)
 
-    def values(self, field: str, dataset: h5py.Dataset, kind: str = "f") -> np.ndarray:
+    def values(self, field: str, dataset: Stored, kind: str = "f") -> np.ndarray:
         """All values of a numeric dataset, in its own shape and type (native byte order).
 
         Args:
@@ -164,24 +190,30 @@ class GuardedFile:
             self._declare(field, dataset)
             if dataset.size == 0:
                 return np.empty(dataset.shape, dtype.newbyteorder("="))
-            values = self._chunks(field, dataset) if dataset.chunks else dataset[()]
+            values = self._chunks(field, dataset) if dataset.chunks else _read(dataset)
             return np.asarray(values, dtype.newbyteorder("="))
 
-    def _checked(self, field: str, found: object) -> h5py.Dataset:
+    def _checked(self, field: str, found: object) -> Stored:
         """Refuse all but plain datasets whose values lie in this very file."""
-        if not isinstance(found, h5py.Dataset):
-            raise self.error(field, f"is not an array but {type(found).__name__}")
-        if found.shape is None:
+        if not isinstance(found, h5d.DatasetID):
+            kind = type(found).__name__.removesuffix("ID")
+            raise self.error(field, f"is not an array but {kind}")
+        if found.get_space().get_simple_extent_type() == h5s.NULL:
             raise self.error(field, "has no shape")
-        if found.is_virtual or found.external:
+        creation = found.get_create_plist()
+        layout = creation.get_layout()
+        if layout == h5d.VIRTUAL or creation.get_external_count():
             raise self.error(field, "keeps its values in another file", "store the values here")
-        return found
+        chunks = creation.get_chunk() if layout == h5d.CHUNKED else None
+        return Stored(found, found.shape, found.dtype, chunks)
 
-    def _declare(self, field: str, dataset: h5py.Dataset) -> None:
+    def _declare(self, field: str, dataset: Stored) -> None:
         """Compare declared sizes with what a file of this size can hold."""
-        size = math.prod(dataset.shape) * dataset.dtype.itemsize
+        size = dataset.size * dataset.dtype.itemsize
+        before = self._declared.get(field, 0)
         self._declared[field] = max(size, math.prod(dataset.chunks or (0,)))
-        if sum(self._declared.values()) > self._limit:
+        self._total += self._declared[field] - before
+        if self._total > self._limit:
             raise self.error(
                 field,
                 f"declares {size} bytes (shape {dataset.shape}); this file of {self.size} bytes "
@@ -190,7 +222,7 @@ class GuardedFile:
         if dataset.chunks is None and dataset.id.get_storage_size() < size:
             raise self.error(field, "was never written in full")
 
-    def _chunks(self, field: str, dataset: h5py.Dataset) -> np.ndarray:
+    def _chunks(self, field: str, dataset: Stored) -> np.ndarray:
         """Read a chunked dataset chunk by chunk; each must be there and of the declared size."""
         plist = dataset.id.get_create_plist()
         pipeline = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
@@ -224,6 +256,13 @@ class GuardedFile:
             part = values[at]
             part[...] = block[tuple(map(slice, part.shape))]
         return values
+
+
+def _read(dataset: Stored) -> np.ndarray:
+    """All values of a dataset that is not chunked."""
+    values = np.empty(dataset.shape, dataset.dtype)
+    dataset.id.read(h5s.ALL, h5s.ALL, values)
+    return values
 
 
 def _decode(raw: bytes, pipeline, mask: int, dtype: np.dtype, shape) -> np.ndarray | None:

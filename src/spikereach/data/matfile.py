@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spikereach.data.hdf5 import GuardedFile
+from spikereach.data.hdf5 import GuardedFile, Stored
 
 STEP_S = 0.004
 """Spacing of the samples of ``t`` in seconds (250 Hz)."""
@@ -170,13 +170,9 @@ class SessionFile(GuardedFile):
         return times
 
     @staticmethod
-    def _empty(dataset) -> bool:
+    def _empty(dataset: Stored) -> bool:
         """MATLAB writes an empty cell as its dimensions, marked by an attribute."""
-        if dataset.dtype.kind != "u" or "MATLAB_empty" not in dataset.attrs:
-            return False
-        mark = dataset.attrs.get_id("MATLAB_empty")
-        scalar = mark.shape in ((), (1,)) and mark.dtype.kind in "ui"
-        return scalar and bool(dataset.attrs["MATLAB_empty"])
+        return dataset.dtype.kind == "u" and dataset.marked("MATLAB_empty")
 
     def _vector(self, name: str) -> np.ndarray:
         return self._line(name, self.values(name, self.field(name)))
