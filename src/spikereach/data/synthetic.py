@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 from scipy.signal import lfilter
 
+from spikereach import files
 from spikereach.data.errors import SessionError
 from spikereach.sessions import Session
 
@@ -426,18 +426,12 @@ def _write(
     text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
     image.seek(0)
     image.write(text.ljust(124) + b"\x00\x02IM")
-    part = path.with_name(path.name + ".part")
     try:
-        with open(part, "wb") as file:
-            file.write(image.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+        files.replace(path, image.getbuffer())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise SessionError(
             f"{path}: cannot be written ({error.strerror}); make room and run again"
         ) from error
-    os.replace(part, path)
 
 
 def _cell(heap: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:

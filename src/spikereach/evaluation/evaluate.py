@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from spikereach import config
+from spikereach import config, files
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics, neurobench, realtime
 from spikereach.evaluation.errors import EvaluationError
@@ -202,17 +200,9 @@ def replace(path: Path, content: bytes) -> None:
     Raises:
         EvaluationError: the disk is full, the folder read-only, ...
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        files.replace(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise EvaluationError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from spikereach import files
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.colours import GREY
 from spikereach.reporting.render import write_text
@@ -37,17 +38,15 @@ class Plot:
 def write(plot: Plot, folder: str | Path) -> None:
     """Write ``folder/name.pdf``, ``.png`` and ``.csv``, each replaced in one step."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     with style():  # one layout for both files
         plot.figure.draw_without_rendering()
         plot.figure.set_layout_engine("none")
     # without dates, equal data give equal bytes
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        path = folder / f"{plot.name}{suffix}"
-        partial = path.with_name(f".{path.name}.partial")
+        image = io.BytesIO()
         with style():
-            plot.figure.savefig(partial, format=suffix[1:], metadata=metadata)
-        os.replace(partial, path)
+            plot.figure.savefig(image, format=suffix[1:], metadata=metadata)
+        files.replace(folder / f"{plot.name}{suffix}", image.getbuffer())
     write_text(folder / f"{plot.name}.csv", plot.data.to_csv(index=False, lineterminator="\n"))
 
 

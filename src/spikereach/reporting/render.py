@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape as quote
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+
+from spikereach import files
 
 MISSING = "–"
 """Printed where there is no figure; an en dash, ``--`` in LaTeX."""
@@ -45,16 +46,17 @@ class Table:
 def write(table: Table, folder: str | Path) -> None:
     """Write ``folder/name.tex``, ``.csv``, ``.md`` and ``.html``, each replaced in one step."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for kind, form in (("tex", tex), ("csv", csv), ("md", markdown), ("html", html)):
         write_text(folder / f"{table.name}.{kind}", form(table))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a temporary name beside ``path``, then rename it into place."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
+    """Write UTF-8 text, the file whole or not at all.
+
+    Raises:
+        OSError: naming ``path``.
+    """
+    files.replace(path, text.encode())
 
 
 _LATEX = {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from spikereach import files
 
 # One key only: safetensors writes several in random order, and equal content shall be equal bytes.
 KEY = "spikereach"
@@ -48,18 +48,9 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) 
     content = {"kind": kind, "metadata": metadata}
     content["sha256"] = checksum(tensors, metadata)
     data = safetensors.torch.save(tensors, {KEY: _json(content)})
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        files.replace(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror or error}): free disk space or make the "
             "folder writable and run again; what was saved before is unchanged"

@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def replace(path: str | Path, content: bytes | memoryview) -> None:
+    """Put a file in place; an earlier one stays as it was where that fails.
+
+    It is written under another name in the same folder, which the next attempt takes again:
+    a process that is killed leaves at most one such file, and only until then.
+
+    Args:
+        path: its folder is made where absent.
+        content: all of it.
+    Raises:
+        OSError: naming ``path``: the disk is full, the folder read-only, ...
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
