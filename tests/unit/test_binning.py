@@ -3,6 +3,7 @@
 import errno
 import gc
 import hashlib
+import os
 import tracemalloc
 
 import h5py
@@ -14,7 +15,6 @@ from test_matfile import DAMAGE, damaged
 
 import spikereach
 from session_files import random_session, write_session
-from spikereach.data import binning
 from spikereach.data.binning import BinnedSession, bin_columns, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.sessions import Session
@@ -248,14 +248,15 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, binned, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(binning.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SessionError, match=r"a\.h5: cannot be written \(No space left"):
         binned.save(path)
     assert path.read_text() == "earlier"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.mat"]
 
 
-def test_a_folder_that_does_not_exist(tmp_path, binned):
+def test_a_file_in_place_of_the_folder(tmp_path, binned):
+    (tmp_path / "none").write_text("a file")
     with pytest.raises(SessionError, match="cannot be written"):
         binned.save(tmp_path / "none" / "a.h5")
 

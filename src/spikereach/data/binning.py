@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import h5py
 import numpy as np
 
 import spikereach
+from spikereach import files
 from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
@@ -135,14 +135,20 @@ class BinnedSession:
             for name, array in arrays.items():
                 chunks = (min(len(array), 2**16), array.shape[1])
                 file.create_dataset(name, data=array, chunks=chunks, compression="gzip")
-        _replace(Path(path), image.getbuffer())
+        try:
+            files.replace(path, image.getbuffer())
+        except OSError as error:
+            raise SessionError(
+                f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> BinnedSession:
         """Read a file written by `save`.
 
         Raises:
-            SessionError: it is missing, damaged, or its content fails the checksum.
+            SessionError: it is missing, damaged, its content fails the checksum, or its fields
+                contradict each other.
         """
         with GuardedFile(path, _REMEDY) as file, file.guard("content"):
             header = file.attribute("header")
@@ -153,6 +159,7 @@ class BinnedSession:
             if _checksum(header, arrays) != file.attribute("checksum"):
                 raise file.error("content", "does not match its checksum")
             fields = json.loads(header)
+            _check(file, fields, **arrays)
             return cls(
                 name=fields["name"],
                 monkey=fields["monkey"],
@@ -298,6 +305,34 @@ def _segments(target_pos: np.ndarray) -> np.ndarray:
     return np.stack([bounds[:-1], bounds[1:]], axis=1)
 
 
+def _check(
+    file: GuardedFile, fields: dict, spikes: np.ndarray, position: np.ndarray, segments: np.ndarray
+) -> None:
+    """Refuse what `BinnedSession.save` never writes; anybody can compute a right checksum."""
+    steps, channels = len(spikes), len(fields["areas"])
+    bounds = np.append(segments[:1, 0], segments[:, 1])
+    sound = {
+        "header": all(isinstance(fields[name], str) for name in ("name", "monkey"))
+        and isinstance(fields["provenance"], dict)
+        and isinstance(fields["areas"], list)
+        and all(isinstance(area, str) for area in fields["areas"]),
+        "spikes": spikes.dtype == np.uint8
+        and spikes.shape == (steps, -(-channels // 8))
+        and 0 < steps * channels <= MEMORY_LIMIT,
+        "position": position.dtype == np.float32
+        and position.shape == (steps, 2)
+        and np.isfinite(position).all(),
+        "segments": segments.dtype == np.int64
+        and segments.shape == (len(segments), 2)
+        and np.array_equal(bounds[:-1], segments[:, 0])
+        and np.array_equal(bounds[[0, -1]], [0, steps])
+        and (np.diff(bounds) >= 0).all(),
+    }
+    for name, good in sound.items():
+        if not good:
+            raise file.error(name, "does not fit the other fields")
+
+
 def _checksum(header: str, arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 of header and arrays, with their types and shapes."""
     digest = hashlib.sha256(header.encode())
@@ -310,20 +345,3 @@ def _checksum(header: str, arrays: dict[str, np.ndarray]) -> str:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace(path: Path, data: bytes | memoryview) -> None:
-    """Write a file under another name and move it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise SessionError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

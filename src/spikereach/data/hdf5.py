@@ -29,6 +29,8 @@ MEMORY_LIMIT = 4 * 2**30
 EXPANSION_LIMIT = 100
 #: ... and small files may always grow to this many bytes.
 SMALL = 64 * 2**20
+#: Most cells of a MATLAB cell array: in memory a reference takes ten times its place in the file.
+CELLS = 100_000
 
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _PIPELINES = ((), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE))
@@ -169,6 +171,8 @@ class GuardedFile:
                 )
             if dataset.chunks is not None:
                 raise self.error(name, "is a chunked cell array", "store it contiguously")
+            if dataset.size > CELLS:
+                raise self.error(name, f"has {dataset.size} cells, at most {CELLS} are read")
             self._declare(name, dataset)
             return _read(dataset)
 
@@ -185,8 +189,8 @@ class GuardedFile:
         with self.guard(field):
             dtype = dataset.dtype
             if dtype.kind != kind or dtype.itemsize > 8 or (kind == "f" and dtype.itemsize < 4):
-                expected = {"f": "float32 or float64", "u": "unsigned integers"}[kind]
-                raise self.error(field, f"has the type {dtype}, expected {expected}")
+                expected = {"f": "float32 or float64", "u": "unsigned integers", "i": "integers"}
+                raise self.error(field, f"has the type {dtype}, expected {expected[kind]}")
             self._declare(field, dataset)
             if dataset.size == 0:
                 return np.empty(dataset.shape, dtype.newbyteorder("="))

@@ -18,6 +18,9 @@ from spikereach.data.hdf5 import GuardedFile, Stored
 STEP_S = 0.004
 """Spacing of the samples of ``t`` in seconds (250 Hz)."""
 
+NAME = 1000
+"""Most characters of a channel's name."""
+
 _REMEDY = "fetch the file again, or export it again in the layout of Zenodo record 583331"
 
 
@@ -116,7 +119,10 @@ class SessionFile(GuardedFile):
         names = []
         for channel, cell in enumerate(cells):
             field = f"chan_names (channel {channel})"
-            codes = self.values(field, self.follow(field, cell), "u")
+            dataset = self.follow(field, cell)
+            if dataset.size > NAME:
+                raise self.error(field, f"has {dataset.size} characters, at most {NAME} are read")
+            codes = self.values(field, dataset, "u")
             with self.guard(field):
                 names.append("".join(map(chr, codes.ravel())))
         return tuple(names)

@@ -1,0 +1,329 @@
+"""Session files made to harm: refused by name, with little memory and in little time."""
+
+import json
+import subprocess
+import sys
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from session_files import random_session
+from spikereach.data import binning
+from spikereach.data.binning import BinnedSession, bin_session
+from spikereach.data.errors import SessionError
+from spikereach.sessions import Session
+
+MEMORY = 512 * 2**20
+"""Bytes of address space a reader may take up, beside what the interpreter has at its start."""
+TIME_S = 20
+CHANNELS, STEPS = 3, 2000
+
+READER = """
+import resource, sys
+from pathlib import Path
+from spikereach.data.binning import BinnedSession, bin_session
+from spikereach.data.errors import SessionError
+from spikereach.data.matfile import read
+from spikereach.data.errors import SessionError
+from spikereach.sessions import Session
+
+kind, path, memory, channels = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + memory
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+session = Session("x", "monkey", {"M1": channels})
+readers = {"session": (read, lambda p: bin_session(p, session)), "binned": (BinnedSession.load,)}
+messages = []
+for reader in readers[kind]:
+    try:
+        reader(path)
+    except SessionError as error:
+        messages.append(str(error))
+assert len(messages) in (0, len(readers[kind])), messages  # all agree
+print(*messages[:1])
+"""
+
+
+def refusal(path, kind="session"):
+    """The message with which a process of its own refuses a file; None where it reads it."""
+    done = subprocess.run(
+        [sys.executable, "-c", READER, kind, path, str(MEMORY), str(CHANNELS)],
+        capture_output=True,
+        text=True,
+        timeout=TIME_S,
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
+    message = done.stdout.strip()
+    assert "\n" not in message
+    assert not message or message.startswith(f"{path}: ")
+    return message or None
+
+
+@pytest.fixture
+def path(tmp_path):
+    names = ["M1 001", "M1 002", "M1 003"]
+    return random_session(tmp_path / "a.mat", channels=CHANNELS, steps=STEPS, names=names)
+
+
+def put(file, name, **options):
+    """Another dataset in place of a field."""
+    del file[name]
+    return file.create_dataset(name, **options)
+
+
+def refer(file, name, target, index=(0, 0)):
+    """Another target of a cell."""
+    references = file[name][()]
+    references[index] = target
+    file[name][...] = references
+
+
+def stored(file, name, raw, *, shape, mask=0):
+    """A dataset of one gzip chunk with these bytes."""
+    dataset = file.create_dataset(name, shape, "f8", chunks=shape, compression="gzip")
+    dataset.id.write_direct_chunk((0, 0), raw, mask)
+    return dataset
+
+
+def soft_link_to_itself(file):
+    del file["t"]
+    file["t"] = h5py.SoftLink("/t")
+
+
+def soft_links_in_a_ring(file):
+    del file["t"]
+    file["t"], file["u"] = h5py.SoftLink("/u"), h5py.SoftLink("/t")
+
+
+def dangling_external_link(file):
+    del file["t"]
+    file["t"] = h5py.ExternalLink("/dev/zero", "/t")
+
+
+def cyclic_groups(file):
+    del file["t"]
+    file["t"] = file["#refs#"]
+    file["#refs#/up"] = file["/"]
+    file["#refs#/self"] = file["#refs#"]
+
+
+def reference_to_a_cyclic_group(file):
+    group = file.create_group("round")
+    group["round"] = group
+    refer(file, "spikes", group.ref)
+
+
+def reference_to_the_cells_themselves(file):
+    refer(file, "spikes", file["spikes"].ref)
+
+
+def reference_to_a_named_type(file):
+    file["type"] = np.dtype("f8")
+    refer(file, "spikes", file["type"].ref)
+
+
+def region_references(file):
+    reference = file["t"].regionref[:, :3]
+    put(file, "spikes", data=np.full((1, 3), reference, h5py.regionref_dtype))
+
+
+def millions_of_cells(file):
+    # 4 million empty references are 32 MB in the file and a hundred times that as objects.
+    put(file, "spikes", shape=(1, 4_000_000), dtype=h5py.ref_dtype)
+    file["spikes"][0, -1] = file["t"].ref
+
+
+def millions_of_names(file):
+    put(file, "chan_names", shape=(1, 4_000_000), dtype=h5py.ref_dtype)
+    file["chan_names"][0, -1] = file["t"].ref
+
+
+def a_name_of_millions(file):
+    name = file.create_dataset(
+        "name", data=np.full((8_000_000, 1), 0x4E00, "u2"), compression="gzip"
+    )
+    refer(file, "chan_names", name.ref)
+
+
+def a_name_beyond_unicode(file):
+    name = file.create_dataset("name", data=np.full((3, 1), 2**40, "u8"))
+    refer(file, "chan_names", name.ref)
+
+
+def huge_contiguous(file):
+    put(file, "t", shape=(1, 10**12), dtype="f8")
+
+
+def huge_chunked(file):
+    put(file, "t", shape=(1, 10**15), dtype="f8", chunks=(1, 2**20), compression="gzip")
+
+
+def huge_chunk(file):
+    put(file, "t", shape=(1, 200), maxshape=(1, None), dtype="f8", chunks=(1, 2**28))
+
+
+def more_dimensions_than_sense(file):
+    put(file, "t", shape=(2,) * 30, dtype="f8", chunks=(1,) * 30)
+
+
+def product_beyond_64_bits(file):
+    put(file, "t", shape=(2**31, 2**31, 2**31), dtype="f8", chunks=(1, 1, 1))
+
+
+def bomb_of_declared_size(file):
+    # Honest about its 1.6 GB; the file has less than 2 MB.
+    raw = zlib.compress(bytes(2**20), 9)
+    bomb = file.create_dataset("b", (1, 200 * 2**20), "f8", chunks=(1, 2**17), compression="gzip")
+    for number in range(200):
+        bomb.id.write_direct_chunk((0, number * 2**17), raw)
+    refer(file, "spikes", bomb.ref)
+
+
+def bomb_beyond_declared_size(file):
+    del file["t"]
+    stored(file, "t", zlib.compress(bytes(400 * 2**20), 9), shape=(1, STEPS))
+
+
+def bomb_of_bombs(file):
+    raw = zlib.compress(zlib.compress(bytes(400 * 2**20), 9), 9)
+    del file["t"]
+    stored(file, "t", raw, shape=(1, STEPS))
+
+
+def chunk_without_end(file):
+    raw = zlib.compress(np.arange(STEPS, dtype=float).tobytes())
+    del file["t"]
+    stored(file, "t", raw[:-4], shape=(1, STEPS))
+
+
+def filter_of_two_inflations(file):
+    space = h5py.h5s.create_simple((1, STEPS))
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((1, STEPS))
+    for _ in range(2):
+        plist.set_deflate(9)
+    del file["t"]
+    h5py.h5d.create(file.id, b"t", h5py.h5t.NATIVE_DOUBLE, space, plist)
+
+
+def text_of_varying_length(file):
+    put(file, "t", data=np.array([["x" * 10**6] * 3], object), dtype=h5py.string_dtype())
+
+
+def compound(file):
+    put(file, "t", data=np.zeros((1, STEPS), [("a", "f8"), ("b", "f8")]))
+
+
+def no_shape_at_all(file):
+    put(file, "t", data=h5py.Empty("f8"))
+
+
+HOSTILE = [
+    soft_link_to_itself,
+    soft_links_in_a_ring,
+    dangling_external_link,
+    cyclic_groups,
+    reference_to_a_cyclic_group,
+    reference_to_the_cells_themselves,
+    reference_to_a_named_type,
+    region_references,
+    millions_of_cells,
+    millions_of_names,
+    a_name_of_millions,
+    a_name_beyond_unicode,
+    huge_contiguous,
+    huge_chunked,
+    huge_chunk,
+    more_dimensions_than_sense,
+    product_beyond_64_bits,
+    bomb_of_declared_size,
+    bomb_beyond_declared_size,
+    bomb_of_bombs,
+    chunk_without_end,
+    filter_of_two_inflations,
+    text_of_varying_length,
+    compound,
+    no_shape_at_all,
+]
+
+
+def test_the_file_itself_is_sound(path):
+    assert refusal(path) is None
+
+
+@pytest.mark.parametrize("harm", HOSTILE, ids=lambda harm: harm.__name__)
+def test_hostile_session(path, harm):
+    with h5py.File(path, "r+") as file:
+        harm(file)
+    message = refusal(path)
+    assert message is not None
+    for want in ("allocate", "MemoryError"):
+        assert want not in message, "refused on purpose, not for want of memory"
+
+
+# ---- Binned sessions: whoever forges one gives it a right checksum -------------------------
+
+
+def forged(path, *, header=None, **arrays):
+    """Another content of a binned session, with the checksum that belongs to it."""
+    with h5py.File(path, "r+") as file:
+        fields = json.loads(file.attrs["header"]) | (header or {})
+        # What does not fit into an attribute's 64 KB goes into its dense storage.
+        content = {name: file[name][()] for name in ("spikes", "position", "segments")} | arrays
+        text = json.dumps(fields, sort_keys=True)
+        file.attrs["header"] = text
+        file.attrs["checksum"] = binning._checksum(text, content)
+        for name, values in arrays.items():
+            put(file, name, data=values, chunks=values.shape, compression="gzip")
+
+
+@pytest.fixture
+def binned(path, tmp_path):
+    target = tmp_path / "a.h5"
+    bin_session(path, Session("x", "monkey", {"M1": CHANNELS})).save(target)
+    return target
+
+
+def test_the_binned_session_itself_is_sound(binned):
+    forged(binned)
+    assert refusal(binned, "binned") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        # 2,000 steps of a million channels would be 2 GB.
+        ("spikes", {"header": {"areas": ["M1"] * 10**6}}),
+        ("spikes", {"header": {"areas": []}}),
+        ("position", {"spikes": np.zeros((STEPS + 1, 1), np.uint8)}),
+        ("spikes", {"spikes": np.zeros((STEPS, 1), np.uint16)}),
+        ("spikes", {"spikes": np.zeros((STEPS, 1, 1), np.uint8)}),
+        ("header", {"header": {"areas": {"M1": 1, "S1": 2, "x": 3}}}),
+        ("header", {"header": {"areas": [[], {}, None]}}),
+        ("header", {"header": {"name": ["../../x"]}}),
+        ("header", {"header": {"provenance": "none"}}),
+        ("position", {"position": np.zeros((STEPS, 3), np.float32)}),
+        ("position", {"position": np.zeros((STEPS, 2))}),
+        ("position", {"position": np.full((STEPS, 2), np.nan, np.float32)}),
+        ("segments", {"segments": np.array([[0, 10**15]])}),
+        ("segments", {"segments": np.array([[-5, STEPS]])}),
+        ("segments", {"segments": np.array([[0, STEPS], [0, STEPS]])}),
+        ("segments", {"segments": np.array([[0, 900, STEPS]])}),
+        ("segments", {"segments": np.array([[0, 900], [900, 500], [500, STEPS]])}),
+    ],
+    ids=lambda value: None,
+)
+def test_hostile_binned_session(binned, field, change):
+    forged(binned, **change)
+    with pytest.raises(SessionError, match=rf"a\.h5: {field}: does not fit the other fields"):
+        BinnedSession.load(binned)
+
+
+def test_a_header_nested_beyond_measure(binned):
+    with h5py.File(binned, "r+") as file:
+        content = {name: file[name][()] for name in ("spikes", "position", "segments")}
+        file.attrs["header"] = "[" * 50_000
+        file.attrs["checksum"] = binning._checksum(file.attrs["header"], content)
+    assert "a.h5: content: cannot be read" in refusal(binned, "binned")
