@@ -34,6 +34,7 @@ rule paper:
 
 
 onstart:
+    run_folder.sign()
     forget_errors()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -69,7 +72,8 @@ def job(snakemake: Any) -> Iterator[None]:
     if not snakemake.resources.get("gpu", 0):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     terminal = sys.stderr
-    with open(snakemake.log[0], "w", buffering=1) as log:
+    _end_with_parent()
+    with _alone(snakemake.log[0]) as log:
         errors = _Log(log, terminal if terminal.isatty() else None)
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(errors):
             try:
@@ -82,6 +86,31 @@ def job(snakemake: Any) -> Iterator[None]:
                 log.write(f"error: {message}\n")
                 _remember(message)
                 sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """Have Linux send SIGTERM should Snakemake be killed: jobs then save their state and end."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[TextIO]:
+    """The empty log of a job, once no other process works on the same job.
+
+    A job may outlive the Snakemake that started it, above all on a cluster: two would get in
+    the way of each other's files.
+    """
+    with open(path, "a", buffering=1) as log:
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{path}: waiting for a job of an earlier run to end", file=sys.stderr)
+                fcntl.flock(log, fcntl.LOCK_EX)
+        log.truncate(0)
+        yield log
 
 
 def one_line(error: Exception) -> str | None:

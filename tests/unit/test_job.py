@@ -1,8 +1,12 @@
 """What every workflow script does around its work."""
 
 import errno
+import fcntl
 import os
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +22,7 @@ def snakemake(tmp_path, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(jobs, "_end_with_parent", lambda: None)  # of the tests themselves
     (tmp_path / "input").write_text("content")
     return SimpleNamespace(
         log=["job.log"],
@@ -89,6 +94,54 @@ def test_errors_of_several_jobs_are_kept(snakemake):
     fail(snakemake, ConfigError("first"))
     _, errors = fail(snakemake, ConfigError("second"))
     assert errors == "first\nsecond\n"
+
+
+HOLDER = """
+import fcntl, sys
+with open("job.log", "a") as log:
+    fcntl.flock(log, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+    log.write("last words")
+"""
+
+
+def test_a_job_waits_for_the_same_job_of_an_earlier_run(snakemake, capsys):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        holder.stdout.readline()
+        begun = time.monotonic()
+        threading.Timer(0.3, holder.stdin.close).start()
+        with jobs.job(snakemake):
+            assert time.monotonic() - begun > 0.25
+            print("said")
+    assert Path("job.log").read_text() == "said\n"
+    assert "waiting for a job of an earlier run" in capsys.readouterr().err
+
+
+# A job, and what started it.
+JOB = """
+import sys, time
+from types import SimpleNamespace
+from spikereach.job import job
+with job(SimpleNamespace(log=["job.log"], config={"threads": 1}, resources={})):
+    print("begun", file=sys.__stdout__, flush=True)
+    time.sleep(60)
+"""
+STARTER = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a service of Linux")
+def test_a_job_ends_when_its_starter_is_killed(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, JOB], cwd=tmp_path, stdout=subprocess.PIPE
+    ) as starter:
+        assert starter.stdout.readline() == b"begun\n"
+        starter.kill()
+        starter.stdout.read()  # ends when the last process that has it has ended
+    with (tmp_path / "job.log").open() as log:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_termination_passes(snakemake):

@@ -27,8 +27,18 @@ class Checkout:
             copy(source, folder / part)
         shutil.copy(repository / "tests" / "workflow" / "tiny.yaml", self.overlay)
 
-    def snakemake(self, *arguments, overlay=True, directory=True):
+    def snakemake(self, *arguments, **options):
         """Run Snakemake in the copy, with the copy's package; returns the finished process."""
+        with self.started(*arguments, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=900)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def started(self, *arguments, overlay=True, directory=True):
+        """The same, running and the leader of a process group of its own."""
         command = [sys.executable, "-m", "snakemake", *map(str, arguments)]
         command += ["--directory", str(self.run_folder)] * directory
         command += ["--configfile", *map(str, self.overlays)] * overlay
@@ -37,14 +47,14 @@ class Checkout:
             "OMP_NUM_THREADS": "1",
             "NO_COLOR": "1",
         }
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=900,
+            start_new_session=True,
         )
 
     def planned(self, *targets, **options):

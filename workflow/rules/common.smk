@@ -17,11 +17,15 @@ from spikereach.job import ERRORS
 from spikereach.models.architectures import locate
 from spikereach.modules import code_digest
 from spikereach.published import weights
+from spikereach.runfolder import RunFolder, RunFolderError
 from spikereach.sessions import evaluation_session, find
 
 # ---- Configuration ----------------------------------------------------------------------
 
+run_folder = RunFolder()
 try:
+    if workflow.is_main_process:
+        run_folder.claim()
     run = validate(config)
     if run.source == "local":
         # Relative to the repository, where snakemake is called, and not to --directory.
@@ -38,7 +42,7 @@ try:
                 )
     for name in run.sessions:
         find(name, run)
-except ConfigError as error:
+except (ConfigError, RunFolderError) as error:
     sys.exit(f"error: {error}")
 
 
