@@ -16,12 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikereach.evaluation import counting
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
 from spikereach.models.decoder import Decoder, LayerCalls
 
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""
+
+WINDOWS = 32
+"""Windows per call of a decoder of whole windows, which run side by side."""
 
 _STATELESS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CELLS = (nn.RNNCellBase,)
@@ -140,7 +144,8 @@ def measure(
     """
     steps = usable_steps(decoder, len(spikes))
     inputs = as_input(decoder, spikes[:steps])
-    piece = like_neurobench or PIECE
+    piece = like_neurobench or max(PIECE, WINDOWS * decoder.whole_windows)
+    piece -= piece % decoder.whole_windows
     tally = Tally(merge=like_neurobench is None)
     predicted, stepwise = [], decoder.stepwise
     decoder.eval()
@@ -222,53 +227,34 @@ def count(calls: LayerCalls) -> tuple[Tensor, Tensor, int]:
         EvaluationError: NeuroBench or this module has no rule for the layer.
     """
     layer, first = calls.layer, calls.inputs[0]
-    if isinstance(layer, nn.Linear):
-        rule = _linear
-    elif isinstance(layer, _STATELESS):
-        rule = _convolution
-    elif isinstance(layer, nn.GRUCell):
-        rule = _gru_cell
-    else:
+    if isinstance(layer, nn.GRUCell):
+        nothing = torch.zeros(layer.input_size)
+        effective, dense = _gru_cell(layer, *calls.inputs)
+        return effective, counting.tally(first, nothing)[1], dense
+    if not isinstance(layer, _STATELESS):
         raise EvaluationError(
             f"synaptic operations: no exact count for a layer of type {type(layer).__name__}; "
             "use Linear, Conv1d, Conv2d, Conv3d or GRUCell layers"
         )
-    effective, dense = rule(layer, *calls.inputs)
-    return effective, _binary(first), dense
-
-
-def _binary(inputs: Tensor) -> Tensor:
-    """Whether all inputs of each call are 0, 1 or -1, (n,) bool."""
-    inputs = inputs.flatten(1)
-    verdict = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
-    for part in (inputs[:, :1024], inputs):  # the first usually tells real inputs
-        if verdict.any():
-            verdict &= (part.square() == part.abs()).all(dim=1)
-    return verdict
+    rule = _linear if isinstance(layer, nn.Linear) else _convolution
+    fan_out, dense = rule(layer, first)
+    effective, binary = counting.tally(first, fan_out)
+    return effective, binary, dense * (first.numel() // fan_out.numel())
 
 
 def _linear(layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, int]:
-    fan_out = (layer.weight != 0).sum(dim=0)
-    rows = inputs.reshape(len(inputs), -1, layer.in_features)
-    # A row's operations are at most the number of weights: exact in float32 up to 2^24.
-    dtype = torch.float32 if layer.weight.numel() <= 2**24 else torch.float64
-    operations = (rows != 0).to(dtype) @ fan_out.to(dtype)
-    dense = operations.numel() * layer.weight.numel()
-    return operations.sum(dim=1, dtype=torch.float64).long(), dense
+    """Non-zero weights each input meets, (inputs,), and all weights that all of them meet."""
+    return (layer.weight != 0).sum(dim=0), layer.weight.numel()
 
 
 def _convolution(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
-    shape = inputs.shape[-layer.weight.ndim + 1 :]  # channels and positions of one sample
-    samples = inputs.reshape(len(inputs), -1, *shape)
-    present = (samples != 0).sum(dim=1, dtype=torch.float32).flatten(2)
+    """The same of one sample, (channels, *positions)."""
+    shape = inputs.shape[-layer.weight.ndim + 1 :]
     taps = _taps(layer, shape[1:])
-    # Inputs met by every weight of a channel (n, channels, taps), and weights at the tap.
-    met = present.double() @ taps.T
     out, group, *_ = layer.weight.shape
     weights = (layer.weight != 0).reshape(layer.groups, out // layer.groups, group, -1).sum(dim=1)
-    effective = (met * weights.reshape(shape[0], -1)).flatten(1).sum(dim=1)
-    dense = int(taps.sum()) * group * out * math.prod(samples.shape[:2])
-    return effective.long(), dense
+    met = weights.reshape(shape[0], -1).double() @ taps
+    return met.reshape(shape), int(taps.sum()) * group * out
 
 
 def _taps(layer: nn.Module, positions: torch.Size) -> Tensor:
@@ -294,16 +280,26 @@ def _gru_cell(layer: nn.GRUCell, inputs: Tensor, hidden: Tensor) -> tuple[Tensor
     if not layer.bias:
         raise EvaluationError("synaptic operations: NeuroBench cannot count a GRUCell without bias")
     parameters = (layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh)
-    effective = _gru_operations(inputs != 0, hidden != 0, *(p != 0 for p in parameters))
-    ones = [torch.ones_like(values, dtype=torch.bool) for values in parameters]
-    full = torch.ones_like(inputs[:1], dtype=bool), torch.ones_like(hidden[:1], dtype=bool)
-    return effective, int(_gru_operations(*full, *ones)) * len(inputs)
+    present = [p != 0 for p in parameters]
+    x, h = (v.reshape(len(v), -1, v.shape[-1]) != 0 for v in (inputs, hidden))
+    # Inputs and states are hardly ever zero: all rows without a zero have one count.
+    full = int(_gru_operations(*_ones(x, h), *present))
+    operations = torch.full(x.shape[:2], full, device=x.device)
+    others = ~(x.all(dim=2) & h.all(dim=2))
+    operations[others] = _gru_operations(x[others], h[others], *present)
+    ones = [torch.ones_like(p) for p in present]
+    dense = int(_gru_operations(*_ones(x, h), *ones)) * len(inputs) * x.shape[1]
+    return operations.sum(dim=1), dense
+
+
+def _ones(x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ones_like(x[:1, 0]), torch.ones_like(h[:1, 0])
 
 
 def _gru_operations(
     x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
 ) -> Tensor:
-    """NeuroBench's count for a GRUCell, (n, B, inputs) and (n, B, hidden) -> (n,).
+    """NeuroBench's count for each row of a GRUCell, (n, inputs) and (n, hidden) -> (n,) int64.
 
     Kept as it is there, with its oddities: the candidate state takes the recurrent product
     instead of the input's, and of the input's biases the one at index 2 for all units;
@@ -318,4 +314,4 @@ def _gru_operations(
     new = candidate + b_ih[2] + reset != 0
     update = ((z != 1) & new).float() + ((z != 0) & (h != 0)).float()
     terms = (products, reset, update)
-    return sum(term.flatten(1).sum(dim=1, dtype=torch.double) for term in terms).long()
+    return sum(term.sum(dim=1, dtype=torch.double) for term in terms).long()

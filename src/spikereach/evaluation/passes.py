@@ -53,12 +53,13 @@ def in_pieces(
         velocity (t, 1, 2) in session units and the call's trace (None unless ``traced``);
         the t of all calls add up to T.
     """
-    silence = spikes.new_zeros(decoder.lookahead, *spikes.shape[1:])
-    padded = torch.cat([spikes, silence]) if decoder.lookahead else spikes
-    state, early = None, decoder.lookahead
-    for start in range(0, len(padded), piece):
+    state, early, length = None, decoder.lookahead, len(spikes) + decoder.lookahead
+    for start in range(0, length, piece):
         trace = Trace() if traced else None
-        velocity, state = decoder(padded[start : start + piece], state, trace=trace)
+        part, steps = spikes[start : start + piece], min(piece, length - start)
+        if len(part) < steps:
+            part = torch.cat([part, spikes.new_zeros(steps - len(part), *spikes.shape[1:])])
+        velocity, state = decoder(part, state, trace=trace)
         skipped = min(early, len(velocity))
         early -= skipped
         yield decoder.to_session_units(velocity[skipped:]), trace
