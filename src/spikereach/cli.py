@@ -51,6 +51,7 @@ app = typer.Typer(
       spikereach evaluate results/.../checkpoint.safetensors loco.h5
       spikereach stream results/.../checkpoint.safetensors loco.h5
       spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
+      spikereach verify runs/demo
 
     A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
     (.h5, made by `bin`). Training, tables and figures are Snakemake's: see the README.
@@ -396,6 +397,46 @@ def view(
     from spikereach.reporting.view import write
 
     typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
+
+
+@app.command()
+def verify(
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, or one table, figure or result.")
+    ] = Path(),
+) -> None:
+    """Recompute the checksums of a run, from its tables down to the recordings.
+
+    Names the files that are not what they were made as, with what rests on them; then the exit
+    code is 1.
+
+    \b
+    Examples:
+      spikereach verify runs/demo
+      spikereach verify paper_tables/coopt.csv
+    """
+    from tqdm import tqdm
+
+    from spikereach.verify import verify
+
+    with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
+
+        def progress(total: int) -> Callable[[int], Any]:
+            bar.reset(total)
+            return bar.update
+
+        report = verify(target, progress)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}")
+    for each in report.breaks:
+        typer.echo("\n".join(each.lines()))
+    if report.breaks:
+        raise typer.Exit(1)
+    recordings = [f"{number} recordings ({name})" for name, number in report.recordings.items()]
+    down = ", down to " + " and ".join(recordings) if recordings else ""
+    typer.echo(
+        f"{target}: {report.files:,} files of {report.jobs:,} jobs are what they were made as{down}"
+    )
 
 
 def _print(

@@ -389,6 +389,18 @@ def overlay(base: dict, extra: dict) -> dict:
     return result
 
 
+def overrides(base: dict, config: dict) -> dict:
+    """The least that has to be laid over ``base`` to have ``config``, which has all its keys."""
+    result = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            if inner := overrides(base[key], value):
+                result[key] = inner
+        elif key not in base or value != base[key]:
+            result[key] = value
+    return result
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a JSON-like value or model, independent of key order (hex)."""
     if isinstance(value, BaseModel):

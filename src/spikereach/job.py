@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spikereach.config import ConfigError, digest
+from spikereach.manifest import checksum, recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
@@ -59,6 +59,7 @@ class _Log:
 def job(snakemake: Any) -> Iterator[None]:
     """Run the body of a workflow script.
 
+    What the job reads is checked, and what it was is written down (`spikereach.manifest`).
     All output goes to the rule's ``log:``; where the terminal is a real one, progress bars
     are shown there as well. Torch and its libraries must be imported inside, because the
     number of threads and the visible GPUs are set here. An error ends the process with
@@ -77,7 +78,8 @@ def job(snakemake: Any) -> Iterator[None]:
         errors = _Log(log, terminal if terminal.isatty() else None)
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(errors):
             try:
-                yield
+                with recorded(snakemake):
+                    yield
             except Exception as error:
                 message = one_line(error)
                 if message is None:
@@ -158,7 +160,7 @@ def resume_folder(snakemake: Any) -> Path:
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),
         "params": {name: str(value) for name, value in snakemake.params.items()},
-        "inputs": [_sha256(path) for path in snakemake.input],
+        "inputs": [checksum(Path(path)) for path in snakemake.input],
     }
     folder = CACHE / "resume" / digest(key)[:32]
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,8 +175,3 @@ def clear(folder: Path) -> None:
 def events_folder(snakemake: Any) -> Path | None:
     """Folder of a job's TensorBoard event files, beside its log; None where they are off."""
     return Path(snakemake.log[0]).with_suffix("") if snakemake.config["events"] else None
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

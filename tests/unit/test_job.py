@@ -24,14 +24,17 @@ def snakemake(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setattr(jobs, "_end_with_parent", lambda: None)  # of the tests themselves
     (tmp_path / "input").write_text("content")
+    (tmp_path / "output").write_text("made")
     return SimpleNamespace(
         log=["job.log"],
-        config={"threads": 3, "device": "auto", "events": True},
+        config={"threads": 3, "device": "auto", "events": True, "source": "synthetic"},
         resources={},
         rule="train",
         wildcards={"seed": "0"},
         params={"system": "{}"},
         input=["input"],
+        output=["output"],
+        scriptdir=str(tmp_path / "workflow" / "scripts"),
     )
 
 
@@ -125,7 +128,8 @@ JOB = """
 import sys, time
 from types import SimpleNamespace
 from spikereach.job import job
-with job(SimpleNamespace(log=["job.log"], config={"threads": 1}, resources={})):
+fields = {"log": ["job.log"], "config": {"threads": 1}, "resources": {}, "input": [], "output": []}
+with job(SimpleNamespace(**fields)):
     print("begun", file=sys.__stdout__, flush=True)
     time.sleep(60)
 """

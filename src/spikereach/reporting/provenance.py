@@ -10,7 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("spikereach", "torch", "snntorch", "neurobench", "numpy", "scipy", "pandas", "h5py")
+PACKAGES = (
+    "spikereach",
+    "torch",
+    "snntorch",
+    "neurobench",
+    "numpy",
+    "scipy",
+    "numba",
+    "pandas",
+    "h5py",
+    "safetensors",
+    "optuna",
+    "matplotlib",
+)
 
 
 def provenance(**inputs: Any) -> dict[str, Any]:
@@ -30,6 +43,11 @@ def provenance(**inputs: Any) -> dict[str, Any]:
             json.dumps(value)
         except (TypeError, ValueError) as error:
             raise TypeError(f"provenance input {name!r}: {error}; pass a JSON-like value") from None
+    return {**environment(), "inputs": dict(sorted(inputs.items()))}
+
+
+def environment() -> dict[str, Any]:
+    """What runs: python, platform, gpu, packages, commit, dirty."""
     commit, dirty = repository_state()
     return {
         "python": platform.python_version(),
@@ -38,7 +56,6 @@ def provenance(**inputs: Any) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit,
         "dirty": dirty,
-        "inputs": dict(sorted(inputs.items())),
     }
 
 

@@ -1,0 +1,219 @@
+"""The chain of checksums: every broken link is found and named, and nothing else."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import small_run
+from small_run import BINNED, CHAIN, CHECKPOINT, METRICS, RAW, TABLE, run_all, run_job, write
+from spikereach import manifest as manifests
+from spikereach import verify as module
+from spikereach.cli import app
+from spikereach.manifest import recorded
+from spikereach.published.weights import sources
+from spikereach.verify import VerifyError, verify
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_all()
+    return tmp_path
+
+
+def named(report):
+    return [each.path for each in report.breaks]
+
+
+def test_intact_run(run):
+    report = verify(run)
+    assert report.breaks == []
+    outputs = sum(len(outputs) for _, outputs in CHAIN.values())
+    assert (report.files, report.jobs) == (outputs, len(CHAIN))
+    assert report.recordings == {"synthetic": 1}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder, here = tmp_path_factory.mktemp("template"), Path.cwd()
+    os.chdir(folder)
+    run_all()
+    names = small_run.files()
+    os.chdir(here)
+    return folder, names
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_one_changed_byte_in_any_file_is_found_and_no_other_file_named(template, data):
+    folder, names = template
+    path = folder / data.draw(st.sampled_from(names))
+    content = path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    changed = bytearray(content)
+    changed[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(changed)
+    try:
+        found = named(verify(folder))
+    finally:
+        path.write_bytes(content)
+    assert found == [path.relative_to(folder).as_posix()]
+
+
+@pytest.mark.parametrize("rule", CHAIN)
+def test_missing_file_is_named(run, rule):
+    for path in CHAIN[rule][1]:
+        Path(path).unlink()
+    assert set(named(verify(run))) == set(CHAIN[rule][1])
+
+
+def test_message_has_the_checksums_what_rests_on_it_and_the_remedy(run):
+    expected = hashlib.sha256(Path(CHECKPOINT).read_bytes()).hexdigest()
+    Path(CHECKPOINT).write_text("other")
+    text = "\n".join(verify(run).breaks[0].lines())
+    for part in (
+        f"{CHECKPOINT}: its content is not what train_decoder wrote",
+        expected,
+        hashlib.sha256(b"other").hexdigest(),
+        TABLE,
+        "delete it and run the workflow again",
+    ):
+        assert part in text
+
+
+def test_killed_between_result_and_manifest(run):
+    def killed():
+        write("train_decoder")
+        raise KeyboardInterrupt
+
+    job = small_run.snakemake("train_decoder", *CHAIN["train_decoder"])
+    with pytest.raises(KeyboardInterrupt), recorded(job):
+        killed()
+    (broken,) = verify(run).breaks
+    assert broken.path == CHECKPOINT
+    assert "no manifest" in broken.problem
+    assert "delete it" in broken.remedy
+    Path(CHECKPOINT).unlink()
+    run_job("train_decoder")
+    assert verify(run).breaks == []
+
+
+def test_result_made_from_another_version_of_its_input(run):
+    run_job("train_decoder", extra=" trained anew")
+    (broken,) = verify(run).breaks
+    assert broken.path == METRICS
+    assert CHECKPOINT in broken.problem
+    for rule in ("evaluate_decoder", "write_table", "write_ablation"):
+        run_job(rule)
+    assert verify(run).breaks == []
+
+
+def test_single_file_is_verified_down_to_the_recording_and_no_further(run):
+    report = verify(TABLE)
+    assert report.breaks == []
+    assert report.jobs == len(CHAIN) - 1
+    Path("figures/c.csv").write_text("other")
+    assert named(verify(TABLE)) == []
+    assert named(verify(run / "figures" / "c.csv")) == ["figures/c.csv"]
+    Path(RAW).write_text("other")
+    assert named(verify(TABLE)) == [RAW]
+
+
+def test_leftovers_of_a_killed_job_and_files_of_ones_own_are_no_results(run):
+    Path(CHECKPOINT).with_name(".checkpoint.safetensors.tmp").write_text("half")
+    Path("paper_tables/all.pdf").write_text("compiled by hand")
+    assert verify(run).breaks == []
+
+
+def test_own_recording_that_changed_since_it_was_copied(run, tmp_path_factory):
+    original = tmp_path_factory.mktemp("recordings") / "synthetic_indy_1.mat"
+    original.write_text("recorded")
+    outputs = CHAIN["fetch_session"][1]
+    with recorded(small_run.snakemake("fetch_session", [str(original)], outputs, source="local")):
+        write("fetch_session")
+    assert verify(run).breaks == []
+    original.write_text("recorded anew")
+    (broken,) = verify(run).breaks
+    assert broken.path == RAW
+    assert str(original) in broken.problem
+    original.unlink()
+    assert verify(run).breaks == []
+
+
+def test_recordings_are_those_of_the_zenodo_record(run, monkeypatch):
+    raw, md5 = "data/raw/indy_20160622_01.mat", "data/raw/indy_20160622_01.md5"
+    monkeypatch.setitem(CHAIN, "fetch_session", ([], [raw, md5]))
+    run_job("fetch_session", source="zenodo")
+    (broken,) = verify(run).breaks
+    assert broken.path == raw
+    assert broken.expected == module.ZENODO["indy_20160622_01"].md5
+    assert broken.found == hashlib.md5(Path(raw).read_bytes()).hexdigest()
+    session = replace(module.ZENODO["indy_20160622_01"], md5=broken.found)
+    monkeypatch.setitem(module.ZENODO, "indy_20160622_01", session)
+    report = verify(raw)
+    assert (report.breaks, report.recordings) == ([], {"zenodo": 1})
+
+
+def test_published_weights_are_those_published(run, monkeypatch):
+    path = f"data/weights/{sources()[0].file}"
+    monkeypatch.setitem(CHAIN, "fetch_weights", ([], [path]))
+    run_job("fetch_weights")
+    (broken,) = verify(run).breaks
+    assert (broken.path, broken.expected) == (path, sources()[0].sha256)
+
+
+def test_mixed_commits_and_configurations_are_warned_of(run, monkeypatch):
+    monkeypatch.setattr(
+        manifests, "environment", lambda: {"commit": "f" * 40, "dirty": True, "gpu": None}
+    )
+    run_job("write_table", seeds=[7])
+    report = verify(run)
+    assert report.breaks == []
+    text = "\n".join(report.warnings)
+    assert "several commits" in text
+    assert "ffffffffffff+ (1 jobs)" in text
+    assert "several configurations" in text
+    assert "uncommitted" in text
+
+
+def test_no_run_folder(tmp_path, run):
+    with pytest.raises(VerifyError, match="no run folder"):
+        verify(run / "data")
+    with pytest.raises(VerifyError, match="no such file"):
+        verify(Path("/nowhere/table.csv"))
+    (broken,) = verify(run / "paper_tables" / "other.csv").breaks
+    assert broken.path == "paper_tables/other.csv"
+
+
+def test_command(run):
+    runner = CliRunner()
+    done = runner.invoke(app, ["verify"])
+    assert done.exit_code == 0
+    assert "of 6 jobs are what they were made as, down to 1 recordings (synthetic)" in done.stdout
+    Path(BINNED).write_text("other")
+    done = runner.invoke(app, ["verify", str(run)])
+    assert done.exit_code == 1
+    assert f"{BINNED}: its content is not what bin_session wrote" in done.stdout
+    assert "remedy: " in done.stdout
+    shutil.rmtree(run / "manifests")
+    done = runner.invoke(app, ["verify", str(run)])
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert "no run folder" in done.stderr
+
+
+def test_manifest_of_a_hanging_special_file_does_not_hang(run):
+    os.mkfifo("pipe")
+    job = json.loads(Path("manifests/data/raw/synthetic_indy_1.manifest.json").read_text())
+    del job["sha256"]
+    job["inputs"] = {str(Path("pipe").absolute()): "0"}
+    manifests.Manifest(**job).write()
+    assert verify(run).breaks == []
