@@ -24,7 +24,7 @@ from spikereach.models.decoder import Decoder, LayerCalls
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""
 
-WINDOWS = 32
+WINDOWS = 64
 """Windows per call of a decoder of whole windows, which run side by side."""
 
 _STATELESS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
