@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from spikereach import config
 from spikereach.models import zoo
+from spikereach.neurons import single
 
 SYSTEMS = ["SNN2", "tinyRSNN", "bigRSNN", "RTnet", "ANN2"]
 AREAS = ["M1"] * 20 + ["S1"] * 4
@@ -66,6 +70,30 @@ def test_a_hybrid_stream_stores_what_forward_stores(stored, sizes, begun, reposi
         parameter.data = (parameter.data * 64).round() / 64
     decoder.buffer_format = stored
     assert_streams(decoder, begun)
+
+
+@pytest.mark.parametrize("begun", [0, 60])
+@pytest.mark.parametrize("name", ["tinyRSNN", "bigRSNN"])
+def test_a_stream_in_half_precision_rounds_what_forward_rounds(name, begun, repository):
+    decoder = make(name, repository, hidden=32).half()
+    with torch.no_grad():
+        _, state = decoder((torch.rand(max(begun, 1), 1, 24) < 0.2).float())
+    step, streamed = decoder.streamer(state), []
+    bins = recording(STEPS)
+    with torch.no_grad():
+        expected, _ = decoder(torch.from_numpy(bins).float()[:, None], state)
+    streamed = np.stack([step(x).copy() for x in bins])
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(streamed, expected[:, 0].numpy(), rtol=2**-10, atol=2**-24)
+
+
+@given(arrays(np.uint32, 20, elements=st.integers(0, 2**32 - 1)))
+def test_rounding_to_half_precision_is_numpys(bits):
+    expected = bits.view(np.float32)
+    with np.errstate(over="ignore"):
+        halves = expected.astype(np.float16).astype(np.float32)
+    single.round_half(expected)
+    np.testing.assert_array_equal(expected, halves)
 
 
 def test_streams_do_not_share_state(repository):

@@ -71,10 +71,14 @@ class Block(nn.Module):
         kept = inputs[:, :, max(0, inputs.shape[2] - (kernel - 1)) :]
         return self.dropout(pooled), BlockState(kept, frames[:, :, whole:])
 
-    def streamer(self, state: BlockState, store: streams.Stream) -> streams.ConvolutionAndPool:
-        """This block for one stream; ``store`` is applied to the convolution's outputs."""
+    def streamer(
+        self, state: BlockState, buffer_format: str | tuple[int, int]
+    ) -> streams.ConvolutionAndPool:
+        """This block for one stream, in evaluation mode."""
         weight, bias = self._folded()
-        return streams.ConvolutionAndPool(weight, bias, store, state.inputs[0], state.odd[0])
+        return streams.ConvolutionAndPool(
+            weight, bias, buffer_format, state.inputs[0], state.odd[0]
+        )
 
     def fold(self) -> None:
         """Merge the batch norm's running statistics and affine map into the convolution."""
@@ -276,26 +280,32 @@ class Hybrid(Decoder):
 
     def streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
-        store = streams.storage(self.buffer_format)
         fixed_point = self.buffer_format if isinstance(self.buffer_format, tuple) else None
-        edges = np.cumsum([0, *self.area_channels])
+        edges = np.cumsum([0, *self.area_channels]).tolist()
         convs = [
-            [block.streamer(begun, store) for block, begun in zip(conv, blocks, strict=True)]
+            [
+                block.streamer(begun, self.buffer_format)
+                for block, begun in zip(conv, blocks, strict=True)
+            ]
             for conv, blocks in zip(self.convs, state.blocks, strict=True)
         ]
         nets = [
             streams.chain(
                 *(
-                    stage
+                    layer.streamer(begun, fixed_point)
                     for layer, begun in zip(net, neurons, strict=True)
-                    for stage in layer.streamer(begun, fixed_point)
                 )
             )
             for net, neurons in zip(self.nets, state.neurons, strict=True)
         ]
-        readout = streams.Receiver(self.readout.weight, self.readout.bias)
         keypoints = streams.Keypoints(
-            self.update_period, self.lookahead, state.seen, state.keypoint, state.ready
+            self.readout.weight,
+            self.readout.bias,
+            self.update_period,
+            self.lookahead,
+            state.seen,
+            state.keypoint,
+            state.ready,
         )
 
         def step(spikes: np.ndarray) -> np.ndarray:
@@ -308,9 +318,10 @@ class Hybrid(Decoder):
                         break
                 frames.append(x)
             if frames[0] is not None:  # the areas' frames are complete at the same steps
-                parts = np.split(np.concatenate(frames), len(nets))
-                fired = [net(part) for net, part in zip(nets, parts, strict=True)]
-                keypoints.add(readout(np.concatenate(fired)))
+                if len(nets) < len(frames):
+                    frames = [np.concatenate(frames)]
+                fired = [net(frame) for net, frame in zip(nets, frames, strict=True)]
+                keypoints.add(fired[0] if len(fired) == 1 else np.concatenate(fired))
             return keypoints.emit()
 
         return step

@@ -71,12 +71,10 @@ class RecurrentLIF(nn.Module):
         zeros = torch.zeros(batch, self.units, device=self.recurrent.weight.device)
         return LIFState(zeros, zeros)
 
-    def streamer(
-        self, state: LIFState, fixed_point: tuple[int, int] | None
-    ) -> tuple[streams.Stream, streams.Stream]:
-        """Input matrix and neurons for one stream."""
-        neurons = streams.LIF(self.recurrent.weight, self.constants, state, fixed_point=fixed_point)
-        return streams.Receiver(self.input.weight), neurons
+    def streamer(self, state: LIFState, fixed_point: tuple[int, int] | None) -> streams.Stream:
+        """This layer for one stream."""
+        weights = self.input.weight, self.recurrent.weight
+        return streams.LIF(*weights, self.constants, state, fixed_point=fixed_point)
 
     def forward(
         self,

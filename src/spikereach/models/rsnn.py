@@ -161,8 +161,6 @@ class RSNN(Decoder):
         return velocity.to(torch.promote_types(spikes.dtype, torch.float32)), state
 
     def streamer(self, state: RSNNState | None = None) -> streams.Stream:
-        if self.input.weight.dtype == torch.float16:  # in which states are rounded, too
-            return super().streamer(state)
         state = self.init_state(1) if state is None else state
         return streams.chain(
             streams.CurrentLIF(self._weights(), self._hidden_decays(), state.hidden),

@@ -85,8 +85,9 @@ class SNN2(Decoder):
     def streamer(self, state: SNN2State | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            streams.Receiver(self.fc1.weight),
-            streams.LIF(None, self.lif1.neuron, state.hidden, reset=self.lif1.reset),
+            streams.LIF(
+                self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset
+            ),
             streams.Receiver(self.fc_out.weight),
             streams.Integrator(float(self.lif_out.neuron.decay), state.output),
         )

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from spikereach.neurons import cpu, kernels
+from spikereach.neurons import cpu, kernels, single
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 
@@ -25,6 +26,18 @@ def values(tensor: Tensor) -> np.ndarray:
     return np.array(tensor.detach().float().cpu().numpy(), order="C")
 
 
+def stored(buffer_format: str | tuple[int, int]) -> tuple[np.float32, np.float32, np.float32]:
+    """:meth:`~spikereach.models.decoder.Decoder.buffer` as `single.store` takes it."""
+    grid = lowest = highest = 0.0
+    if buffer_format == "float16":
+        grid = single.HALF
+    elif isinstance(buffer_format, tuple):
+        integer, fraction = buffer_format
+        grid, lowest = 2.0**fraction, -(2.0**integer)
+        highest = 2.0**integer - 2.0**-fraction
+    return np.float32(grid), np.float32(lowest), np.float32(highest)
+
+
 class Receiver:
     """Linear layer: weight (units, inputs), bias (units,) or None."""
 
@@ -34,15 +47,16 @@ class Receiver:
         self.out = np.empty_like(self.bias)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        kernels.receive(x, self.weight_t, self.bias, self.out)
+        single.receive(x, self.weight_t, self.bias, self.out)
         return self.out
 
 
 class LIF:
-    """:func:`~spikereach.neurons.scan.scan_lif` of one stream."""
+    """Input weights, and :func:`~spikereach.neurons.scan.scan_lif` of one stream."""
 
     def __init__(
         self,
+        weight: Tensor,
         recurrent: Tensor | None,
         parameters: LIFParameters,
         state: LIFState,
@@ -52,25 +66,22 @@ class LIF:
     ):
         self.v, self.z = (values(part[0]) for part in state)
         units = len(self.v)
-        self.recurrent_t = np.empty((0, units), np.float32)
+        recurrent_t = np.empty((0, units), np.float32)
         if recurrent is not None:
-            self.recurrent_t = values(recurrent.T)
-        self.decay = np.full(units, float(parameters.decay), np.float32)
-        self.rule = cpu.lif_rule(parameters.threshold, reset, fixed_point)
-        self.rows = np.empty((2, 1, units), np.float32)
-
-    def __call__(self, current: np.ndarray) -> np.ndarray:
-        kernels.lif_forward(
-            current[None],
-            self.recurrent_t,
-            self.decay,
-            *self.rule,
-            0,
-            len(self.v),
+            recurrent_t = values(recurrent.T)
+        self.rest = (
+            values(weight.T),
+            np.zeros(units, np.float32),
+            recurrent_t,
+            np.full(units, float(parameters.decay), np.float32),
+            *cpu.lif_rule(parameters.threshold, reset, fixed_point),
             self.v,
             self.z,
-            *self.rows,
+            np.empty((3, 1, units), np.float32),
         )
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        single.lif(x, *self.rest)
         return self.z
 
 
@@ -88,32 +99,48 @@ class Integrator:
 
 
 class CurrentLIF:
-    """:func:`~spikereach.neurons.scan.scan_current_lif` of one stream: what the outputs get."""
+    """:func:`~spikereach.neurons.scan.scan_current_lif` of one stream: what the outputs get.
+
+    Weights in float16: every sum and product is rounded, as in :meth:`Decoder.forward`.
+    """
 
     NO_DROPOUT = cpu.drawn(None)
 
     def __init__(self, weights: CurrentWeights, parameters: CurrentParameters, state: CurrentState):
+        outputs, units = weights.output.shape
+        self.half = weights.input.dtype == torch.float16
         self.weights_t = [values(weight.T) for weight in weights]
         self.decays = [values(decay) for decay in parameters]
         self.state = [values(part[0]) for part in state]
-        outputs, units = weights.output.shape
         self.z, self.out = np.empty((1, units), np.float32), np.empty((1, outputs), np.float32)
+        self.nothing = np.zeros(max(units, outputs), np.float32)
         self.no_checkpoints = np.empty((0, 3, units), np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        kernels.current_lif_forward(
-            x[None],
-            *self.weights_t,
-            self.NO_DROPOUT,
-            self.NO_DROPOUT,
-            *self.decays,
-            0,
-            1,
-            *self.state,
-            self.z,
-            self.out,
-            self.no_checkpoints,
-        )
+        if self.half:
+            single.current_lif_half(
+                x,
+                *self.weights_t,
+                *self.decays,
+                self.nothing,
+                *self.state,
+                self.z[0],
+                self.out[0],
+            )
+        else:
+            kernels.current_lif_forward(
+                x[None],
+                *self.weights_t,
+                self.NO_DROPOUT,
+                self.NO_DROPOUT,
+                *self.decays,
+                0,
+                1,
+                *self.state,
+                self.z,
+                self.out,
+                self.no_checkpoints,
+            )
         return self.out[0]
 
 
@@ -121,15 +148,13 @@ class CurrentIntegrator:
     """:func:`~spikereach.neurons.scan.scan_current_integrator` of one stream."""
 
     def __init__(self, parameters: CurrentParameters, state: CurrentState):
+        self.half = parameters.mem.dtype == torch.float16
         self.decays = [values(decay) for decay in parameters]
         self.state = [values(part[0]) for part in state]
         self.rows = np.empty((2, 1, len(self.state[0])), np.float32)
 
-    def __call__(self, current: np.ndarray) -> np.ndarray:
-        size = len(self.state[0])
-        kernels.current_integrator_forward(
-            current[None], *self.decays, 0, size, *self.state, *self.rows
-        )
+    def __call__(self, currents: np.ndarray) -> np.ndarray:
+        single.current_integrator(currents, *self.decays, self.half, *self.state, self.rows)
         return self.state[0]
 
 
@@ -139,7 +164,7 @@ class ConvolutionAndPool:
     Args:
         weight: (frames' channels, inputs, kernel).
         bias: (frames' channels,).
-        store: applied to each frame before the maximum.
+        buffer_format: in which each frame is stored before the maximum.
         inputs: (inputs, n) latest inputs, n < kernel; the first frame comes once there are
             ``kernel`` of them.
         odd: (channels, 0 or 1), the frame that waits for its partner.
@@ -149,66 +174,66 @@ class ConvolutionAndPool:
         self,
         weight: Tensor,
         bias: Tensor,
-        store: Callable[[np.ndarray], np.ndarray],
+        buffer_format: str | tuple[int, int],
         inputs: Tensor,
         odd: Tensor,
     ):
-        kernel = weight.shape[2]
-        self.receive = Receiver(weight.permute(0, 2, 1).flatten(1), bias)
-        self.store = store
-        self.missing = kernel - 1 - inputs.shape[1]
-        self.latest = np.zeros((kernel, len(inputs)), np.float32)
-        self.latest[kernel - inputs.shape[1] :] = values(inputs.T)
-        self.odd = values(odd[:, 0]) if odd.shape[1] else None
+        channels, _, kernel = weight.shape
+        present = inputs.shape[1]
+        latest = np.zeros((kernel, len(inputs)), np.float32)
+        latest[kernel - present :] = values(inputs.T)
+        self.pooled = np.empty(channels, np.float32)
+        if odd.shape[1]:
+            self.pooled[:] = values(odd[:, 0])
+        self.rest = (
+            latest,
+            values(weight.permute(2, 1, 0).flatten(0, 1)),
+            values(bias),
+            *stored(buffer_format),
+            np.array([kernel - 1 - present, odd.shape[1]]),
+            np.empty(channels, np.float32),
+            self.pooled,
+        )
 
     def __call__(self, x: np.ndarray) -> np.ndarray | None:
         """The next pooled frame, if this input completes it."""
-        kernels.slide(self.latest, x)
-        if self.missing:
-            self.missing -= 1
-            return None
-        frame = self.store(self.receive(self.latest.reshape(-1)))
-        if self.odd is None:
-            self.odd = frame.copy()
-            return None
-        pooled, self.odd = np.maximum(self.odd, frame), None
-        return pooled
+        return self.pooled if single.convolve(x, *self.rest) else None
 
 
 class Keypoints:
-    """Interpolated keypoints, emitted ``lookahead`` steps late (`models.keypoints`)."""
+    """Linear read-out of keypoints, the velocities between them, emitted ``lookahead`` steps
+    late (`models.keypoints`)."""
 
-    def __init__(self, period: int, lookahead: int, seen: int, keypoint: Tensor, ready: Tensor):
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        period: int,
+        lookahead: int,
+        seen: int,
+        last: Tensor,
+        ready: Tensor,
+    ):
         self.silent = max(0, lookahead - seen)
-        self.last = values(keypoint[0, 0]) if len(keypoint) else None
         self.ready = deque(values(ready[:, 0]))
-        self.shares = (np.arange(1, period + 1, dtype=np.float32) / period)[:, None]
+        self.begun = len(last) > 0
+        self.last = values(last[0, 0]) if self.begun else np.zeros(2, np.float32)
+        self.shares = np.arange(1, period + 1, dtype=np.float32) / np.float32(period)
+        self.readout = values(weight.T), values(bias)
         self.zero = np.zeros(2, np.float32)
 
-    def add(self, keypoint: np.ndarray) -> None:
-        if self.last is None:
-            self.ready.append(keypoint.copy())
-        else:
-            self.ready.extend(self.last + self.shares * (keypoint - self.last))
-        self.last = keypoint.copy()
+    def add(self, x: np.ndarray) -> None:
+        """The next keypoint, from what the read-out reads."""
+        between = np.empty((len(self.shares), 2), np.float32)
+        single.keypoint(x, *self.readout, self.last, self.shares, between)
+        self.ready.extend(between if self.begun else between[-1:])
+        self.begun = True
 
     def emit(self) -> np.ndarray:
         if self.silent:
             self.silent -= 1
             return self.zero
         return self.ready.popleft()
-
-
-def storage(buffer_format: str | tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """:meth:`~spikereach.models.decoder.Decoder.buffer` for arrays."""
-    if buffer_format == "float16":
-        return lambda frame: frame.astype(np.float16).astype(np.float32)
-    if isinstance(buffer_format, tuple):
-        integer, fraction = buffer_format
-        grid, lowest = np.float32(2.0**fraction), np.float32(-(2.0**integer))
-        highest = np.float32(2.0**integer - 2.0**-fraction)
-        return lambda frame: np.clip(np.rint(frame * grid) / grid, lowest, highest)
-    return lambda frame: frame
 
 
 def chain(*stages: Stream) -> Stream:

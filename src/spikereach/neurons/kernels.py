@@ -419,24 +419,3 @@ def lif_backward(
             np.dot(g.reshape(-1, units), weight, gz.reshape(-1, units))
         else:
             _clear(gz)
-
-
-@compiled
-def receive(x, weight_t, bias, out):
-    """Fill ``out`` with the bias and what the inputs that are not zero send."""
-    _copy(bias, out)
-    for source in range(len(x)):
-        if x[source] != 0:
-            value, row = np.float32(x[source]), weight_t[source]
-            for n in range(len(out)):
-                out[n] += value * row[n]
-
-
-@compiled
-def slide(latest, x):
-    """Drop the first row and add ``x`` as the last."""
-    for row in range(len(latest) - 1):
-        _copy(latest[row + 1], latest[row])
-    last = latest[len(latest) - 1]
-    for n in range(len(x)):
-        last[n] = x[n]
