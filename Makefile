@@ -25,6 +25,8 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/codespell
+	$(BIN)/hadolint Containerfile
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix
