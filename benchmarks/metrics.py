@@ -1,6 +1,4 @@
-"""Exact metrics over a recording, against NeuroBench's own benchmark of the modules as their
-authors run them: one call per step, or per window, or per recording with a recurrent layer called
-at every keypoint."""
+"""Exact metrics over a recording, against NeuroBench's own benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from common import CHANNELS, RATE, decoder_of
+from common import CHANNELS, CONFIG, RATE, decoder_of
 from rows import Job
 
 from spikereach.evaluation import metrics
@@ -72,10 +70,18 @@ def ours(system: str, steps: int, *, threads: int) -> Job:
 
 
 def neurobench(system: str, steps: int, *, threads: int) -> Job:
+    """One call per step, or per window; hybrid decoders run over the recording, as their authors
+    ran them, and only their recurrent layers are called at every keypoint."""
     torch.set_num_threads(threads)
     decoder = trained(system)
     part = recording(steps)
-    hoisted = decoder.update_period > 1 and decoder.whole_windows == 1
-    piece = None if hoisted else decoder.whole_windows
-    timed = partial(oracle.run, decoder, *part, piece=piece)
+    hybrid = CONFIG.systems[system].architecture == "hybrid"
+    timed = partial(oracle.run, decoder, *part, piece=None if hybrid else decoder.whole_windows)
     return Job(per_step(timed, steps), lambda: results(oracle.run(decoder, *part), steps), warm=0)
+
+
+def bin_by_bin(system: str, steps: int, *, threads: int) -> Job:
+    """The decoder as it runs on a stream: one call per step, whatever its layers do."""
+    torch.set_num_threads(threads)
+    timed = partial(oracle.run, trained(system), *recording(steps), piece=1)
+    return Job(per_step(timed, steps), warm=0)

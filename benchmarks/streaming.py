@@ -12,6 +12,8 @@ from hybrid import DECAY, SLOPE, UNITS, WIDTH
 from rows import Job
 from torch import Tensor, nn
 
+from spikereach.models.decoder import Decoder
+
 BINS = 3000
 
 
@@ -35,13 +37,25 @@ def job(step: Callable[[np.ndarray], object]) -> Job:
     return Job(run, warm=1)
 
 
-def ours(system: str, *, threads: int) -> Job:
-    torch.set_num_threads(1)
+def deployed(system: str) -> Decoder:
+    system, _, precision = system.partition("-")
     decoder = decoder_of(system).eval()
     decoder.fold()
+    if precision:
+        decoder.half()
     if system == "sRTnet":
         decoder.buffer_format = (1, 4)
-    return job(decoder.streamer())
+    return decoder
+
+
+def ours(system: str, *, threads: int) -> Job:
+    torch.set_num_threads(1)
+    return job(deployed(system).streamer())
+
+
+def plain(system: str, *, threads: int) -> Job:
+    torch.set_num_threads(1)
+    return job(Decoder.streamer(deployed(system)))
 
 
 def snntorch(system: str, *, threads: int) -> Job:
@@ -130,7 +144,7 @@ def snntorch(system: str, *, threads: int) -> Job:
     elif system in ("RTnet", "sRTnet"):
         net = RTnet()
     else:
-        decoder = decoder_of(system)
+        decoder = deployed(system)
         net = RSNN(decoder.recurrent.in_features, decoder.readout.out_features)
     net.eval()
 

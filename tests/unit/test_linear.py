@@ -43,6 +43,19 @@ def r2(predicted, true):
     return (1 - ((predicted - true) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)).mean()
 
 
+@pytest.mark.parametrize("begun", [0, 3, 20])
+def test_a_kalman_stream_equals_forward(begun):
+    spikes, velocity = recording(2000, 6)
+    decoder = Kalman(channels=6, width=10)
+    decoder.fit_closed_form(spikes, velocity)
+    state = decoder(spikes[:begun, None])[1] if begun else None
+    expected, _ = decoder(spikes[begun:200, None], state)
+    step = decoder.streamer(state)
+    streamed = [step(x.astype(np.uint8)).copy() for x in spikes[begun:200].numpy()]
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(streamed, expected[:, 0].detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_wiener_counts():
     decoder = Wiener(channels=3, lags=4, width=5)
     spikes = random_spikes(60, 1, 3)

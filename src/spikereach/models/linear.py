@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.layers import Linear
 
@@ -259,6 +261,35 @@ class Kalman(Decoder):
         held = torch.stack(estimates)[:, :, :2].to(spikes.dtype) + self.mean_velocity
         index = (state.phase + 1 + torch.arange(steps, device=spikes.device)) // width
         return held[index], KalmanState(rest, len(stream) % width, mean, covariance)
+
+    def streamer(self, state: KalmanState | None = None) -> streams.Stream:
+        state = self.init_state(1) if state is None else state
+        observe = streams.Receiver(self.observation.weight, self.observation.bias)
+        transition, noise, information = (
+            streams.values(matrix).astype(np.float64)
+            for matrix in (self.transition, self.transition_noise, self.information)
+        )
+        offset, identity = streams.values(self.mean_velocity), np.eye(4)
+        counts, phase = streams.values(state.counts[0]), state.phase
+        mean = state.mean[0].detach().cpu().numpy()
+        covariance = state.covariance.detach().cpu().numpy()
+        velocity = mean[:2].astype(np.float32) + offset
+
+        def step(spikes: np.ndarray) -> np.ndarray:
+            nonlocal counts, phase, mean, covariance, velocity
+            counts += spikes
+            phase += 1
+            if phase == self.width:
+                predicted = transition @ mean
+                spread = transition @ covariance @ transition.T + noise
+                spread = np.linalg.solve(identity + spread @ information, spread)
+                covariance = (spread + spread.T) / 2
+                mean = predicted + covariance @ (observe(counts) - information @ predicted)
+                velocity = mean[:2].astype(np.float32) + offset
+                counts[:], phase = 0, 0
+            return velocity
+
+        return step
 
     @torch.no_grad()
     def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
