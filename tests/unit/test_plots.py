@@ -1,6 +1,7 @@
 """Figures: files, embedded fonts, bytes, and the CSV against what is drawn."""
 
 import csv
+import math
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 
 import handmade_results as handmade
@@ -268,10 +271,61 @@ def test_cortex_ablation_bars(frame):
 def test_pareto_energy_in_closed_form(frame):
     # 1,000 MACs at 4.6 pJ and 100 ACs at 0.9 pJ
     assert energy.energy_nj(1000, 100) == pytest.approx(4.69)
-    data = figures.pareto(frame, systems()).data
-    theirs = data.query("system == 'sRTnet' and origin == 'published'").iloc[0]
+    data = figures.pareto(frame, systems()).data.set_index(["system", "origin"])
+    theirs = data.loc["sRTnet", "published"]
+    # 9-bit weights with float32 buffers are computed in float32
     assert theirs["energy_nj"] == pytest.approx((12274 * 4.6 + 326 * 0.9) / 1000)
     assert (theirs["footprint_kb"], theirs["r2"]) == (105.269, 0.675)
+    part = frame[frame["system"] == "sRTnet"]
+    ours = data.loc["sRTnet", "ours"]
+    assert ours["footprint_kb"] == pytest.approx(part["deployment_bytes"].mean() / 1e3)
+    assert ours["neurobench_footprint_kb"] == pytest.approx(part["footprint"].mean() / 1e3)
+    fixed = frame.assign(weight_format=[(1, 7)] * len(frame), buffer_format=[(1, 4)] * len(frame))
+    data = figures.pareto(fixed, systems()).data.set_index(["system", "origin"])
+    multiply = 3.1 / 32**2 * 9 * 6
+    assert data.loc["sRTnet", "published"]["energy_nj"] == pytest.approx(
+        (12274 * (multiply + 0.1) + 326 * 0.1) / 1000
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5) | st.just(math.nan), st.integers(0, 5)), min_size=1, max_size=9
+    )
+)
+def test_no_point_surpasses_the_pareto_front(points):
+    costs, scores = map(list, zip(*points, strict=True))
+    front = drawing.pareto_front(costs, scores)
+
+    def surpassed(n):
+        return any(
+            (cost <= costs[n] and score > scores[n]) or (cost < costs[n] and score >= scores[n])
+            for cost, score in points
+        )
+
+    known = [n for n in range(len(points)) if not math.isnan(costs[n])]
+    assert {points[n] for n in front} == {points[n] for n in known if not surpassed(n)}
+    assert [costs[n] for n in front] == sorted({costs[n] for n in front})
+
+
+def test_crowded_sessions_go_on_in_a_second_row(frame):
+    many = pd.concat([frame.assign(system=frame["system"] + str(n)) for n in range(4)])
+    names = {f"{name}{n}": each for n in range(4) for name, each in systems().items()}
+    plot = figures.r2_by_session(many, names)
+    shown = [[t.get_text() for t in axes.get_xticklabels()] for axes in plot.figure.axes]
+    assert [len(row) for row in shown] == [4, 3]
+    assert shown[1][-1] == "mean"
+
+
+def test_legend_reads_in_rows(frame):
+    inputs = dict(zip(("M1", "S1", "M1+S1", "pre-LIF", "post-LIF"), systems(), strict=True))
+    plot = figures.cortex_ablation(frame[frame["monkey"] == "loco"], inputs)
+    plot.figure.draw_without_rendering()
+    (legend,) = plot.figure.legends
+    places = {text.get_text(): text.get_window_extent() for text in legend.get_texts()}
+    assert len({round(box.y0) for box in places.values()}) > 1
+    read = sorted(places, key=lambda label: (-round(places[label].y0, -1), places[label].x0))
+    assert read == [*inputs, "published"]
 
 
 def test_missing_system_is_named(frame):

@@ -21,8 +21,5 @@ with job(snakemake):
     )
     drawing.write(plot, Path(snakemake.output.pdf).parent)
     found = search.overlay(trials, settings, System.model_validate(entry))
-    text = yaml.safe_dump(found, sort_keys=False)
-    write_text(
-        Path(snakemake.output.best),
-        f"# Trial {search.best(trials)['number']} of the search; lay it over config.yaml.\n{text}",
-    )
+    text = search.about(search.best(trials)) + yaml.safe_dump(found, sort_keys=False)
+    write_text(Path(snakemake.output.best), text)

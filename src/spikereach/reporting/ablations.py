@@ -18,8 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from spikereach.config import System
 from spikereach.published import figures as published
 from spikereach.reporting.captions import caption, comment
-from spikereach.reporting.collect import ResultError
-from spikereach.reporting.colours import GREY, TRUE
+from spikereach.reporting.colours import GREY, TRUE, colour
 from spikereach.reporting.drawing import (
     DOUBLE,
     Plot,
@@ -30,13 +29,9 @@ from spikereach.reporting.drawing import (
     source_of,
     style,
 )
-from spikereach.reporting.energy import energy_nj
+from spikereach.reporting.energy import energy_nj, formats
 from spikereach.reporting.figures import cortex_ablation
 from spikereach.reporting.render import MISSING, Column, Table
-
-SHADES = (
-    "#5A5A5A", "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#882255",
-)  # fmt: skip
 
 
 def cortex_table(frame: pd.DataFrame, inputs: Mapping[str, str], *, commit: str) -> Table:
@@ -87,12 +82,7 @@ def compression(
     rows = []
     for step, name in steps.items():
         part = frame[frame["system"] == name]
-        formats = {
-            (w, b) for w, b in zip(part["weight_format"], part["buffer_format"], strict=True)
-        }
-        if len(formats) != 1:
-            raise ResultError(f"results of {name} have different number formats: evaluate it anew")
-        weights, buffers = formats.pop()
+        weights, buffers = formats(part)
         costs = [
             energy_nj(macs, acs, weights, buffers)
             for macs, acs in zip(part["macs"], part["acs"], strict=True)
@@ -183,12 +173,12 @@ def compression_plot(
         left.set_ylabel("Test $R^2$")
         panels["energy_nj"][0].tick_params(labelleft=False)
         handles = [
-            Line2D([], [], color=_shade(n), marker="o", linestyle="none", markersize=6)
-            for n in range(len(values))
+            Line2D([], [], color=colour(name), marker="o", linestyle="none", markersize=6)
+            for name in values["system"]
         ]
         labels = [f"{n}  {step}" for n, step in enumerate(values["step"], start=1)]
         if values["r2_published"].notna().any():
-            handles.append(diamond(TRUE))
+            handles.append(diamond(GREY))
             labels.append("published")
         key = figure.add_subplot(grid[2])
         key.axis("off")
@@ -206,8 +196,9 @@ def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
         x[shown], y[shown], std[shown], fmt="none", ecolor=TRUE, elinewidth=0.6, capsize=1.5,
         capthick=0.6, zorder=2.5,
     )  # fmt: skip
-    for number, (at, r2) in enumerate(zip(x, y, strict=True)):
-        axes.scatter(at, r2, s=42, color=_shade(number), zorder=3 + 0.01 * number, linewidths=0)
+    shades = [colour(name) for name in values["system"]]
+    for number, (at, r2, shade) in enumerate(zip(x, y, shades, strict=True)):
+        axes.scatter(at, r2, s=42, color=shade, zorder=3 + 0.01 * number, linewidths=0)
         axes.annotate(
             str(number + 1), (at, r2), ha="center", va="center_baseline", color="white", fontsize=5,
             zorder=3.005 + 0.01 * number,
@@ -215,12 +206,8 @@ def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
     theirs = values[f"{metric}_published"].astype(float) / unit
     axes.scatter(
         theirs, values["r2_published"].astype(float), s=12, marker="D", facecolors="white",
-        edgecolors=TRUE, linewidths=0.6, zorder=4,
+        edgecolors=shades, linewidths=0.8, zorder=4,
     )  # fmt: skip
-
-
-def _shade(number: int) -> str:
-    return SHADES[number % len(SHADES)]
 
 
 def _spread(values: pd.Series) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """One colour and one marker per system, the same in every figure.
 
 Hues are those of Okabe and Ito (2008) and of Tol (2021), safe for colour-blind readers; the
-large sibling of a system has a darker shade of its hue and another marker.
+large sibling of a system has a darker shade of its hue and another marker. The systems of an
+ablation stand around the one they vary; they differ in lightness too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ _COLOURS = {
     "BMnet": "#003A66",
     "RTnet": "#0072B2",
     "sRTnet": "#D55E00",
+    "BMnet-M1": "#9CC3E0",
+    "BMnet-S1": "#E3C4A8",
+    "BMnet-pre": "#4A86B4",
+    "BMnet-post": "#85759F",
+    "RTnet-float32": "#84BCE0",
+    "RTnet-spikes": "#3C5F8A",
+    "RTnet-regularised": "#6A5A7C",
+    "RTnet-weights": "#9C5B52",
+    "sRTnet-pruned": "#A84A00",
+    "sRTnet-sparse": "#6B2F00",
 }
 _LARGE = {"SNN3", "ANN3", "bigRSNN", "LIF-t1", "sGRU-t1", "GRU-t1", "BMnet"}
 _BASELINES = {"Wiener", "Kalman"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -67,9 +67,17 @@ def new_figure(width: float, height: float) -> Figure:
 def legend_above(figure: Figure, handles: list, labels: list[str], width: float) -> None:
     # as many entries per row as their text leaves room for, at about 0.045 in per character
     entry = 0.36 + 0.045 * max(map(len, labels))
-    columns = min(len(labels), max(1, int(width / entry)))
-    rows = math.ceil(len(labels) / columns)
-    figure.legend(handles, labels, loc="outside upper center", ncols=math.ceil(len(labels) / rows))
+    fitting = min(len(labels), max(1, int(width / entry)))
+    rows = math.ceil(len(labels) / fitting)
+    columns = math.ceil(len(labels) / rows)
+    # matplotlib fills columns, people read rows
+    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
+    figure.legend(
+        [handles[n] for n in order],
+        [labels[n] for n in order],
+        loc="outside upper center",
+        ncols=columns,
+    )
 
 
 def diamond(shade: str) -> Line2D:
@@ -83,6 +91,19 @@ def note(axes: Axes, frame: pd.DataFrame) -> None:
     """Says on the figure itself when the data are not real."""
     if source_of(frame) == "synthetic":
         axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Places of the points that no other one surpasses in score at no larger cost.
+
+    By cost, the smallest first; of equal points the first. Points without a cost are left out.
+    """
+    known = [n for n, cost in enumerate(costs) if not math.isnan(cost)]
+    front: list[int] = []
+    for n in sorted(known, key=lambda n: (costs[n], -scores[n], n)):
+        if not front or scores[n] > scores[front[-1]]:
+            front.append(n)
+    return front
 
 
 def source_of(frame: pd.DataFrame) -> str:

@@ -5,6 +5,10 @@ Of operations alone, without memory traffic, which in many chips needs more.
 
 from __future__ import annotations
 
+import pandas as pd
+
+from spikereach.reporting.collect import ResultError
+
 Format = str | tuple[int, int]
 """float32, float16, or integer and fractional bits of a fixed-point number (sign bit extra)."""
 
@@ -42,3 +46,18 @@ def energy_nj(
     """Nanojoules of effective operations, in float32 unless said otherwise."""
     mac_pj, ac_pj = operation_pj(weights, activations)
     return (macs * mac_pj + acs * ac_pj) / 1e3
+
+
+def formats(part: pd.DataFrame) -> tuple[Format, Format]:
+    """Number formats of the weights and of the buffers of one system.
+
+    Args:
+        part: rows of `collect` of this system alone.
+    Raises:
+        ResultError: when its runs have different ones.
+    """
+    found = set(zip(part["weight_format"], part["buffer_format"], strict=True))
+    if len(found) != 1:
+        (name,) = part["system"].unique()
+        raise ResultError(f"results of {name} have different number formats: evaluate it anew")
+    return found.pop()

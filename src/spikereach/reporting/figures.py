@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from spikereach.config import System
@@ -30,10 +32,11 @@ from spikereach.reporting.drawing import (
     legend_above,
     new_figure,
     note,
+    pareto_front,
     source_of,
     style,
 )
-from spikereach.reporting.energy import energy_nj
+from spikereach.reporting.energy import energy_nj, formats
 from spikereach.reporting.predictions import read, unit
 
 Systems = Mapping[str, System]
@@ -111,7 +114,14 @@ def trajectory(
         for system, (_, position) in movement.items():
             path.plot(*position.T, **_line(system))
         path.plot(*origin[0], "o", color=TRUE, markersize=4, zorder=9)
-        path.annotate("start", origin[0], xytext=(4, 4), textcoords="offset points", fontsize=6.5)
+        path.margins(0.1)
+        middle = np.mean([position.mean(axis=0) for _, position in movement.values()], axis=0)
+        outward = np.where(origin[0] < middle, -1, 1)  # away from the paths
+        path.annotate(
+            "start", origin[0], xytext=tuple(outward * (0, 6)), textcoords="offset points",
+            ha="center", va="bottom" if outward[1] > 0 else "top", fontsize=6.5, zorder=9,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
         path.set(xlabel=f"$x$ ({unit(source)})", ylabel=f"$y$ ({unit(source)})")
         path.set_aspect("equal", adjustable="datalim")
         path.spines[["top", "right"]].set_visible(True)
@@ -176,35 +186,15 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
     data["seed"] = data["seed"].astype("Int64")
 
     with style():
-        width = DOUBLE if len(groups) * len(systems) > 12 else COLUMN
-        figure = new_figure(width, 2.5)
-        axes = figure.add_subplot()
-        step = 0.8 / len(systems)
-        for at, group in enumerate(groups):
-            if at % 2:
-                axes.axvspan(at - 0.5, at + 0.5, color="#F4F4F4", zorder=0, linewidth=0)
-            for index, name in enumerate(systems):
-                x = at + (index - (len(systems) - 1) / 2) * step
-                part = data[(data["session"] == group) & (data["system"] == name)]
-                ours = part.loc[part["origin"] == "ours", "r2"].to_numpy()
-                theirs = part.loc[part["origin"] == "published", "r2"].to_numpy()
-                half = 0.36 * step
-                axes.hlines(ours.mean(), x - half, x + half, color=colour(name), linewidth=1.6)
-                spread = np.linspace(-half / 2, half / 2, len(ours)) if len(ours) > 1 else 0
-                axes.scatter(
-                    x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
-                )
-                axes.scatter(
-                    np.full(len(theirs), x), theirs, s=13, marker="D", facecolors="white",
-                    edgecolors=colour(name), linewidths=0.6, zorder=4,
-                )  # fmt: skip
-        if len(groups) > 1:
-            axes.axvline(len(groups) - 1.5, color=GREY, linewidth=0.6)
-        axes.set_xticks(range(len(groups)), [_two_lines(group) for group in groups])
-        axes.tick_params(axis="x", length=0)
-        axes.set_xlim(-0.5, len(groups) - 0.5)
-        axes.set_ylabel("Test $R^2$")
-        axes.grid(axis="y")
+        places = len(groups) * len(systems)
+        width = DOUBLE if places > 12 else COLUMN
+        in_row = -(-len(groups) // -(-places // 80))  # so that dots stay apart
+        rows = [groups[n : n + in_row] for n in range(0, len(groups), in_row)]
+        figure = new_figure(width, 0.8 + 1.7 * len(rows))
+        panels = figure.subplots(len(rows), 1, sharey=True, squeeze=False)[:, 0]
+        for axes, shown in zip(panels, rows, strict=True):
+            _groups(axes, data, shown, systems)
+            axes.set_xlim(-0.5, in_row - 0.5)
         low, high = data["r2"].min(), data["r2"].max()
         axes.set_ylim(low - 0.08 * (high - low) - 0.01, high + 0.08 * (high - low) + 0.01)
         handles = [
@@ -216,8 +206,37 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
             handles.append(diamond(GREY))
             labels.append("published")
         legend_above(figure, handles, labels, width)
-        note(axes, frame)
+        note(panels[0], frame)
     return Plot("r2_by_session", figure, data)
+
+
+def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems) -> None:
+    """Sessions beside each other, in each the systems in order."""
+    step = 0.8 / len(systems)
+    for at, group in enumerate(groups):
+        if at % 2:
+            axes.axvspan(at - 0.5, at + 0.5, color="#F4F4F4", zorder=0, linewidth=0)
+        if group == "mean":
+            axes.axvline(at - 0.5, color=GREY, linewidth=0.6)
+        for index, name in enumerate(systems):
+            x = at + (index - (len(systems) - 1) / 2) * step
+            part = data[(data["session"] == group) & (data["system"] == name)]
+            ours = part.loc[part["origin"] == "ours", "r2"].to_numpy()
+            theirs = part.loc[part["origin"] == "published", "r2"].to_numpy()
+            half = 0.36 * step
+            axes.hlines(ours.mean(), x - half, x + half, color=colour(name), linewidth=1.6)
+            spread = np.linspace(-half / 2, half / 2, len(ours)) if len(ours) > 1 else 0
+            axes.scatter(
+                x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
+            )
+            axes.scatter(
+                np.full(len(theirs), x), theirs, s=13, marker="D", facecolors="white",
+                edgecolors=colour(name), linewidths=0.6, zorder=4,
+            )  # fmt: skip
+    axes.set_xticks(range(len(groups)), [_two_lines(group) for group in groups])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("Test $R^2$")
+    axes.grid(axis="y")
 
 
 def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
@@ -233,10 +252,7 @@ def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | No
 
 def _two_lines(session: str) -> str:
     """``indy_20160622_01`` over two lines, so that ticks do not touch."""
-    monkey, _, rest = session.partition("_")
-    if monkey == "synthetic":
-        monkey, _, rest = session.rpartition("_")
-    return f"{monkey}\n{rest}" if rest else session
+    return session.replace("_", "\n", 1)
 
 
 # ---- Figure 3: buffers -----------------------------------------------------------------
@@ -250,9 +266,9 @@ def buffers(layers: Mapping[str, pd.DataFrame]) -> Plot:
             receptive_field, new, needed (`models.buffers.LayerBuffer`).
     """
     kinds = {
-        "receptive_field": ("receptive field", "#BBBBBB"),
-        "needed": ("needed for the new data (kept)", "#0072B2"),
-        "new": ("new per keypoint", "#E69F00"),
+        "receptive_field": ("receptive field", "#C8C8C8"),
+        "needed": ("needed for the new data (kept)", "#4A4A4A"),
+        "new": ("new per keypoint", "#44AA99"),
     }
     with style():
         longest = max(map(len, layers.values()))
@@ -274,7 +290,7 @@ def buffers(layers: Mapping[str, pd.DataFrame]) -> Plot:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.set_xlabel("Frames")
             axes.set_title(name)
-        handles = [Line2D([], [], color=shade, linewidth=4) for _, shade in kinds.values()]
+        handles = [Patch(color=shade) for _, shade in kinds.values()]
         labels = [label for label, _ in kinds.values()]
         legend_above(figure, handles, labels, figure.get_figwidth())
     data = pd.concat([table.assign(system=name) for name, table in layers.items()])
@@ -323,6 +339,7 @@ def latency(*, longest_kernel: int = 41) -> Plot:
             )  # fmt: skip
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.set_ylim(bottom=10)
         axes.set(xlabel="Kernel length $k$ (steps of 4 ms)", ylabel="Latency (ms)")
         axes.grid(which="major")
         axes.legend(loc="upper left")
@@ -351,16 +368,15 @@ def cortex_ablation(frame: pd.DataFrame, inputs: Mapping[str, str]) -> Plot:
             rows.append((session, label, name, float(part.mean()), std, *theirs))
     columns = ["session", "input", "system", "r2", "r2_std", "r2_published", "r2_std_published"]
     data = pd.DataFrame(rows, columns=columns)
-    shades = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#999999")
     with style():
         width = COLUMN if len(sessions) <= 3 else DOUBLE
         figure = new_figure(width, 2.4)
         axes = figure.add_subplot()
         step = 0.84 / len(inputs)
-        for index, label in enumerate(inputs):
+        for index, (label, name) in enumerate(inputs.items()):
             part = data[data["input"] == label]
             x = np.arange(len(sessions)) + (index - (len(inputs) - 1) / 2) * step
-            axes.bar(x, part["r2"], 0.9 * step, color=shades[index % len(shades)], label=label)
+            axes.bar(x, part["r2"], 0.9 * step, color=colour(name), label=label)
             _errors(axes, x - 0.12 * step, part["r2"], part["r2_std"])
             _errors(axes, x + 0.2 * step, part["r2_published"], part["r2_std_published"])
             axes.scatter(
@@ -385,6 +401,7 @@ def _errors(axes: Axes, x: np.ndarray, mean: pd.Series, std: pd.Series) -> None:
     axes.errorbar(
         x[shown], mean[shown], std[shown], fmt="none", ecolor=TRUE, elinewidth=0.7, capsize=1.2,
         capthick=0.7, zorder=3,
+        path_effects=[withStroke(linewidth=1.7, foreground="white")],  # seen on dark bars too
     )  # fmt: skip
 
 
@@ -394,33 +411,49 @@ def _errors(axes: Axes, x: np.ndarray, mean: pd.Series, std: pd.Series) -> None:
 def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
     """R2 against footprint and against energy per step, ours and published.
 
+    Our footprints are those where deployed. Published ones are as printed: those of Krausse et
+    al. and Vasilache et al. are of that kind, the others NeuroBench's, without the buffers, which
+    are small in these systems. Energy is that of the effective operations in the system's number
+    formats (see `energy`), for both.
+
     Ours are filled, published ones open in the same colour, a line joins the two. Published
-    ones are left out unless the data are the Zenodo recordings.
+    ones are left out unless the data are the Zenodo recordings. A stair is the front of ours.
     """
     check_present(frame, systems)
     rows = []
     for name, system in systems.items():
         part = frame[frame["system"] == name]
-        mean = part[["r2", "footprint", "macs", "acs"]].mean()
-        energy = energy_nj(mean["macs"], mean["acs"])
-        rows.append((name, "ours", mean["r2"], mean["footprint"] / 1e3, energy))
+        mean = part[["r2", "deployment_bytes", "footprint", "macs", "acs"]].mean()
+        numbers = formats(part)
+        energy = energy_nj(mean["macs"], mean["acs"], *numbers)
+        sizes = (mean["deployment_bytes"] / 1e3, mean["footprint"] / 1e3)
+        rows.append((name, "ours", mean["r2"], *sizes, energy))
         if system.published is None or source_of(frame) != "zenodo":
             continue
         theirs = published.system(system.published)
         costs = (theirs.macs, theirs.acs)
-        energy = math.nan if None in costs else energy_nj(*costs)
+        energy = math.nan if None in costs else energy_nj(*costs, *numbers)
         footprint = math.nan if theirs.footprint is None else theirs.footprint / 1e3
-        rows.append((name, "published", theirs.r2, footprint, energy))
-    data = pd.DataFrame(rows, columns=["system", "origin", "r2", "footprint_kb", "energy_nj"])
+        rows.append((name, "published", theirs.r2, footprint, math.nan, energy))
+    data = pd.DataFrame(
+        rows,
+        columns=["system", "origin", "r2", "footprint_kb", "neurobench_footprint_kb", "energy_nj"],
+    )
     with style():
-        figure = new_figure(DOUBLE, 2.7)
+        figure = new_figure(DOUBLE, 2.9)
         panels = figure.subplots(1, 2, sharey=True)
         for axes, column, label in zip(
             panels,
             ("footprint_kb", "energy_nj"),
-            ("Footprint by NeuroBench (kB)", "Energy of operations per 4 ms step (nJ)"),
+            ("Footprint where deployed (kB)", "Energy of operations per 4 ms step (nJ)"),
             strict=True,
         ):
+            ours = data[data["origin"] == "ours"]
+            front = ours.iloc[pareto_front(list(ours[column]), list(ours["r2"]))]
+            axes.plot(
+                front[column], front["r2"], drawstyle="steps-post", color=GREY, linewidth=0.8,
+                linestyle="--", zorder=1,
+            )  # fmt: skip
             for name, part in data.groupby("system", sort=False):
                 look = {"marker": marker(name), "s": 22, "edgecolors": colour(name), "zorder": 3}
                 ours = part[part["origin"] == "ours"]
@@ -438,7 +471,8 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
         handles = [
             Line2D([], [], color=colour(n), marker=marker(n), linestyle="none") for n in systems
         ]
-        labels = list(systems)
+        handles.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"))
+        labels = [*systems, "Pareto front"]
         if (data["origin"] == "published").any():
             handles.append(
                 Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none")

@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from spikereach.config import Search, System
+from spikereach.reporting import drawing
 from spikereach.reporting.collect import ResultError
-from spikereach.reporting.colours import GREY, colour
+from spikereach.reporting.colours import GREY, TRUE, colour
 from spikereach.reporting.drawing import DOUBLE, Plot, legend_above, new_figure, style
 
 Trials = Sequence[Mapping[str, Any]]
@@ -37,11 +38,10 @@ def pareto_front(trials: Trials) -> list[int]:
     By footprint, the smallest first.
     """
     complete = [trial for trial in trials if trial["state"] == "complete"]
-    front: list[Mapping[str, Any]] = []
-    for trial in sorted(complete, key=lambda t: (t["deployment_bytes"], -t["r2"], t["number"])):
-        if not front or trial["r2"] > front[-1]["r2"]:
-            front.append(trial)
-    return [trial["number"] for trial in front]
+    complete.sort(key=lambda trial: trial["number"])
+    costs = [trial["deployment_bytes"] for trial in complete]
+    places = drawing.pareto_front(costs, [trial["r2"] for trial in complete])
+    return [complete[place]["number"] for place in places]
 
 
 def overlay(trials: Trials, search: Search, system: System) -> dict[str, Any]:
@@ -54,6 +54,17 @@ def overlay(trials: Trials, search: Search, system: System) -> dict[str, Any]:
     return {"systems": {f"{search.system}-best": entry}}
 
 
+def about(trial: Mapping[str, Any]) -> str:
+    """The best trial in comment lines above its configuration."""
+    verdict = "real-time" if trial["realtime"] else "not real-time"
+    return (
+        f"# Trial {trial['number']} of the search: validation R2 {trial['r2']:.3f}, "
+        f"{trial['deployment_bytes']:,} bytes where deployed,\n"
+        f"# latency {trial['latency_ms']:g} ms ({verdict}). Lay it over the configuration of the "
+        "search, with --configfile.\n"
+    )
+
+
 def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, source: str) -> Plot:
     """R2 against every parameter, their importance, and R2 against the deployment footprint.
 
@@ -64,11 +75,19 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
         source: zenodo, local or synthetic.
     """
     front, top = pareto_front(trials), best(trials)["number"]
+    shade = colour(search.system)
     looks = {
-        "complete": {"color": colour(search.system), "marker": "o", "s": 10, "linewidths": 0},
+        "real-time": {"color": shade, "marker": "o", "s": 10, "linewidths": 0.7},
+        "not real-time": {
+            "facecolors": "none", "edgecolors": shade, "marker": "o", "s": 10, "linewidths": 0.7,
+        },
         "pruned": {"color": GREY, "marker": "x", "s": 9, "linewidths": 0.7},
+    }  # fmt: skip
+    shown = {
+        "real-time": [t for t in trials if t["state"] == "complete" and t["realtime"]],
+        "not real-time": [t for t in trials if t["state"] == "complete" and not t["realtime"]],
+        "pruned": [t for t in trials if t["state"] == "pruned"],
     }
-    shown = [trial for trial in trials if trial["state"] in looks]
     data = pd.DataFrame(
         [
             {
@@ -101,13 +120,13 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
         for index, (label, value) in enumerate(panels):
             axes = figure.add_subplot(places[index], sharey=first)
             first = first or axes
-            for state, look in looks.items():
-                part = [trial for trial in shown if trial["state"] == state]
-                axes.scatter(list(map(value, part)), [t["r2"] for t in part], **look, zorder=3)
+            for kind, part in shown.items():
+                x, y = list(map(value, part)), [trial["r2"] for trial in part]
+                axes.scatter(x, y, **looks[kind], zorder=3)
             winner = next(trial for trial in trials if trial["number"] == top)
             axes.scatter(
                 value(winner), winner["r2"], s=34, marker="o", facecolors="none",
-                edgecolors="#D55E00", linewidths=1, zorder=4,
+                edgecolors=TRUE, linewidths=0.9, zorder=4,
             )  # fmt: skip
             axes.set_xlabel(_symbol(label) if label in search.space else label)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -120,24 +139,25 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
         axes.plot(
             [by_number[n]["deployment_bytes"] / 1e3 for n in front],
             [by_number[n]["r2"] for n in front],
-            drawstyle="steps-post", color="#009E73", linewidth=1, zorder=2,
+            drawstyle="steps-post", color=GREY, linewidth=0.8, linestyle="--", zorder=2,
         )  # fmt: skip
         last = len(panels)
         bars = figure.add_subplot(grid[last // columns, last % columns :])
         names = sorted(search.space, key=lambda name: importance[name])
-        bars.barh(range(len(names)), [importance[n] for n in names], 0.6, color="#0072B2")
+        bars.barh(range(len(names)), [importance[n] for n in names], 0.6, color=shade)
         bars.set_yticks(range(len(names)), [_symbol(name) for name in names])
         bars.tick_params(axis="y", length=0)
         bars.set_xlim(0, 1)
         bars.set_xlabel("Importance")
         handles = [
-            Line2D([], [], color=look["color"], marker=look["marker"], linestyle="none",
-                   markersize=3.5) for look in looks.values()
+            Line2D([], [], color=shade, marker="o", linestyle="none", markersize=3.5),
+            Line2D([], [], color=shade, marker="o", linestyle="none", markersize=3.5,
+                   markerfacecolor="none"),
+            Line2D([], [], color=GREY, marker="x", linestyle="none", markersize=3.5),
+            Line2D([], [], color=TRUE, marker="o", linestyle="none", markersize=6,
+                   markerfacecolor="none"),
+            Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"),
         ]  # fmt: skip
-        handles += [
-            Line2D([], [], color="#D55E00", marker="o", markerfacecolor="none", linestyle="none"),
-            Line2D([], [], color="#009E73"),
-        ]
         legend_above(figure, handles, [*looks, "best", "Pareto front"], DOUBLE)
         if source == "synthetic":
             bars.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
