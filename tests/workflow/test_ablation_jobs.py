@@ -1,6 +1,7 @@
 """Ablations in the workflow: what each needs, and a small run of both."""
 
 import csv
+import re
 
 import pytest
 import yaml
@@ -54,6 +55,20 @@ def test_ablation_that_is_left_out_says_so(checkout):
     done = checkout.snakemake("figures/cortex_ablation.pdf", "--dry-run")
     assert done.returncode != 0
     assert "ablations.cortex lists no variants" in done.stdout
+
+
+def test_demo_has_ablations_and_search_but_leaves_them_out(checkout, repository):
+    demo = ("--configfile", checkout.folder / "workflow" / "presets" / "demo.yaml")
+    targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
+    planned = checkout.planned(*targets.split(), *demo, overlay=False)
+    assert {"write_table", "write_document", "draw_figure", "write_config"} <= set(planned)
+    assert not {"write_ablation", "run_trial"} & set(planned)
+    further = checkout.planned("ablations", "search", *demo, overlay=False)
+    assert len(further["write_ablation"]) == 14  # seven files each
+    assert len(further["run_trial"]) == 16
+    assert {path.split("/")[3] for path in further["evaluate_decoder"]} == {
+        "synthetic_indy_1", "synthetic_loco_1",
+    }  # fmt: skip
 
 
 def test_both_ablations(checkout):
