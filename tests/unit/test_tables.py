@@ -436,7 +436,8 @@ def test_compiles_with_plain_pdflatex(tmp_path, frame):
     made[-1] = replace(made[-1], name="grouped")
     for table in made:
         render.write(table, tmp_path / "out")
-    text = render.document(table.name for table in made)
+    *names, last = (table.name for table in made)
+    text = render.document(names, where_made=[last, "not_made"])
     assert text.count("usepackage") == 1
     (tmp_path / "out" / "all.tex").write_text(text)
     done = subprocess.run(
@@ -449,6 +450,7 @@ def test_compiles_with_plain_pdflatex(tmp_path, frame):
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
     assert "multiply defined" not in done.stdout
+    assert f"({last}.tex" in done.stdout.replace("./", "")
     assert (tmp_path / "out" / "all.pdf").stat().st_size > 10_000
 
 

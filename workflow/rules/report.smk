@@ -64,7 +64,10 @@ rule write_hyperparameters:
 
 
 rule write_document:
-    """One LaTeX document of all tables; compile it where they lie."""
+    """One LaTeX document of all tables; compile it where they lie.
+
+    Ablations are targets of their own: it prints their tables where they have been made.
+    """
     input:
         tables=expand("paper_tables/{table}.tex", table=written_tables()),
     output:
@@ -79,6 +82,7 @@ rule write_document:
         mem_mb=500,
         runtime=5,
     params:
+        where_made=[f"{name}_ablation" for name in made_ablations()],
         code=code("write_document"),
     script:
         "../scripts/write_document.py"

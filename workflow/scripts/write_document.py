@@ -8,4 +8,5 @@ with job(snakemake):
     from spikereach.reporting import render
 
     names = [Path(path).stem for path in snakemake.input.tables]
-    render.write_text(Path(snakemake.output.tex), render.document(names))
+    text = render.document(names, where_made=snakemake.params.where_made)
+    render.write_text(Path(snakemake.output.tex), text)

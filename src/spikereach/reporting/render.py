@@ -267,8 +267,13 @@ def page(title: str, body: str) -> str:
     )
 
 
-def document(names: Iterable[str]) -> str:
-    """A LaTeX document, beside the tables in one folder, that prints all of them."""
+def document(names: Iterable[str], where_made: Iterable[str] = ()) -> str:
+    """A LaTeX document, beside the tables in one folder, that prints all of them.
+
+    Args:
+        names: tables that are there.
+        where_made: tables that are printed if they are there when the document is compiled.
+    """
     lines = [
         r"\documentclass[10pt,a4paper]{article}",
         r"\usepackage{booktabs}",
@@ -280,5 +285,6 @@ def document(names: Iterable[str]) -> str:
         r"\begin{document}",
     ]
     lines += [rf"\input{{{name}.tex}}" for name in names]
+    lines += [rf"\IfFileExists{{{name}.tex}}{{\input{{{name}.tex}}}}{{}}" for name in where_made]
     lines += [r"\end{document}"]
     return "\n".join(lines) + "\n"
