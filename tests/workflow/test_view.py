@@ -117,6 +117,7 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
         assert shown["name"] == metrics["system"]
         assert shown["r2"] == metrics["r2"]
         assert shown["footprint"] == metrics["neurobench"]["footprint"]
+        assert shown["deployed"] == metrics["deployment"]["total_bytes"]
         assert shown["latency"] == realtime["latency_ms"] / 1000
         assert shown["realtime"] is realtime["realtime"]
 
@@ -288,6 +289,29 @@ def test_systems_are_shown_and_hidden(page):
     assert page.evaluate("document.querySelectorAll('.card')[2].hidden")
     only(page)
     assert page.evaluate("getComputedStyle(document.querySelector('.empty')).display") != "none"
+
+
+@needs_chromium
+def test_footprints_are_told_apart(page):
+    data = json.loads(page.evaluate("document.getElementById('data').textContent"))
+    headings = page.evaluate(
+        "[...document.querySelectorAll('#figures thead th')].map(cell => cell.textContent)"
+    )
+    rows = page.evaluate(
+        "[...document.querySelectorAll('#figures tbody tr')].map("
+        "row => [...row.cells].map(cell => cell.textContent))"
+    )
+    for kind, key in (("NeuroBench", "footprint"), ("Deployed", "deployed")):
+        column = headings.index(f"{kind} footprint (bytes)")
+        found = [int(row[column].replace(",", "")) for row in rows]
+        assert found == [system[key] for system in data["systems"]]
+    cards = page.evaluate(
+        "[...document.querySelectorAll('.card')].map("
+        "card => card.querySelectorAll('dd')[1].textContent)"
+    )
+    for card, system in zip(cards, data["systems"], strict=True):
+        bytes_ = system["deployed"]
+        assert card == (f"{bytes_ / 1e3:.1f} kB" if bytes_ >= 1000 else f"{bytes_} B")
 
 
 @needs_chromium

@@ -172,7 +172,7 @@ function card(system) {
   system.late = element("dd");
   for (const [name, value] of [
     ["R²", signed(system.r2, 3)],
-    ["Footprint", size(system.footprint)],
+    ["Footprint", size(system.deployed)],
     ["Latency, rate", `${milliseconds(system.latency)}, ${rate(system.rate)}`],
     ["Drawn late by", system.late],
   ]) {
@@ -189,8 +189,9 @@ function table() {
   const columns = [
     ["R²", s => signed(s.r2, 3)], ["R² x", s => signed(s.r2_x, 3)],
     ["R² y", s => signed(s.r2_y, 3)], ["Channels", s => count(s.channels)],
-    ["Parameters", s => count(s.parameters)], ["Footprint (bytes)", s => count(s.footprint)],
-    ["Deployed (bytes)", s => count(s.deployed)], ["MACs per step", s => count(s.macs)],
+    ["Parameters", s => count(s.parameters)],
+    ["NeuroBench footprint (bytes)", s => count(s.footprint)],
+    ["Deployed footprint (bytes)", s => count(s.deployed)], ["MACs per step", s => count(s.macs)],
     ["ACs per step", s => count(s.acs)], ["Latency", s => milliseconds(s.latency)],
     ["Look-ahead", s => milliseconds(s.lookahead * dt)], ["Rate", s => rate(s.rate)],
     ["Real time", s => s.realtime ? "yes" : "no"],
