@@ -196,6 +196,15 @@ class Decoder(nn.Module):
         Raises:
             ValueError: naming every key that does not fit.
         """
+        self.check_parameters(tensors)
+        self.load_state_dict(tensors)
+
+    def check_parameters(self, tensors: Mapping[str, Tensor]) -> None:
+        """Whether :meth:`load_parameters` would accept these tensors.
+
+        Raises:
+            ValueError: naming every key that does not fit.
+        """
         own = self.state_dict()
         problems = [f"missing {k}" for k in own.keys() - tensors.keys()]
         problems += [f"unexpected {k}" for k in tensors.keys() - own.keys()]
@@ -206,4 +215,3 @@ class Decoder(nn.Module):
         ]
         if problems:
             raise ValueError("parameters do not fit the decoder: " + "; ".join(sorted(problems)))
-        self.load_state_dict(tensors)

@@ -37,6 +37,9 @@ def find(architecture: str) -> type[Decoder]:
     return found
 
 
+LARGEST = 2**14
+"""Largest whole number among the sizes: beyond it, a number is a mistake that takes all memory."""
+
 FROM_SESSION = ("channels", "area_channels")
 """Arguments of a decoder that the session decides, and not the system's sizes."""
 
@@ -71,7 +74,20 @@ def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decode
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in system.sizes:
             raise ConfigError(f"{system.architecture} needs the size {name!r}; known: {known}")
+    _check_sizes(system)
     try:
         return architecture(**found, **system.sizes)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise ConfigError(f"{system.architecture} with sizes {system.sizes}: {error}") from error
+
+
+def _check_sizes(system: System) -> None:
+    waiting = list(system.sizes.items())
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, list | tuple):
+            waiting += [(name, part) for part in value]
+        elif isinstance(value, int) and abs(value) > LARGEST:
+            raise ConfigError(
+                f"{system.architecture}: size {name} is {value}, the largest possible is {LARGEST}"
+            )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from spikereach.config import ConfigError, System
@@ -89,9 +90,14 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
                 "if you trust the file, name this architecture as trusted"
             )
         areas = tuple(str(area) for area in metadata["areas"])
-        decoder = build(system, len(areas), areas=areas)
-        if metadata["folded"]:
-            decoder.fold()
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"{name} has values that are no finite numbers")
+        if system.architecture in ARCHITECTURES:
+            # Shapes alone: a decoder that the file is too small for takes no memory.
+            with torch.device("meta"):
+                _unfilled(system, areas, metadata).check_parameters(tensors)
+        decoder = _unfilled(system, areas, metadata)
         decoder.weight_format = _format(metadata["weight_format"])
         decoder.buffer_format = _format(metadata["buffer_format"])
         if decoder.weight_format == "float16":
@@ -111,10 +117,20 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
         )
     except CheckpointError:
         raise
-    except (ValidationError, ConfigError, ValueError, KeyError, TypeError) as error:
+    except (
+        ValidationError, ConfigError, ValueError, ArithmeticError, LookupError, TypeError,
+        RuntimeError,
+    ) as error:  # fmt: skip
         raise CheckpointError(
             f"{path} does not fit this version of spikereach ({error}): make it again"
         ) from error
+
+
+def _unfilled(system: System, areas: tuple[str, ...], metadata: dict) -> Decoder:
+    decoder = build(system, len(areas), areas=areas)
+    if metadata["folded"]:
+        decoder.fold()
+    return decoder
 
 
 def _format(value: Any) -> str | tuple[int, int]:

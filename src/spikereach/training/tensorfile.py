@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from spikereach import files
 
 # One key only: safetensors writes several in random order, and equal content shall be equal bytes.
 KEY = "spikereach"
+
+
+FILE_LIMIT, HEADER_LIMIT = 4 * 2**30, 16 * 2**20
+"""Bytes of the largest file, and of the largest header, that are read."""
 
 
 class CheckpointError(ValueError):
@@ -65,6 +70,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     """
     path = Path(path)
     try:
+        _check_sizes(path)
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(KEY)
             if header is None:
@@ -77,7 +83,9 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         raise CheckpointError(f"{path} does not exist: make this {kind} first") from None
     except CheckpointError:
         raise
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (
+        SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError
+    ) as error:  # fmt: skip
         raise CheckpointError(
             f"{path} is damaged or no {kind} ({error}): delete it and make it again"
         ) from error
@@ -89,6 +97,15 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     if found != kind:
         raise CheckpointError(f"{path} is a {found}, not a {kind}: give the right file")
     return tensors, metadata
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse what would take memory: a header of any length, a file with holes of any size."""
+    with open(path, "rb") as file:
+        header, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+    for name, found, limit in (("file", size, FILE_LIMIT), ("header", header, HEADER_LIMIT)):
+        if found > limit:
+            raise ValueError(f"its {name} declares {found} bytes, at most {limit} are read")
 
 
 def _json(value: Any) -> str:
