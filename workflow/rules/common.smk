@@ -265,12 +265,18 @@ def code(script, system=None):
 
 
 def origin_spec(wildcards):
-    """Where a session comes from; how it is downloaded does not matter."""
-    name = wildcards.session
-    synthetic = run.synthetic if run.source == "synthetic" else None
-    return canonical(
-        {"source": run.source, "synthetic": synthetic and synthetic.model_dump()}
-    )
+    """Where a session comes from; how it is downloaded does not matter.
+
+    With the stamp of one's own file: put back to an older one it has an older date, at which
+    Snakemake alone would not look.
+    """
+    spec = {"source": run.source, "synthetic": None}
+    if run.source == "synthetic":
+        spec["synthetic"] = run.synthetic.model_dump()
+    for path in local_file(wildcards).values():
+        status = Path(path).stat()
+        spec["stamp"] = [status.st_size, status.st_mtime_ns]
+    return canonical(spec)
 
 
 def training_spec(wildcards):

@@ -1,0 +1,80 @@
+"""The run is killed at random moments, twenty times in a row, and loses nothing but time."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+TARGET = "paper_tables/coopt.csv"
+KILLS = 20
+LATEST_S = 7.0
+"""Latest kill after the start: one or two jobs are done by then."""
+
+OVERLAY = """
+synthetic: {duration_s: 30.0}
+evaluation: {neurobench_steps: 16, stream_steps: 16}
+tables: {coopt: [Wiener, tinyRSNN]}
+systems:
+  tinyRSNN:
+    training: {pretrain: null}
+"""
+
+
+def results(checkout):
+    """All that must not depend on what happened on the way, byte by byte."""
+    patterns = ("paper_tables/*", "results/*/*/*/*/checkpoint.safetensors", "data/*/*.*")
+    patterns += ("results/*/*/*/*/metrics.json", "results/*/*/*/*/predictions.h5")
+    files = [path for pattern in patterns for path in checkout.run_folder.glob(pattern)]
+    return {str(path.relative_to(checkout.run_folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def small(checkout):
+    overlay = checkout.folder / "smaller.yaml"
+    overlay.write_text(OVERLAY)
+    checkout.overlays.append(overlay)
+    return checkout
+
+
+@pytest.fixture
+def undisturbed(small, make_checkout, tmp_path):
+    """Results of the same run without kills."""
+    folder = tmp_path / "undisturbed"
+    folder.mkdir()
+    other = make_checkout(folder)
+    other.overlays = small.overlays
+    done = other.snakemake(TARGET, "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    return results(other)
+
+
+@pytest.mark.slow
+def test_twenty_kills(small, undisturbed):
+    assert len(undisturbed) > 10
+    seed = random.randrange(2**32)
+    moments = random.Random(seed)
+    kills, finished = [], 0
+    while len(kills) < KILLS:
+        after_s = moments.uniform(0.0, LATEST_S)
+        with small.started(TARGET, "--cores", "2") as process:
+            try:
+                output, _ = process.communicate(timeout=after_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # with all its jobs
+                output, _ = process.communicate()
+                kills.append(round(after_s, 2))
+                continue
+        assert process.returncode == 0, output
+        assert results(small) == undisturbed
+        finished += 1
+        shutil.rmtree(small.run_folder)
+    print(f"seed {seed}: killed after {kills} s; {finished} runs ended before their kill")
+    done = small.snakemake(TARGET, "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    assert results(small) == undisturbed
+    leftover = [path for path in small.run_folder.rglob("*") if path.suffix in (".tmp", ".part")]
+    assert leftover == []
+    assert not list((small.run_folder / ".cache" / "resume").iterdir())
