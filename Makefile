@@ -6,7 +6,7 @@ DEMO := --directory runs/demo --configfile workflow/presets/demo.yaml
 # All but the ablations and the search.
 TARGETS := tables figures results/config.yaml
 
-.PHONY: demo test lint format schema lock
+.PHONY: demo test lint format schema lock bench
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
@@ -35,6 +35,11 @@ format: $(VENV)/dev
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow
 
+## Side by side with other libraries, see docs/benchmarks.md: `make bench`, or single rows by
+## `make bench ROWS="load train-tinyRSNN"`.
+bench: $(VENV)/peers
+	$(BIN)/python benchmarks/run.py $(ROWS)
+
 ## After changing the models in src/spikereach/config.py.
 schema: $(VENV)/runtime
 	$(BIN)/python workflow/schemas/write.py
@@ -53,4 +58,11 @@ $(VENV)/runtime: requirements/runtime.lock pyproject.toml
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements/dev.lock
+	touch $@
+
+$(VENV)/peers: $(VENV)/runtime requirements/bench.txt
+	rm -rf $@ && mkdir $@
+	@grep -v '^#' requirements/bench.txt | while read -r peer; do \
+		$(BIN)/python -m pip install --quiet --no-deps --target $@ "$$peer" || \
+		echo "absent from the benchmarks: $$peer"; done
 	touch $@

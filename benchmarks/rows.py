@@ -49,7 +49,7 @@ class Row:
     title: str
     work: str
     contenders: dict[str, Callable[[int], Job]]
-    """Name -> set-up, given the number of threads; an ImportError: absent."""
+    """Name -> set-up, given the number of threads; an ImportError or OSError: absent."""
     goals: tuple[Goal, ...]
     same: tuple[str, ...] = ()
     """Peers with the same result."""

@@ -61,7 +61,7 @@ def main() -> None:
 
     try:
         job = ROWS[row].contenders[contender](int(threads))
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of its own does not load
         answer(absent=f"{type(error).__name__}: {error}")
         return
     answer(ready=True)

@@ -327,8 +327,9 @@ def test_an_evaluation_is_over_the_whole_test_part(result, binned):
     assert {"system", "session", "seed"} <= result.metrics.keys() & result.realtime.keys()
 
 
-def test_windowed_decoders_are_evaluated_on_whole_windows(settings, binned):
-    found = evaluate.measure(checkpoint_of("GRU-t2", settings), binned, 100)
+@pytest.mark.parametrize("steps", [100, 1500])
+def test_windowed_decoders_are_evaluated_on_whole_windows(steps, settings, binned):
+    found = evaluate.measure(checkpoint_of("GRU-t2", settings), binned, steps)
     whole = len(binned.split("neurobench").test) // 1024 * 1024
     assert found.metrics["test_steps"] == len(found.predicted) == whole
     assert found.metrics["neurobench"]["verified_steps"] == 1024

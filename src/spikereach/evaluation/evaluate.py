@@ -73,6 +73,7 @@ def measure(
     part = slice(test.start, test.start + steps)
     spikes, velocity = input_spikes(checkpoint, binned)[part], binned.velocity[part]
     verified = min(steps, max(neurobench_steps or steps, decoder.whole_windows))
+    verified = usable_steps(decoder, verified)
     neurobench.verify(decoder, spikes[:verified], velocity[:verified])
     measured, predicted = metrics.measure(decoder, spikes, velocity)
     r2_x, r2_y = metrics.r2_axes(predicted, velocity)
