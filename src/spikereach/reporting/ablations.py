@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -18,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from spikereach.config import System
 from spikereach.published import figures as published
 from spikereach.reporting.captions import caption, comment
-from spikereach.reporting.colours import GREY, TRUE, colour
+from spikereach.reporting.colours import GREY, colour
 from spikereach.reporting.drawing import (
     DOUBLE,
     Plot,
@@ -47,10 +46,8 @@ def cortex_table(frame: pd.DataFrame, inputs: Mapping[str, str], *, commit: str)
     columns = [Column("Input", list(inputs), align="l")]
     for session, part in values.groupby("session"):
         part = part.set_index("input").loc[list(inputs)]
-        columns.append(Column("ours", _cells(part["r2"], part["r2_std"]), session))
-        if printed:
-            theirs = _cells(part["r2_published"], part["r2_std_published"])
-            columns.append(Column("publ.", theirs, session))
+        theirs = _cells(part["r2_published"], part["r2_std_published"]) if printed else None
+        columns += _beside(session, _cells(part["r2"], part["r2_std"]), theirs)
     what = "R² of BMnet over the whole test split, by the cortex areas it reads"
     if printed:
         what += ". Published (publ.): Krausse et al. 2025, read from their figure 5"
@@ -113,11 +110,8 @@ def compression_table(
 ) -> Table:
     """The steps of :func:`compression` as a table."""
     values = compression(frame, steps, systems)
-    r2 = [Column("ours" if values["r2_published"].notna().any() else "",
-                 _cells(values["r2"], values["r2_std"]), "R²")]  # fmt: skip
-    if values["r2_published"].notna().any():
-        nothing = pd.Series(math.nan, values.index)
-        r2.append(Column("publ.", _cells(values["r2_published"], nothing), "R²"))
+    printed, unknown = values["r2_published"], pd.Series(math.nan, values.index)
+    theirs = _cells(printed, unknown) if printed.notna().any() else None
     return Table(
         name="compression_ablation",
         caption=caption(
@@ -138,7 +132,7 @@ def compression_table(
             Column("Step", list(steps), align="l"),
             Column("Weights", list(values["weights"])),
             Column("Buffers", list(values["buffers"])),
-            *r2,
+            *_beside("R²", _cells(values["r2"], values["r2_std"]), theirs),
             Column("Footprint (bytes)", [f"{v:,.0f}" for v in values["footprint_bytes"]]),
             Column("Zero weights", [f"{v:.3f}" for v in values["connection_sparsity"]]),
             Column("MACs", [f"{v:,.0f}" for v in values["macs"]]),
@@ -190,14 +184,14 @@ def compression_plot(
 def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
     x, y = values[metric] / unit, values["r2"]
     axes.plot(x, y, color=GREY, linewidth=0.6, zorder=2)
-    std = values["r2_std"].astype(float).to_numpy()
-    shown = np.isfinite(std)
-    axes.errorbar(
-        x[shown], y[shown], std[shown], fmt="none", ecolor=TRUE, elinewidth=0.6, capsize=1.5,
-        capthick=0.6, zorder=2.5,
-    )  # fmt: skip
     shades = [colour(name) for name in values["system"]]
-    for number, (at, r2, shade) in enumerate(zip(x, y, shades, strict=True)):
+    stds = values["r2_std"].astype(float)
+    for number, (at, r2, std, shade) in enumerate(zip(x, y, stds, shades, strict=True)):
+        if not math.isnan(std):
+            axes.errorbar(
+                at, r2, std, fmt="none", ecolor=shade, elinewidth=0.8, capsize=1.5, capthick=0.8,
+                zorder=2.5,
+            )  # fmt: skip
         axes.scatter(at, r2, s=42, color=shade, zorder=3 + 0.01 * number, linewidths=0)
         axes.annotate(
             str(number + 1), (at, r2), ha="center", va="center_baseline", color="white", fontsize=5,
@@ -213,6 +207,13 @@ def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
 def _spread(values: pd.Series) -> tuple[float, float]:
     """Mean and population deviation; no deviation of a single value."""
     return float(values.mean()), float(values.std(ddof=0)) if len(values) > 1 else math.nan
+
+
+def _beside(what: str, ours: list[str], theirs: list[str] | None) -> list[Column]:
+    """Ours alone, or with the published figures beside."""
+    if theirs is None:
+        return [Column(what, ours)]
+    return [Column("ours", ours, what), Column("publ.", theirs, what)]
 
 
 def _cells(mean: pd.Series, std: pd.Series) -> list[str]:
