@@ -191,7 +191,7 @@ class Decoder(nn.Module):
         return ()
 
     def load_parameters(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load a state dict exactly; a missing, extra or misshaped tensor is named.
+        """Load a state dict exactly; a tensor missing, extra, or of other shape or kind is named.
 
         Raises:
             ValueError: naming every key that does not fit.
@@ -212,6 +212,11 @@ class Decoder(nn.Module):
             f"{k} has shape {tuple(tensors[k].shape)}, expected {tuple(own[k].shape)}"
             for k in own.keys() & tensors.keys()
             if own[k].shape != tensors[k].shape
+        ]
+        problems += [
+            f"{k} is {tensors[k].dtype}, expected {own[k].dtype}"
+            for k in own.keys() & tensors.keys()
+            if own[k].is_floating_point() != tensors[k].is_floating_point()
         ]
         if problems:
             raise ValueError("parameters do not fit the decoder: " + "; ".join(sorted(problems)))

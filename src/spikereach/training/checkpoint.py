@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,10 +99,6 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
             with torch.device("meta"):
                 _unfilled(system, areas, metadata).check_parameters(tensors)
         decoder = _unfilled(system, areas, metadata)
-        decoder.weight_format = _format(metadata["weight_format"])
-        decoder.buffer_format = _format(metadata["buffer_format"])
-        if decoder.weight_format == "float16":
-            decoder.half()
         decoder.load_parameters(tensors)
         decoder.output_scale = _pair(metadata["output_scale"])
         decoder.output_offset = _pair(metadata["output_offset"])
@@ -130,7 +127,9 @@ def _unfilled(system: System, areas: tuple[str, ...], metadata: dict) -> Decoder
     decoder = build(system, len(areas), areas=areas)
     if metadata["folded"]:
         decoder.fold()
-    return decoder
+    decoder.weight_format = _format(metadata["weight_format"])
+    decoder.buffer_format = _format(metadata["buffer_format"])
+    return decoder.half() if decoder.weight_format == "float16" else decoder
 
 
 def _format(value: Any) -> str | tuple[int, int]:
@@ -141,5 +140,7 @@ def _format(value: Any) -> str | tuple[int, int]:
 
 
 def _pair(values: Any) -> tuple[float, float]:
-    x, y = values
-    return float(x), float(y)
+    x, y = map(float, values)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f"{x} and {y} are no finite numbers")
+    return x, y
