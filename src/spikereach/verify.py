@@ -24,6 +24,8 @@ RESULTS = (
     "figures/*.csv",
 )
 """Files that only jobs write: each must have a manifest."""
+AGAIN = "run snakemake for this file, then for the whole"
+"""Snakemake alone does not miss a file from which all is made that was asked for."""
 SHOWN = 5
 """Results that a message lists; of more it gives the number."""
 
@@ -141,7 +143,7 @@ def _manifests(run: Path) -> tuple[dict[str, Manifest], Report]:
         except ManifestError:
             files = Path(name).relative_to(FOLDER)
             stem = files.with_name(files.name.removesuffix(SUFFIX))
-            remedy = f"delete it and {stem}.*, and run the workflow again"
+            remedy = f"delete it and {stem}.*, run snakemake for these files, then for the whole"
             report.breaks.append(Break(name, "the manifest is damaged", remedy))
         else:
             made |= dict.fromkeys(manifest.outputs, manifest)
@@ -192,23 +194,22 @@ class _Chain:
     def _file(self, path: str) -> list[Break]:
         """A file against the manifest of the job that wrote it."""
         job, found, rests = self.files[path], self.found[path], self._above(path)
-        again = "run the workflow again"
         if job is None:
             unreadable = (FOLDER / path).parent in self.unreadable
             if Path(path).is_absolute() or unreadable:  # a recording of one's own; told already
                 return []
             if found is None:
-                problem, remedy = "is missing, and so is its manifest", again
+                problem, remedy = "is missing, and so is its manifest", AGAIN
             else:
                 problem = "has no manifest: the job that made it was killed, or it was put here"
-                remedy = f"delete it and {again}"
+                remedy = f"delete it and {AGAIN}"
             return [Break(path, problem, remedy, rests=rests)]
         expected = job.outputs[path]
         if found is None:
-            return [Break(path, f"is missing; {job.rule} wrote it", again, rests=rests)]
+            return [Break(path, f"is missing; {job.rule} wrote it", AGAIN, rests=rests)]
         if found != expected:
             problem = f"its content is not what {job.rule} wrote"
-            return [Break(path, problem, f"delete it and {again}", expected, found, rests)]
+            return [Break(path, problem, f"delete it and {AGAIN}", expected, found, rests)]
         return self._root(path, job)
 
     def _root(self, path: str, job: Manifest) -> list[Break]:
@@ -228,7 +229,7 @@ class _Chain:
             Break(
                 path,
                 "is not the published file of that name",
-                "delete it and run the workflow again, or give it another name",
+                f"delete it and {AGAIN}; or give it another name",
                 published,
                 found,
                 self._above(path),
@@ -246,7 +247,7 @@ class _Chain:
                     Break(
                         path,
                         f"was made from another version of {used} than lies there",
-                        "delete it and run the workflow again",
+                        f"delete it and {AGAIN}",
                         expected,
                         found,
                         self._above(path),

@@ -84,7 +84,7 @@ def test_message_has_the_checksums_what_rests_on_it_and_the_remedy(run):
         expected,
         hashlib.sha256(b"other").hexdigest(),
         TABLE,
-        "delete it and run the workflow again",
+        "delete it and run snakemake for this file",
     ):
         assert part in text
 
