@@ -11,6 +11,8 @@ from rows import Job
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikereach.models.hybrid import Block
+
 WINDOWS, STEPS, DROPOUT, UNITS, WIDTH = 32, 4096, 0.3, 56, 40
 SILENCE = 26  # steps after which the last velocity of a window is known
 SLOPE, DECAY = 5.0, math.exp(-16 / 150)
@@ -24,13 +26,13 @@ def ours(*, threads: int) -> Job:
         return (decoder.decode(spikes) - target).square().mean()
 
     def result():
-        dropouts = [m for m in decoder.modules() if isinstance(m, nn.Dropout)]
-        for dropout in dropouts:
-            dropout.p = 0.0
+        blocks = [module for module in decoder.modules() if isinstance(module, Block)]
+        for block in blocks:
+            block.dropout = 0.0
         decoder.zero_grad()
         found = gradients(loss(), compared(dict(decoder.named_parameters())))
-        for dropout in dropouts:
-            dropout.p = DROPOUT
+        for block in blocks:
+            block.dropout = DROPOUT
         return found
 
     return training_job(decoder, stage, loss, threads, result)

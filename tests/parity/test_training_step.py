@@ -24,7 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spikereach import config
 from spikereach.data.binning import BinnedSession
-from spikereach.models import rsnn, vasilache
+from spikereach.models import hybrid, rsnn, vasilache
 from spikereach.models.zoo import build
 from spikereach.training.loop import train
 
@@ -183,7 +183,9 @@ def rtnet(w: Weights, spikes: Tensor, update: Update, sizes: dict) -> Result:
             result.statistics[f"{name}.norm.running_{key}"] = 0.9 * before + 0.1 * now.detach()
         x = (x - mean[:, None]) / (variance[:, None] + 1e-5).sqrt()
         x = x * w[f"{name}.norm.weight"][:, None] + w[f"{name}.norm.bias"][:, None]
-        x = F.max_pool1d(x, 2) * update.masks[block]
+        x = F.max_pool1d(x, 2)
+        if sizes["dropout"]:
+            x = x * update.masks[block].transpose(1, 2)
     alpha = math.exp(-16 / sizes.get("tau_mem_ms", 150.0))
     slope = sizes.get("slope", 5.0)
     frames = x.permute(2, 0, 1)
@@ -334,6 +336,7 @@ def watched(decoder) -> Iterator[list[Update]]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(F, "dropout", noted_dropout)
             patch.setattr(rsnn, "draw_dropout", noted_draw)
+            patch.setattr(hybrid, "draw_dropout", noted_draw)
             patch.setattr(vasilache.Windowed, "initial_hidden", noted_hidden)
             yield updates
     finally:

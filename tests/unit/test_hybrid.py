@@ -121,11 +121,11 @@ def test_receptive_field_is_what_the_gradient_sees(kernels):
     sizes = SMALL | {"blocks": len(kernels), "kernel": kernels[0], "conv_channels": 8}
     decoder = Hybrid(channels=3, **sizes).eval()
     keypoint, period = 20, decoder.update_period
-    inputs = torch.rand(8, 3, 3 * keypoint * period, requires_grad=True)
+    inputs = torch.rand(8, 3 * keypoint * period, 3, requires_grad=True)
     states = tuple(block.init_state(8) for block in decoder.convs[0])
     frames, _ = decoder._convolve(decoder.convs[0], inputs, states, None)
-    frames[:, :, keypoint].sum().backward()
-    touched = inputs.grad.abs().sum((0, 1)).nonzero()[:, 0] - keypoint * period
+    frames[:, keypoint].sum().backward()
+    touched = inputs.grad.abs().sum((0, 2)).nonzero()[:, 0] - keypoint * period
     first, last = int(touched[0]), int(touched[-1])
     assert last - first + 1 == decoder.receptive_field
     assert last + period - 1 == decoder.lookahead

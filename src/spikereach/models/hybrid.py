@@ -15,6 +15,8 @@ from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF
+from spikereach.neurons.convolution import Normalisation, conv_pool
+from spikereach.neurons.dropout import Dropout, draw_dropout
 from spikereach.neurons.lif import LIFState
 from spikereach.neurons.spikes import Spikes
 
@@ -25,9 +27,9 @@ class BlockState(NamedTuple):
     """What a block keeps between two calls."""
 
     inputs: Tensor
-    """(B, inputs, n): at most kernel - 1 latest inputs; at first kernel // 2 zeros, the padding"""
+    """(B, n, inputs): at most kernel - 1 latest inputs; at first kernel // 2 zeros, the padding"""
     odd: Tensor
-    """(B, channels, 0 or 1): output of the convolution that waits for its partner in the pool"""
+    """(B, 0 or 1, channels): output of the convolution that waits for its partner in the pool"""
 
 
 class Block(nn.Module):
@@ -37,39 +39,91 @@ class Block(nn.Module):
     already there, and an output appears once its last input has.
     """
 
-    def __init__(self, inputs: int, channels: int, kernel: int, *, norm: bool, dropout: float):
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        kernel: int,
+        *,
+        norm: bool,
+        dropout: float,
+        spikes: bool,
+    ):
         super().__init__()
         self.conv = Conv1d(inputs, channels, kernel)
         self.norm = nn.BatchNorm1d(channels) if norm else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
+        self.spikes = spikes
+        """Whether the inputs are spikes: mostly zeros, and not differentiated."""
 
     def init_state(self, batch: int) -> BlockState:
         (kernel,) = self.conv.kernel_size
         device = self.conv.weight.device
         return BlockState(
-            torch.zeros(batch, self.conv.in_channels, kernel // 2, device=device),
-            torch.zeros(batch, self.conv.out_channels, 0, device=device),
+            torch.zeros(batch, kernel // 2, self.conv.in_channels, device=device),
+            torch.zeros(batch, 0, self.conv.out_channels, device=device),
         )
 
     def forward(
         self, x: Tensor, state: BlockState, decoder: Decoder, trace: Trace | None
     ) -> tuple[Tensor, BlockState]:
-        """Pooled outputs (B, channels, about T / 2) for inputs (B, inputs, T), T >= 0."""
+        """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0."""
         (kernel,) = self.conv.kernel_size
-        inputs = torch.cat([state.inputs, x], dim=2)
-        frames = state.odd
-        if inputs.shape[2] >= kernel:
-            outputs = self.conv(inputs)
+        inputs = torch.cat([state.inputs.to(x.dtype), x], dim=1)
+        kept = inputs[:, max(0, inputs.shape[1] - (kernel - 1)) :]
+        if inputs.shape[1] < kernel:
+            frames = state.odd
+        else:
             if trace is not None:
-                trace.calls.append(LayerCalls(self.conv, (inputs[None],)))
+                trace.calls.append(LayerCalls(self.conv, (inputs.transpose(1, 2)[None],)))
+            if self._compiled(inputs, state, decoder):
+                pooled, odd = self._train(inputs, decoder)
+                return pooled, BlockState(kept, odd)
+            outputs = self.conv(inputs.transpose(1, 2).float())
             if self.norm is not None:
                 outputs = self.norm(outputs)
             # The maximum commutes with rounding: pooled frames are on the buffers' grid too.
-            frames = torch.cat([frames, decoder.buffer(outputs)], dim=2)
-        whole = frames.shape[2] // 2 * 2
-        pooled = frames[:, :, :whole].unflatten(2, (-1, 2)).amax(3)
-        kept = inputs[:, :, max(0, inputs.shape[2] - (kernel - 1)) :]
-        return self.dropout(pooled), BlockState(kept, frames[:, :, whole:])
+            frames = torch.cat([state.odd, decoder.buffer(outputs).transpose(1, 2)], dim=1)
+        whole = frames.shape[1] // 2 * 2
+        pooled = frames[:, :whole].unflatten(1, (-1, 2)).amax(2)
+        dropout = self._draw_dropout(pooled.shape)
+        pooled = pooled if dropout is None else dropout(pooled)
+        return pooled, BlockState(kept, frames[:, whole:])
+
+    def _compiled(self, inputs: Tensor, state: BlockState, decoder: Decoder) -> bool:
+        """Whether :meth:`_train` takes these inputs."""
+        return (
+            self.training
+            and state.odd.shape[1] == 0
+            and decoder.buffer_format != "float16"
+            and inputs.device.type == "cpu"
+            and inputs.requires_grad <= (not self.spikes)
+        )
+
+    def _train(self, inputs: Tensor, decoder: Decoder) -> tuple[Tensor, Tensor]:
+        """What the modules do, in compiled passes: pooled outputs and the odd frame."""
+        norm, format_ = self.norm, decoder.buffer_format
+        frames = inputs.shape[1] - self.conv.kernel_size[0] + 1
+        result = conv_pool(
+            inputs,
+            self.conv.weight.float(),
+            self.conv.bias.float(),
+            None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
+            events=self.spikes,
+            fixed_point=format_ if isinstance(format_, tuple) else None,
+            dropout=self._draw_dropout((len(inputs), frames // 2, self.conv.out_channels)),
+        )
+        if norm is not None:
+            with torch.no_grad():
+                norm.num_batches_tracked.add_(1)
+                norm.running_mean.lerp_(result.mean, norm.momentum)
+                norm.running_var.lerp_(result.variance, norm.momentum)
+        return result.frames, result.odd
+
+    def _draw_dropout(self, shape: tuple[int, ...]) -> Dropout | None:
+        if self.training and self.dropout:
+            return draw_dropout(shape, self.dropout, self.conv.weight.device)
+        return None
 
     def streamer(
         self, state: BlockState, buffer_format: str | tuple[int, int]
@@ -193,6 +247,7 @@ class Hybrid(Decoder):
                     size,
                     norm=batch_norm,
                     dropout=dropout,
+                    spikes=block == 0,
                 )
                 for block, size in enumerate(self.kernels)
             )
@@ -232,7 +287,7 @@ class Hybrid(Decoder):
         steps, batch = spikes.shape[:2]
         if state is None:
             state = self.init_state(batch)
-        areas = spikes.permute(1, 2, 0).split(self.area_channels, dim=1)
+        areas = spikes.transpose(0, 1).split(self.area_channels, dim=2)
         convolved = [
             self._convolve(conv, area, begun, trace)
             for conv, area, begun in zip(self.convs, areas, state.blocks, strict=True)
@@ -240,7 +295,7 @@ class Hybrid(Decoder):
         blocks = tuple(after for _, after in convolved)
         neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
         # (n, B, channels) of all areas; one spiking net takes them all, several take one each
-        frames = torch.cat([features for features, _ in convolved], dim=1).permute(2, 0, 1)
+        frames = _join([features for features, _ in convolved]).transpose(0, 1)
         if len(frames) > 0:
             hidden, neurons = self._spike(frames, neurons, trace)
             keypoints = torch.cat([keypoint, self.readout(hidden)])
@@ -253,7 +308,7 @@ class Hybrid(Decoder):
         return velocity, HybridState(state.seen + steps, blocks, neurons, keypoint, ready)
 
     def _convolve(self, conv, x, states, trace):
-        """Frames (B, channels, n) of one area, and its blocks' states."""
+        """Frames (B, n, channels) of one area, and its blocks' states."""
         after = []
         for block, state in zip(conv, states, strict=True):
             x, state = block(x, state, self, trace)
@@ -276,7 +331,7 @@ class Hybrid(Decoder):
                     trace.spikes[f"net{index + 1}.lif{number}"] = x
             outputs.append(x)
             after.append(tuple(layers))
-        return torch.cat(outputs, dim=2), tuple(after)
+        return _join(outputs), tuple(after)
 
     def streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
@@ -349,3 +404,8 @@ class Hybrid(Decoder):
 
     def activation_modules(self) -> tuple[type[nn.Module], ...]:
         return (Spikes,)
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """Along the last axis; a single part as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

@@ -165,9 +165,9 @@ class ConvolutionAndPool:
         weight: (frames' channels, inputs, kernel).
         bias: (frames' channels,).
         buffer_format: in which each frame is stored before the maximum.
-        inputs: (inputs, n) latest inputs, n < kernel; the first frame comes once there are
+        inputs: (n, inputs) latest inputs, n < kernel; the first frame comes once there are
             ``kernel`` of them.
-        odd: (channels, 0 or 1), the frame that waits for its partner.
+        odd: (0 or 1, channels), the frame that waits for its partner.
     """
 
     def __init__(
@@ -179,18 +179,18 @@ class ConvolutionAndPool:
         odd: Tensor,
     ):
         channels, _, kernel = weight.shape
-        present = inputs.shape[1]
-        latest = np.zeros((kernel, len(inputs)), np.float32)
-        latest[kernel - present :] = values(inputs.T)
+        present = len(inputs)
+        latest = np.zeros((kernel, inputs.shape[1]), np.float32)
+        latest[kernel - present :] = values(inputs)
         self.pooled = np.empty(channels, np.float32)
-        if odd.shape[1]:
-            self.pooled[:] = values(odd[:, 0])
+        if len(odd):
+            self.pooled[:] = values(odd[0])
         self.rest = (
             latest,
             values(weight.permute(2, 1, 0).flatten(0, 1)),
             values(bias),
             *stored(buffer_format),
-            np.array([kernel - 1 - present, odd.shape[1]]),
+            np.array([kernel - 1 - present, len(odd)]),
             np.empty(channels, np.float32),
             self.pooled,
         )

@@ -1,24 +1,16 @@
-"""The scans over time on the CPU: autograd around the compiled loops of `neurons.kernels`.
-
-Streams are cut into chunks, a choice that no number of threads enters. Threads work on chunks;
-each chunk sums its share of the gradients of weights and constants, and the shares are added in
-order, so that results do not depend on threads.
-"""
+"""The scans over time on the CPU: autograd around the compiled loops of `neurons.kernels`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spikereach.neurons import kernels
+from spikereach.neurons.chunks import Chunks
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import Dropout
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
@@ -46,53 +38,6 @@ def fits(*tensors: Tensor | float | None) -> bool:
     )
 
 
-class _Chunks:
-    """The streams of a batch in chunks: four, but of 8 to 64 streams."""
-
-    def __init__(self, streams: int, units: int):
-        size = min(64, max(8, -(-streams // 4)))
-        self.streams, self.units = streams, units
-        starts = range(0, streams, size)
-        self.bounds = [(s * units, min(s + size, streams) * units) for s in starts]
-
-    def run(self, work: Callable[[int, int, int], None]) -> None:
-        """Call ``work(chunk, lo, hi)`` for every chunk, on as many threads as PyTorch uses."""
-        jobs = [(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)]
-        threads = min(torch.get_num_threads(), len(jobs))
-        with _blas().limit(limits=1):  # its threads would fight with these
-            if threads == 1:
-                for job in jobs:
-                    work(*job)
-            else:
-                list(_pool(threads).map(lambda job: work(*job), jobs))
-
-    def repeat(self, values: Tensor) -> np.ndarray:
-        """One value per unit, repeated for the streams of the largest chunk."""
-        largest = self.bounds[0][1] // self.units
-        return values.detach().expand(largest, self.units).contiguous().view(-1).numpy()
-
-    def shares(self) -> np.ndarray:
-        """Zeros for the chunks' gradients of such values."""
-        return np.zeros((len(self.bounds), self.bounds[0][1]), np.float32)
-
-    def total(self, shares: np.ndarray) -> Tensor:
-        """The shares added in order, one value per unit."""
-        return torch.from_numpy(shares.reshape(-1, self.units).sum(0))
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The library behind the compiled loops' matrix products."""
-    import scipy.linalg.cython_blas  # noqa: F401  loads it
-
-    return ThreadpoolController().select(internal_api="openblas")
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
-
-
 def _flat(tensor: Tensor | None, axes: int) -> np.ndarray:
     """The memory of (T, B, N) as (T, B N) or of (B, N) as (B N); empty for None."""
     if tensor is None:
@@ -111,11 +56,11 @@ def _matrix(weight: Tensor) -> np.ndarray:
     return weight.detach().contiguous().numpy()
 
 
-def _spikes(x: Tensor) -> np.ndarray:
-    """Inputs (T, B, C) as (T, B C): bytes and float32 as they are, other types as float32."""
+def as_spikes(x: Tensor) -> np.ndarray:
+    """Contiguous inputs: bytes and float32 as they are, other types as float32."""
     x = x.view(torch.uint8) if x.dtype == torch.bool else x
     x = x if x.dtype == torch.uint8 else x.float()
-    return x.contiguous().flatten(1).numpy()
+    return x.detach().contiguous().numpy()
 
 
 def drawn(dropout: Dropout | None) -> tuple[np.uint64, np.uint64, np.float32]:
@@ -146,13 +91,16 @@ class _CurrentLIF(torch.autograd.Function):
         ctx.surrogate, *dropouts = rule
         ctx.dropouts = [drawn(dropout) for dropout in dropouts]
         (steps, streams, _), (outputs, units) = x.shape, w_output.shape
-        ctx.chunks = chunks = _Chunks(streams, units)
+        ctx.chunks = chunks = Chunks(streams, units)
         ctx.save_for_backward(x, w_input, w_recurrent, w_output, mem, syn)
         segments = -(-steps // kernels.SEGMENT) if any(ctx.needs_input_grad) else 0
         ctx.checkpoints = np.empty((segments, 3, streams * units), np.float32)
         z, out = v.new_empty(steps, streams, units), v.new_empty(steps, streams, outputs)
         state = [_copy(s, s) for s in (v, i, a)]
-        arguments = _spikes(x), *(_matrix(w.T) for w in (w_input, w_recurrent, w_output))
+        arguments = (
+            as_spikes(x).reshape(steps, -1),
+            *(_matrix(w.T) for w in (w_input, w_recurrent, w_output)),
+        )
         decays = chunks.repeat(mem), chunks.repeat(syn)
         flat_state, flat_z, flat_out = [_flat(s, 1) for s in state], _flat(z, 2), _flat(out, 2)
 
@@ -187,7 +135,7 @@ class _CurrentLIF(torch.autograd.Function):
         shares = [np.zeros((len(chunks.bounds), *w.T.shape), np.float32) for w in weights]
         gmem, gsyn = chunks.shares(), chunks.shares()
         arguments = (
-            _spikes(x),
+            as_spikes(x).reshape(steps, -1),
             _matrix(w_input.T),
             _matrix(w_recurrent),
             _matrix(w_recurrent.T),
@@ -236,7 +184,7 @@ class _CurrentIntegrator(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, currents, mem, syn, v, i, a):
         ctx.set_materialize_grads(False)
-        ctx.chunks = chunks = _Chunks(*currents.shape[1:])
+        ctx.chunks = chunks = Chunks(*currents.shape[1:])
         vs = torch.empty_like(currents, memory_format=torch.contiguous_format)
         is_ = torch.empty_like(vs)
         state = [_copy(s, s) for s in (v, i, a)]
@@ -302,7 +250,7 @@ class _Integrator(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, currents, decay, v):
         ctx.set_materialize_grads(False)
-        ctx.chunks = chunks = _Chunks(*currents.shape[1:])
+        ctx.chunks = chunks = Chunks(*currents.shape[1:])
         vs = torch.empty_like(currents, memory_format=torch.contiguous_format)
         last = _copy(v, v)
         ctx.save_for_backward(decay, v, vs)
@@ -357,7 +305,7 @@ class _LIF(torch.autograd.Function):
     def forward(ctx: Any, currents, recurrent, decay, v, z, rule, surrogate):
         ctx.set_materialize_grads(False)
         units = currents.shape[-1]
-        ctx.chunks = chunks = _Chunks(*currents.shape[1:])
+        ctx.chunks = chunks = Chunks(*currents.shape[1:])
         ctx.rule, ctx.constants = rule, _constants(surrogate)
         zs = torch.empty_like(currents, memory_format=torch.contiguous_format)
         vs = torch.empty_like(zs)
@@ -422,6 +370,16 @@ class _LIF(torch.autograd.Function):
         return gcurrents, gweight, chunks.total(gdecay), *gstate, None, None
 
 
+def fixed_point_grid(
+    fixed_point: tuple[int, int] | None,
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Steps per unit, lowest and highest value of a fixed-point format; zeros for None."""
+    if fixed_point is None:
+        return np.float32(0), np.float32(0), np.float32(0)
+    end, steps = 2.0 ** fixed_point[0], 2.0 ** fixed_point[1]
+    return np.float32(steps), np.float32(-end), np.float32(end - 1 / steps)
+
+
 def lif_rule(
     threshold: Tensor | float, reset: Reset, fixed_point: tuple[int, int] | None
 ) -> tuple[np.float32, int, np.float32, np.float32, np.float32]:
@@ -432,12 +390,7 @@ def lif_rule(
     """
     if reset not in _RESETS:
         raise ValueError(f"unknown reset {reset!r}; known: {', '.join(_RESETS)}")
-    grid = lowest = highest = 0.0
-    if fixed_point is not None:
-        grid = 2.0 ** fixed_point[1]
-        lowest, highest = -(2.0 ** fixed_point[0]), 2.0 ** fixed_point[0] - 1 / grid
-    threshold, *bounds = map(np.float32, (float(threshold), grid, lowest, highest))
-    return (threshold, _RESETS[reset], *bounds)
+    return np.float32(float(threshold)), _RESETS[reset], *fixed_point_grid(fixed_point)
 
 
 def lif(

@@ -27,6 +27,7 @@ SUBTRACT, ZERO, ZERO_AND_INPUT, NONE = 0, 1, 2, 3
 
 ONE = np.float32(1)
 NIL = np.float32(0)
+HALF = np.float32(0.5)
 
 # SplitMix64, as in `Dropout`.
 STEP, (S1, F1), (S2, F2), (S3, _) = np.uint64(GAMMA), *(map(np.uint64, r) for r in ROUNDS)
@@ -419,3 +420,174 @@ def lif_backward(
             np.dot(g.reshape(-1, units), weight, gz.reshape(-1, units))
         else:
             _clear(gz)
+
+
+@compiled
+def spike_conv_forward(x, weight, y):
+    """Fill the first S - K + 1 rows of ``y`` (B, S, O) with the convolution of ``x`` (B, S, C).
+
+    ``weight`` is (C, K O), the tap of the newest input first: what one spike sends to K
+    neighbouring frames lies together.
+    """
+    steps, outputs = y.shape[1:]
+    taps = weight.shape[1] // outputs
+    frames = steps - taps + 1
+    events = np.empty(x.shape[2], np.int32)
+    for b in range(len(x)):
+        stream = y[b].reshape(-1)
+        _clear(stream)
+        for t in range(steps):
+            now, oldest = x[b, t], t - taps + 1
+            first, last = max(oldest, 0), min(t + 1, frames)
+            low, high = (first - oldest) * outputs, (last - oldest) * outputs
+            receivers = stream[first * outputs : last * outputs]
+            count = _events(now, 0, ALL, events)
+            for source in events[:count]:
+                factor, row = np.float32(now[source]), weight[source, low:high]
+                for n in range(len(receivers)):
+                    receivers[n] += factor * row[n]
+
+
+@compiled
+def spike_conv_backward(x, gy, gweight):
+    """Add to the weight's gradient (C, K O)."""
+    steps, outputs = gy.shape[1:]
+    taps = gweight.shape[1] // outputs
+    frames = steps - taps + 1
+    events = np.empty(x.shape[2], np.int32)
+    for b in range(len(x)):
+        stream = gy[b].reshape(-1)
+        for t in range(steps):
+            now, oldest = x[b, t], t - taps + 1
+            first, last = max(oldest, 0), min(t + 1, frames)
+            low, high = (first - oldest) * outputs, (last - oldest) * outputs
+            receivers = stream[first * outputs : last * outputs]
+            count = _events(now, 0, ALL, events)
+            for source in events[:count]:
+                factor, row = np.float32(now[source]), gweight[source, low:high]
+                for n in range(len(receivers)):
+                    row[n] += factor * receivers[n]
+
+
+@compiled
+def moments(y, frames, total, squares):
+    """Add up, per channel, the first ``frames`` rows of each stream (B, S, O), in float64."""
+    for b in range(len(y)):
+        for t in range(frames):
+            row = y[b, t]
+            for n in range(len(row)):
+                total[n] += row[n]
+            for n in range(len(row)):
+                squares[n] += np.float64(row[n]) * np.float64(row[n])
+
+
+@inlined
+def _normalise(row, centre, scale, shift, out):
+    for n in range(len(out)):
+        out[n] = (row[n] - centre[n]) * scale[n] + shift[n]
+
+
+@inlined
+def _snap(grid, lowest, highest, out):
+    """To the fixed-point grid, in place."""
+    for n in range(len(out)):
+        out[n] = min(max(np.float32(np.rint(out[n] * grid)) / grid, lowest), highest)
+
+
+@compiled
+def pool_forward(
+    y, frames, centre, scale, shift, grid, lowest, highest, dropout, first, pooled, odd
+):
+    """Fill ``pooled`` (B, frames // 2, O) with the maximum of every two frames, after dropout.
+
+    A frame is ``(y - centre) scale + shift``, on a fixed-point grid unless ``grid`` is 0; the
+    last one of an odd number goes to ``odd``. ``first`` is the number of the first row among
+    those of the dropout.
+    """
+    pairs, units = pooled.shape[1:]
+    other = np.empty(units, np.float32)
+    words = np.empty((units + LANES - 1) // LANES, np.uint64)
+    lanes = words.view(np.uint16)
+    for b in range(len(pooled)):
+        for t in range(pairs):
+            out = pooled[b, t]
+            _normalise(y[b, 2 * t], centre, scale, shift, out)
+            _normalise(y[b, 2 * t + 1], centre, scale, shift, other)
+            for n in range(units):
+                out[n] = max(out[n], other[n])
+            if grid > NIL:  # commutes with the maximum
+                _snap(grid, lowest, highest, out)
+            _drop(out, first + b * pairs + t, dropout, words, lanes)
+        if frames % 2:
+            _normalise(y[b, frames - 1], centre, scale, shift, odd[b, 0])
+            if grid > NIL:
+                _snap(grid, lowest, highest, odd[b, 0])
+
+
+@compiled
+def pool_backward(
+    y, frames, centre, scale, shift, grid, lowest, highest, dropout, first, gpooled, godd, gframes
+):  # fmt: skip
+    """Fill the frames' gradients before they are stored; that of equal frames is halved."""
+    pairs, units = gpooled.shape[1:]
+    one = np.empty(units, np.float32)
+    other = np.empty(units, np.float32)
+    inside = np.empty((2, units), np.float32)
+    inside[:] = ONE
+    dropped = np.empty(units, np.float32)
+    words = np.empty((units + LANES - 1) // LANES, np.uint64)
+    lanes = words.view(np.uint16)
+    for b in range(len(gpooled)):
+        for t in range(pairs):
+            _copy(gpooled[b, t], dropped)
+            _drop(dropped, first + b * pairs + t, dropout, words, lanes)
+            _normalise(y[b, 2 * t], centre, scale, shift, one)
+            _normalise(y[b, 2 * t + 1], centre, scale, shift, other)
+            if grid > NIL:  # the straight-through gradient ends where values saturate
+                _inside(one, lowest, highest, inside[0])
+                _inside(other, lowest, highest, inside[1])
+                _snap(grid, lowest, highest, one)
+                _snap(grid, lowest, highest, other)
+            gone, gother = gframes[b, 2 * t], gframes[b, 2 * t + 1]
+            for n in range(units):
+                share = HALF if one[n] == other[n] else ONE if one[n] > other[n] else NIL
+                gone[n] = share * dropped[n]
+            for n in range(units):
+                gother[n] = (dropped[n] - gone[n]) * inside[1, n]
+            for n in range(units):
+                gone[n] *= inside[0, n]
+        if frames % 2:
+            if grid > NIL:
+                _normalise(y[b, frames - 1], centre, scale, shift, one)
+                _inside(one, lowest, highest, inside[0])
+            for n in range(units):
+                gframes[b, frames - 1, n] = godd[b, 0, n] * inside[0, n]
+
+
+@inlined
+def _inside(values, lowest, highest, out):
+    for n in range(len(out)):
+        out[n] = ONE if values[n] >= lowest and values[n] <= highest else NIL
+
+
+@compiled
+def norm_sums(y, gframes, frames, centre, total, product):
+    """Add up, per channel, the frames' gradients and their products with the frames."""
+    for b in range(len(y)):
+        for t in range(frames):
+            row, g = y[b, t], gframes[b, t]
+            for n in range(len(g)):
+                total[n] += g[n]
+            for n in range(len(g)):
+                product[n] += np.float64(g[n]) * np.float64(row[n] - centre[n])
+
+
+@compiled
+def norm_backward(y, gframes, frames, centre, scale, total, product):
+    """Gradients of ``y`` from those of frames, in place; ``total`` and ``product`` are what is
+    taken off for the mean and the variance."""
+    for b in range(len(y)):
+        for t in range(frames):
+            row, g = y[b, t], gframes[b, t]
+            for n in range(len(g)):
+                g[n] = scale[n] * (g[n] - total[n] - (row[n] - centre[n]) * product[n])

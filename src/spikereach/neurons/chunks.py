@@ -1,0 +1,64 @@
+"""The streams of a batch in chunks, on which threads work.
+
+The cut is a choice that no number of threads enters. Each chunk sums its share of the gradients
+of weights and constants, and the shares are added in order, so that results do not depend on
+threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
+
+
+class Chunks:
+    """The streams of a batch in chunks: four, but of 8 to 64 streams."""
+
+    def __init__(self, streams: int, units: int):
+        size = min(64, max(8, -(-streams // 4)))
+        self.streams, self.units = streams, units
+        starts = range(0, streams, size)
+        self.bounds = [(s * units, min(s + size, streams) * units) for s in starts]
+
+    def run(self, work: Callable[[int, int, int], None]) -> None:
+        """Call ``work(chunk, lo, hi)`` for every chunk, on as many threads as PyTorch uses."""
+        jobs = [(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)]
+        threads = min(torch.get_num_threads(), len(jobs))
+        with _blas().limit(limits=1):  # its threads would fight with these
+            if threads == 1:
+                for job in jobs:
+                    work(*job)
+            else:
+                list(_pool(threads).map(lambda job: work(*job), jobs))
+
+    def repeat(self, values: Tensor) -> np.ndarray:
+        """One value per unit, repeated for the streams of the largest chunk."""
+        largest = self.bounds[0][1] // self.units
+        return values.detach().expand(largest, self.units).contiguous().view(-1).numpy()
+
+    def shares(self) -> np.ndarray:
+        """Zeros for the chunks' gradients of such values."""
+        return np.zeros((len(self.bounds), self.bounds[0][1]), np.float32)
+
+    def total(self, shares: np.ndarray) -> Tensor:
+        """The shares added in order, one value per unit."""
+        return torch.from_numpy(shares.reshape(-1, self.units).sum(0))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The library behind the compiled loops' matrix products."""
+    import scipy.linalg.cython_blas  # noqa: F401  loads it
+
+    return ThreadpoolController().select(internal_api="openblas")
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
