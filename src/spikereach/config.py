@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-# Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+# Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
+# may stand in a shell without quotes, and are short enough for a file with an ending.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)]
 Area = Literal["M1", "S1"]
 Table = Literal[
     "coopt",
@@ -329,6 +330,11 @@ class Config(Model):
         for name in self.tables.get("imported", ()):
             if self.systems[name].weights is None:
                 raise ValueError(f"tables.imported: systems.{name} has no published `weights`")
+        for name in self.catalogue.keys() & self.pretrain_sessions.keys():
+            raise ValueError(
+                f"catalogue.{name}: a monkey of `pretrain_sessions` has the same name, and both "
+                "would be trained into one folder; rename the session"
+            )
         for key, values in {"sessions": self.sessions, "seeds": self.seeds}.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key} has a value twice: {list(values)}")
