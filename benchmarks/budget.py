@@ -3,7 +3,8 @@
 Measures the time of an update and of a decoded step for every training stage in config.yaml, and
 multiplies by the number of updates there are: of all systems, sessions, seeds, pretraining,
 compression and search. Early stopping is left out and pruning goes to its last step, so that the
-sum is an upper limit. Writes benchmarks/budget.json and prints a table.
+sum is an upper limit. Writes benchmarks/budget.json and prints a table;
+docs/budget.md tells more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -26,7 +27,7 @@ from spikereach import config
 from spikereach.config import Config, Prune, Stage, System
 from spikereach.evaluation.passes import in_pieces
 from spikereach.models import zoo
-from spikereach.models.decoder import Trace
+from spikereach.models.decoder import STEP_S, Trace
 from spikereach.sessions import Session, find
 from spikereach.training import optimisers
 from spikereach.training.loop import PIECE
@@ -70,14 +71,16 @@ class Run:
 
 
 def lengths(paper: Config) -> dict[str, int]:
-    """Steps of every session: four times the published test part, else the monkey's mean."""
+    """Steps of every session: four times the published test part, else the monkey's mean;
+    of a synthetic one as configured."""
     found = {name: find(name, paper) for name in every_session(paper)}
     known = {n: round(s.test_steps / TEST_SHARE) for n, s in found.items() if s.test_steps}
-    average = {
-        monkey: round(mean(known[n] for n in known if found[n].monkey == monkey))
-        for monkey in {found[n].monkey for n in known}
-    }
-    return {name: known.get(name, average[session.monkey]) for name, session in found.items()}
+    steps = {}
+    for name, session in found.items():
+        alike = [known[n] for n in known if found[n].monkey == session.monkey]
+        configured = round(paper.synthetic.duration_s / STEP_S)
+        steps[name] = known.get(name, round(mean(alike)) if alike else configured)
+    return steps
 
 
 def every_session(paper: Config) -> list[str]:
@@ -140,10 +143,12 @@ def runs(paper: Config) -> Iterator[Run]:
 
 
 def rounds(step: Prune) -> int:
-    """Most retrainings of an iterative pruning: all coarse steps, then all fine ones."""
-    return (
-        1 + math.ceil((step.stop - step.start) / step.step) + math.ceil(step.step / step.fine_step)
-    )
+    """Most retrainings of an iterative pruning: all coarse steps, and where the last of them
+    goes too far, the fine ones before it."""
+    if step.step == 0:
+        return 1
+    coarse = math.floor((step.stop - step.start) / step.step + 1e-6) + 1
+    return coarse + (round(step.step / step.fine_step) - 1 if step.fine_step else 0)
 
 
 def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
@@ -196,16 +201,11 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--systems", nargs="*", help="default: all of config.yaml")
-    arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    paper = config.read(ROOT / "config.yaml")
+def project(paper: Config, device: torch.device, systems: Sequence[str]) -> list[dict]:
+    """Updates, times and hours of every training of those systems."""
     rows, known = [], {}
     for run in runs(paper):
-        if arguments.systems and run.system not in arguments.systems:
+        if run.system not in systems:
             continue
         key = run.system, run.stage.model_dump_json(), run.channels
         if key not in known:
@@ -221,19 +221,53 @@ def main() -> None:
                 "hours": seconds * run.repetitions / 3600,
             }
         )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    result = {"device": name, "spikereach": spikereach.__version__, "runs": rows}
-    (ROOT / "benchmarks" / "budget.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"Upper limit of the whole paper on one {name}\n")
-    print("| system | training | ms per update | minutes per run | runs | hours |")
-    print("|---|---|---|---|---|---|")
+    return rows
+
+
+def table(rows: list[dict], device: str) -> str:
+    """The hours of each system's trainings, as Markdown."""
+    lines = [
+        f"Upper limit on one {device}:",
+        "",
+        "| system | training | ms per update | minutes per run | runs | hours |",
+        "|---|---|---|---|---|---|",
+    ]
     for system, what in dict.fromkeys((row["system"], row["what"]) for row in rows):
         here = [r for r in rows if (r["system"], r["what"]) == (system, what)]
         count = sum(r["repetitions"] for r in here)
         hours = sum(r["hours"] for r in here)
         update, each = mean(r["update_ms"] for r in here), 60 * hours / count
-        print(f"| {system} | {what} | {update:.1f} | {each:.1f} | {count} | {hours:.2f} |")
-    print(f"\n{sum(row['hours'] for row in rows):.1f} hours in all")
+        lines.append(f"| {system} | {what} | {update:.1f} | {each:.1f} | {count} | {hours:.2f} |")
+    return "\n".join([*lines, "", f"{sum(row['hours'] for row in rows):.1f} hours in all"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
+    parser.add_argument("--systems", nargs="*", help="default: all of the configuration")
+    parser.add_argument(
+        "--config", nargs="+", type=Path, default=[ROOT / "config.yaml"], metavar="YAML"
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "budget.json")
+    given = parser.parse_args(arguments)
+    device = torch.device(given.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("PyTorch finds no CUDA device here: use --device cpu")
+    paper = config.read(*given.config)
+    systems = given.systems or list(paper.systems)
+    if unknown := set(systems) - paper.systems.keys():
+        parser.error(f"unknown systems: {', '.join(sorted(unknown))}")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    rows = project(paper, device, systems)
+    result = {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "spikereach": spikereach.__version__,
+        "runs": rows,
+    }
+    given.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(rows, name))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""The projection of the paper's cost: numbers of updates and runs, and a tiny one measured."""
+
+import importlib.util
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from spikereach import config
+from spikereach.compression import prune
+from spikereach.data.binning import BinnedSession
+from spikereach.data.windows import Windows
+
+
+@pytest.fixture(scope="module")
+def budget(repository):
+    spec = importlib.util.spec_from_file_location("budget", repository / "benchmarks/budget.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["budget"] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def paper(repository):
+    return config.read(repository / "config.yaml")
+
+
+def session(steps: int) -> BinnedSession:
+    """Spikes everywhere, one hundred segments of equal length."""
+    bounds = np.linspace(0, steps, 101).astype(np.int64)
+    return BinnedSession(
+        name="a",
+        monkey="a",
+        spikes=np.ones((steps, 1), np.uint8),
+        velocity=np.zeros((steps, 2), np.float32),
+        position=np.zeros((steps, 2), np.float32),
+        areas=("M1",),
+        segments=np.stack([bounds[:-1], bounds[1:]], axis=1),
+        provenance={},
+    )
+
+
+@pytest.mark.parametrize("system", ["tinyRSNN", "RTnet", "GRU-t2", "SNN2"])
+def test_updates_are_those_of_the_training_loop(budget, paper, system):
+    """Windows are counted by what training cuts them with."""
+    every = [run for run in budget.runs(paper) if run.system == system]
+    assert every
+    for run in every:
+        sessions = [session(steps) for steps in run.steps]
+        windows = Windows(sessions, "train", run.split, ["M1"], run.stage.window, run.stage.stride)
+        drawn = (run.stage.updates_per_epoch or 0) * run.stage.batch or len(windows)
+        # Parts end with segments, which the projection does not know.
+        assert run.updates / run.stage.epochs == pytest.approx(drawn / run.stage.batch, abs=1.5)
+
+
+def test_runs_are_the_papers(budget, paper):
+    """Every session and seed once per stage; pretraining once per monkey."""
+    found = [run for run in budget.runs(paper) if run.system == "tinyRSNN"]
+    seeds, sessions = len(paper.seeds), len(paper.sessions)
+
+    def count(what):
+        return sum(run.repetitions for run in found if run.what == what)
+
+    assert count("pretrain") == seeds * len(paper.pretrain_sessions)
+    assert count("finetune") == seeds * sessions
+    # 40, 50, 60, 70 and 80 %, and 75 % once 80 % were too far.
+    assert count("prune") == seeds * sessions * 6
+    assert not [run for run in budget.runs(paper) if run.system in ("Wiener", "SNN2-imported")]
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "fine_step", "stop"),
+    [(0.4, 0.1, 0.05, 0.8), (0.4, 0.1, 0.05, 0.95), (0.5, 0.0, 0.0, 0.5), (0.2, 0.2, 0.05, 0.9)],
+)
+def test_rounds_are_the_most_that_pruning_takes(budget, start, step, fine_step, stop):
+    """Over all sparsities from which on it may go too far."""
+    recipe = SimpleNamespace(
+        start=start, step=step, fine_step=fine_step, stop=stop, max_drop=0.1, retrain=None
+    )
+
+    def retrainings(limit: float) -> int:
+        tried = []
+        run = SimpleNamespace(
+            decoder=torch.nn.Sequential(torch.nn.Linear(2, 2)),
+            mask={},
+            name="a",
+            train_r2=lambda: 0.0 if tried and tried[-1] > limit else 1.0,
+            retrain=lambda stage, sparsity: tried.append(sparsity),
+        )
+        prune.prune(run, recipe)
+        return len(tried)
+
+    most = max(retrainings(limit) for limit in np.arange(0, 1.01, 0.01))
+    assert budget.rounds(recipe) == most
+
+
+def test_a_tiny_projection_on_the_cpu(budget, repository, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(budget, "TIMED", 2)
+    monkeypatch.setattr(budget, "PIECE", 256)
+    output = tmp_path / "budget.json"
+    arguments = ["--device", "cpu", "--systems", "tinyRSNN", "sRTnet", "--output", output]
+    arguments += ["--config", repository / "config.yaml", repository / "tests/workflow/tiny.yaml"]
+    budget.main(list(map(str, arguments)))
+    result = json.loads(output.read_text())
+    assert {(row["system"], row["what"]) for row in result["runs"]} == {
+        ("tinyRSNN", "pretrain"),
+        ("tinyRSNN", "finetune"),
+        ("sRTnet", "fixed_point"),
+    }
+    for row in result["runs"]:
+        assert row["updates"] == 2
+        assert row["hours"] == pytest.approx(row["minutes_each"] * row["repetitions"] / 60)
+        assert row["hours"] >= 2 * row["update_ms"] / 3.6e6 > 0
+    assert "| sRTnet | fixed_point |" in capsys.readouterr().out
+
+
+def test_an_unknown_system_is_named(budget, capsys):
+    with pytest.raises(SystemExit):
+        budget.main(["--device", "cpu", "--systems", "RTnot"])
+    assert "unknown systems: RTnot" in capsys.readouterr().err
