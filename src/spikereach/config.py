@@ -293,6 +293,7 @@ class Config(Model):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     device: Literal["auto", "cpu", "cuda"]
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation")
+    jobs_per_gpu: int = Field(ge=1, description="trainings that may share one GPU")
     progress: bool = Field(description="progress bars in the logs")
     events: bool = Field(description="TensorBoard event files of each training")
     evaluation: Evaluation

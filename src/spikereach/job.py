@@ -11,11 +11,11 @@ import signal
 import sys
 import time
 import traceback
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from spikereach import gpus
 from spikereach.config import ConfigError, digest
 from spikereach.manifest import checksum, recorded
 
@@ -70,15 +70,13 @@ def job(snakemake: Any) -> Iterator[None]:
     # floating-point sums depends on it.
     threads = str(snakemake.config["threads"])
     os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, NUMBA_NUM_THREADS=threads)
-    if not snakemake.resources.get("gpu", 0):
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     terminal = sys.stderr
     _end_with_parent()
     with _alone(snakemake.log[0]) as log:
         errors = _Log(log, terminal if terminal.isatty() else None)
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(errors):
             try:
-                with recorded(snakemake):
+                with _gpu(snakemake), recorded(snakemake):
                     yield
             except Exception as error:
                 message = one_line(error)
@@ -132,11 +130,20 @@ def _remember(message: str) -> None:
             file.write(message + "\n")
 
 
-def device(snakemake: Any) -> str:
-    """The torch device of a job: "cuda" where its rule was given a GPU, else "cpu".
+@contextlib.contextmanager
+def _gpu(snakemake: Any) -> Iterator[None]:
+    """Show a job one GPU of its own, or none where its rule asks for none."""
+    if snakemake.resources.get("gpu", 0):
+        with gpus.lease(snakemake.config["jobs_per_gpu"]) as gpu:
+            print(f"GPU {gpu}" if gpu else "no GPU is visible", file=sys.stderr)
+            yield
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        yield
 
-    Of several visible GPUs each job takes a fixed one, chosen by its name.
-    """
+
+def device(snakemake: Any) -> str:
+    """The torch device of a job: "cuda" where its rule was given a GPU, else "cpu"."""
     import torch
 
     wanted = snakemake.config["device"]
@@ -146,7 +153,6 @@ def device(snakemake: Any) -> str:
         return "cpu"
     if not torch.cuda.is_available():
         raise ConfigError("device: cuda is asked for, but torch sees no GPU; set `device: auto`")
-    torch.cuda.set_device(zlib.crc32(snakemake.log[0].encode()) % torch.cuda.device_count())
     return "cuda"
 
 

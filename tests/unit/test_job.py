@@ -27,7 +27,13 @@ def snakemake(tmp_path, monkeypatch):
     (tmp_path / "output").write_text("made")
     return SimpleNamespace(
         log=["job.log"],
-        config={"threads": 3, "device": "auto", "events": True, "source": "synthetic"},
+        config={
+            "threads": 3,
+            "device": "auto",
+            "events": True,
+            "source": "synthetic",
+            "jobs_per_gpu": 1,
+        },
         resources={},
         rule="train",
         wildcards={"seed": "0"},

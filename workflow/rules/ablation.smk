@@ -31,8 +31,8 @@ rule write_ablation:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         spec=ablation_spec,
         code=code("write_ablation"),

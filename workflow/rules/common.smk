@@ -1,8 +1,6 @@
 """The validated configuration, and the helpers that rules share."""
 
 import json
-import shutil
-import subprocess
 import sys
 from dataclasses import asdict
 from functools import cache
@@ -12,6 +10,7 @@ from typing import get_args
 
 from snakemake.exceptions import WorkflowError
 
+from spikereach import demand, gpus
 from spikereach.config import ConfigError, System, Table, validate
 from spikereach.job import ERRORS
 from spikereach.models.architectures import locate
@@ -395,15 +394,63 @@ def search_spec(wildcards):
 # ---- Resources --------------------------------------------------------------------------
 
 
-def has_gpu():
-    if run.device != "auto":
-        return run.device == "cuda"
-    if shutil.which("nvidia-smi") is None:
-        return False
-    return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+GPU = int(run.device == "cuda" or (run.device == "auto" and bool(gpus.visible())))
+DEVICE = "cuda" if GPU else "cpu"
 
 
-GPU = int(has_gpu())
+def grows(amount):
+    """A resource that every further attempt gets more of."""
+    return lambda wildcards, attempt: attempt * amount
+
+
+def grows_with_input(amount, per_mb):
+    return lambda wildcards, input, attempt: (
+        attempt * int(amount + per_mb * input.size_mb)
+    )
+
+
+def fetch_memory(wildcards, attempt):
+    """Simulation keeps all of a session; a download and a copy keep a piece of it."""
+    session_mb = 1.2 * run.synthetic.duration_s if run.source == "synthetic" else 0
+    return attempt * int(500 + session_mb)
+
+
+def training_stages(wildcards):
+    """A closed form has none."""
+    training = get_system(wildcards.system).training
+    stage = training.pretrain if is_monkey(wildcards.dataset) else training.finetune
+    return [stage] if stage else []
+
+
+def training_memory(wildcards, input, attempt):
+    stages = training_stages(wildcards)
+    return attempt * demand.memory_mb(stages, input.size_mb, DEVICE)
+
+
+def training_minutes(wildcards, attempt):
+    dataset = wildcards.dataset
+    sessions = len(run.pretrain_sessions.get(dataset, [dataset]))
+    return attempt * demand.minutes(training_stages(wildcards), sessions, DEVICE)
+
+
+def compression_memory(wildcards, input, attempt):
+    stages = demand.stages_of(get_system(wildcards.system))
+    return attempt * demand.memory_mb(stages, input.size_mb, DEVICE)
+
+
+def compression_minutes(wildcards, attempt):
+    stages = demand.stages_of(get_system(wildcards.system))
+    return attempt * demand.minutes(stages, 1, DEVICE)
+
+
+def trial_memory(wildcards, input, attempt):
+    stages = [get_system(get_search().system).training.finetune]
+    return attempt * 2 * demand.memory_mb(stages, input.size_mb, DEVICE)
+
+
+def trial_minutes(wildcards, attempt):
+    stages = [get_system(get_search().system).training.finetune]
+    return attempt * 2 * demand.minutes(stages, 1, DEVICE)
 
 
 # ---- Errors -----------------------------------------------------------------------------

@@ -20,8 +20,8 @@ rule compress_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=compression_memory,
+        runtime=compression_minutes,
         gpu=GPU,
     params:
         system=compression_spec,

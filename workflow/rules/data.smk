@@ -16,12 +16,13 @@ rule fetch_session:
     benchmark:
         "logs/data/raw/{session}.tsv"
     priority: fetch_priority
+    localrule: run.source == "zenodo"
     conda:
         "../../envs/spikereach.yaml"
     resources:
         downloads=int(run.source == "zenodo"),
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=fetch_memory,
+        runtime=grows(120),
     params:
         origin=origin_spec,
     script:
@@ -46,8 +47,8 @@ rule bin_session:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows_with_input(500, 4),
+        runtime=grows(10),
     params:
         session=lambda wildcards: canonical(asdict(get_session(wildcards.session))),
         code=code("bin_session"),

@@ -17,8 +17,8 @@ rule evaluate_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=grows_with_input(1500, 50),
+        runtime=grows(120),
     params:
         source=run.source,
         architecture=lambda wildcards: get_architecture(wildcards.system),

@@ -11,12 +11,13 @@ rule fetch_weights:
         "logs/data/weights/{weights}.tsv"
     wildcard_constraints:
         weights=r"[A-Za-z0-9]+/[A-Za-z0-9_\-]+\.pth?",
+    localrule: True
     conda:
         "../../envs/spikereach.yaml"
     resources:
         downloads=int(run.weights_folder is None),
-        mem_mb=500,
-        runtime=30,
+        mem_mb=grows(500),
+        runtime=grows(30),
     script:
         "../scripts/fetch_weights.py"
 
@@ -33,8 +34,8 @@ rule import_weights:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         system=lambda wildcards: canonical(get_system(wildcards.system)),
         sha256=lambda wildcards: weights_source(wildcards).sha256,

@@ -26,8 +26,8 @@ rule write_table:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         systems=lambda wildcards: systems_spec(get_table(wildcards.table)),
         code=code("write_table"),
@@ -54,8 +54,8 @@ rule write_hyperparameters:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=grows(500),
+        runtime=grows(5),
     params:
         systems=lambda wildcards: systems_spec(get_table("hyperparameters")),
         code=code("write_hyperparameters"),
@@ -79,8 +79,8 @@ rule write_document:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=grows(500),
+        runtime=grows(5),
     params:
         where_made=[f"{name}_ablation" for name in made_ablations()],
         code=code("write_document"),
@@ -111,8 +111,8 @@ rule draw_trajectory:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         trajectory=canonical(run.trajectory),
         source=run.source,
@@ -144,8 +144,8 @@ rule draw_figure:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         systems=systems_spec(tabled_systems()),
         code=code("draw_figure"),
@@ -171,8 +171,8 @@ rule draw_buffers:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         systems=systems_spec(convolutional_systems()),
         code=code("draw_buffers"),
@@ -198,8 +198,8 @@ rule draw_latency:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         code=code("draw_latency"),
     script:
@@ -222,8 +222,8 @@ rule write_config:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=grows(500),
+        runtime=grows(5),
     params:
         config=canonical(run),
         code=code("write_config"),

@@ -22,8 +22,8 @@ rule run_trial:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=trial_memory,
+        runtime=trial_minutes,
         gpu=GPU,
     params:
         spec=trial_spec,
@@ -54,8 +54,8 @@ rule draw_search:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         spec=search_spec,
         source=run.source,

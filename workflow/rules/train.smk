@@ -15,8 +15,8 @@ rule train_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=lambda wildcards: 16000 if is_monkey(wildcards.dataset) else 8000,
-        runtime=lambda wildcards: 2880 if is_monkey(wildcards.dataset) else 720,
+        mem_mb=training_memory,
+        runtime=training_minutes,
         gpu=GPU,
     params:
         system=training_spec,

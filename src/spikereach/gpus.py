@@ -1,0 +1,96 @@
+"""The GPUs of a machine, shared by the jobs on it.
+
+Snakemake counts GPUs but does not say which one a job gets. Here each job holds the lock of
+one place on one GPU as long as it lives; the system drops the lock of a job that is killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+
+
+def visible() -> list[str]:
+    """Identifiers of the GPUs that this process may use, as in ``CUDA_VISIBLE_DEVICES``.
+
+    Those of that variable where it is set. Otherwise all that ``nvidia-smi`` lists; none in a
+    SLURM job, which has the variable when it was given a GPU.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        names = [name.strip() for name in given.split(",")]
+        return [name for name in names if name not in ("", "-1", "NoDevFiles")]
+    if "SLURM_JOB_ID" in os.environ or shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    names = re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", listed)
+    return [name for name in names if name.startswith("MIG-")] or names
+
+
+@contextmanager
+def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]:
+    """Make one GPU the only visible one while the body runs; must precede the import of torch.
+
+    First places on all GPUs are taken before second ones; where none is free, this waits.
+
+    Args:
+        jobs_per_gpu: places on each GPU.
+        folder: of the lock files; by default one of the user on this machine, because locks on
+            a shared file system would keep other machines' jobs out.
+    Yields:
+        the GPU's identifier, or None where no GPU is visible.
+    """
+    gpus = visible()
+    if not gpus:
+        yield None
+        return
+    folder = folder or Path(tempfile.gettempdir(), f"spikereach-gpus-{os.getuid()}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A scheduler numbers the GPUs of each of its jobs from 0.
+    owner = os.environ.get("SLURM_JOB_ID", "machine")
+    places = [
+        (gpu, folder / f"{owner}-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}-{place}.lock")
+        for place in range(jobs_per_gpu)
+        for gpu in gpus
+    ]
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpu, lock = _take(places)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        yield gpu
+    finally:
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
+        os.close(lock)
+
+
+def _take(places: list[tuple[str, Path]]) -> tuple[str, int]:
+    """The first free place: its GPU and the descriptor that holds its lock."""
+    waiting = False
+    while True:
+        for gpu, path in places:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return gpu, descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+        if not waiting:
+            log.warning("all %d places on GPUs are taken: waiting for one", len(places))
+            waiting = True
+        time.sleep(POLL_S)
