@@ -350,6 +350,10 @@ class Config(Model):
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
             )
+        if self.folder and set(self.folder) & set("{}"):
+            raise ValueError(
+                f"folder: {self.folder} has braces, which Snakemake takes for wildcards; rename it"
+            )
         return self
 
 

@@ -144,3 +144,9 @@ def test_a_session_with_the_name_of_a_monkey(raw):
     entry = {"monkey": "indy", "areas": {"M1": 96}}
     with pytest.raises(ConfigError, match=r"catalogue\.indy: a monkey .* the same name"):
         validate(raw | {"catalogue": {"indy": entry}})
+
+
+@pytest.mark.parametrize("folder", ["{session}", "a{x}", "}", "{"])
+def test_a_folder_that_snakemake_would_take_for_a_pattern(raw, folder):
+    with pytest.raises(ConfigError, match="has braces, which Snakemake takes for wildcards"):
+        validate(raw | {"source": "local", "folder": folder})

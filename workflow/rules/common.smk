@@ -163,15 +163,21 @@ def trained(system, dataset, seed):
 
 
 def local_file(wildcards):
-    """Source local: the user's own file, so that a new one there is fetched again."""
+    """Source local: the user's own file, else None."""
     if run.source != "local":
-        return {}
+        return None
     path = Path(run.folder, f"{wildcards.session}.mat")
     if not path.exists():
         raise WorkflowError(
             f"{path}: no such file; put the session there or change `folder`"
         )
-    return {"local": str(path)}
+    return path
+
+
+def fetch_input(wildcards):
+    """One's own file, so that a new one there is fetched again."""
+    path = local_file(wildcards)
+    return {} if path is None else {"local": str(path)}
 
 
 def training_input(wildcards):
@@ -272,8 +278,9 @@ def origin_spec(wildcards):
     spec = {"source": run.source, "synthetic": None}
     if run.source == "synthetic":
         spec["synthetic"] = run.synthetic.model_dump()
-    for path in local_file(wildcards).values():
-        status = Path(path).stat()
+    path = local_file(wildcards)
+    if path is not None:
+        status = path.stat()
         spec["stamp"] = [status.st_size, status.st_mtime_ns]
     return canonical(spec)
 

@@ -7,7 +7,7 @@ rule fetch_session:
     A copy placed there by hand is kept (`update`) and checked.
     """
     input:
-        unpack(local_file),
+        unpack(fetch_input),
     output:
         raw=update("data/raw/{session}.mat"),
         checksum="data/raw/{session}.md5",

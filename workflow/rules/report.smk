@@ -147,7 +147,7 @@ rule draw_figure:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        systems=systems_spec(tabled_systems()),
+        systems=lambda wildcards: systems_spec(tabled_systems()),
         code=code("draw_figure"),
     script:
         "../scripts/draw_figure.py"
@@ -174,7 +174,7 @@ rule draw_buffers:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        systems=systems_spec(convolutional_systems()),
+        systems=lambda wildcards: systems_spec(convolutional_systems()),
         code=code("draw_buffers"),
     script:
         "../scripts/draw_buffers.py"
@@ -225,7 +225,7 @@ rule write_config:
         mem_mb=grows(500),
         runtime=grows(5),
     params:
-        config=canonical(run),
+        config=lambda wildcards: canonical(run),  # a function: braces in texts are no wildcards
         code=code("write_config"),
     script:
         "../scripts/write_config.py"

@@ -1,0 +1,64 @@
+"""Texts of a configuration and folders of a user stay what they are: no command, no pattern."""
+
+import os
+
+import pytest
+import yaml
+
+NASTY = "a $(touch pwned) `touch pwned` ';touch pwned;\" * \\ é"
+LABEL = NASTY + " {session} {{x}} \\input{secret}"
+
+
+def overlay(checkout, entries):
+    path = checkout.folder / "nasty.yaml"
+    path.write_text(yaml.safe_dump(entries))
+    checkout.overlays.append(path)
+
+
+def executed(folder):
+    return [path for path in folder.rglob("*") if path.name.startswith("pwned")]
+
+
+@pytest.mark.slow
+def test_free_texts_and_folders(checkout):
+    """A run in a folder of that name, on recordings in one, with labels of that text."""
+    recordings = checkout.folder / NASTY
+    recordings.mkdir()
+    checkout.run_folder = checkout.folder / f"run {NASTY}"
+    done = checkout.snakemake("data/raw/synthetic_indy_1.mat", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    os.replace(checkout.run_folder / "data/raw/synthetic_indy_1.mat", recordings / "own.mat")
+    entries = {
+        "source": "local",
+        "folder": str(recordings),
+        "weights_folder": str(recordings),
+        "download": {"record": f"http://127.0.0.1:9/{NASTY}"},
+        "catalogue": {"own": {"monkey": "own", "areas": {"M1": 96}}},
+        "sessions": ["own"],
+        "pretrain_sessions": {"synthetic_indy": ["synthetic_indy_1"]},
+        "ablations": {"compression": [{"label": LABEL, "system": "Wiener"}]},
+        "seeds": [0],
+    }
+    overlay(checkout, entries)
+    targets = ["results/config.yaml", "paper_tables/compression_ablation.tex"]
+    done = checkout.snakemake(*targets, "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    assert executed(checkout.folder) == []
+    config = yaml.safe_load((checkout.run_folder / targets[0]).read_text())
+    assert config["folder"] == str(recordings)
+    assert config["ablations"]["compression"][0]["label"] == LABEL
+    text = (checkout.run_folder / targets[1]).read_text()
+    for part in (r"\$(touch pwned)", r"\{session\}", r"\textbackslash{}"):
+        assert part in text, "LaTeX's own characters are escaped"
+
+
+@pytest.mark.parametrize("architecture", ["os:system", "subprocess:Popen"])
+def test_an_architecture_that_is_a_function(checkout, architecture):
+    """Refused before it is called."""
+    system = {"architecture": architecture, "sizes": {"command": "touch pwned"}}
+    overlay(checkout, {"systems": {"Wiener": system}})
+    target = "results/train/Wiener/synthetic_indy_1/seed0/checkpoint.safetensors"
+    done = checkout.snakemake(target, "--cores", "1")
+    assert done.returncode != 0
+    assert "systems.Wiener.architecture: " in done.stdout
+    assert executed(checkout.folder) == []
