@@ -187,10 +187,11 @@ class Tally:
     _macs: int = 0
     _acs: int = 0
     _hoisted: dict[nn.Module, tuple[int, bool]] = field(default_factory=dict)
+    _fan_outs: dict[tuple[nn.Module, torch.Size], tuple[Tensor, int]] = field(default_factory=dict)
 
     def add(self, calls: LayerCalls) -> None:
         """Count the calls of one layer."""
-        operations, binary, dense = count(calls)
+        operations, binary, dense = count(calls, self._fan_outs)
         self.dense += dense
         if self.merge and len(operations) == 1:
             before, all_binary = self._hoisted.get(calls.layer, (0, True))
@@ -217,9 +218,15 @@ class Tally:
         return (self.activations - self.nonzero) / self.activations
 
 
-def count(calls: LayerCalls) -> tuple[Tensor, Tensor, int]:
+def count(
+    calls: LayerCalls,
+    fan_outs: dict[tuple[nn.Module, torch.Size], tuple[Tensor, int]] | None = None,
+) -> tuple[Tensor, Tensor, int]:
     """Operations of each call by NeuroBench's rules.
 
+    Args:
+        calls: of one layer.
+        fan_outs: what was counted from the weights before, by layer and shape; added to.
     Returns:
         effective operations per call (n,) int64, whether the call's first input is binary
         (n,) bool, and the dense operations of all calls together.
@@ -236,8 +243,10 @@ def count(calls: LayerCalls) -> tuple[Tensor, Tensor, int]:
             f"synaptic operations: no exact count for a layer of type {type(layer).__name__}; "
             "use Linear, Conv1d, Conv2d, Conv3d or GRUCell layers"
         )
-    rule = _linear if isinstance(layer, nn.Linear) else _convolution
-    fan_out, dense = rule(layer, first)
+    fan_outs, key = {} if fan_outs is None else fan_outs, (layer, first.shape)
+    if key not in fan_outs:
+        fan_outs[key] = (_linear if isinstance(layer, nn.Linear) else _convolution)(layer, first)
+    fan_out, dense = fan_outs[key]
     effective, binary = counting.tally(first, fan_out)
     return effective, binary, dense * (first.numel() // fan_out.numel())
 
