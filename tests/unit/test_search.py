@@ -299,7 +299,13 @@ def test_best_trial_is_a_ready_system(repository):
     trials = [trial(0, 0.1, 10, **drawn | {"k": 3}), trial(1, 0.2, 10, **drawn)]
     trials.append(trial(2, 0.9, 10, state="pruned", **drawn))
     found = reporting.overlay(trials, config.search, config.systems["RTnet"])
-    written = yaml.safe_load(yaml.safe_dump(found))
+    about = reporting.about(reporting.best(trials) | {"realtime": False})
+    assert "Trial 1 " in about
+    assert "R2 0.200" in about
+    assert "not real-time" in about
+    text = yaml.safe_dump(found)
+    assert "&" not in text, "no anchors, so that any part of it can be pasted"
+    written = yaml.safe_load(about + text)
     best = validate(overlay(content, written)).systems["RTnet-best"]
     expected = config.search.configured(config.systems["RTnet"], drawn)
     assert best == System.model_validate(expected.model_dump() | {"published": None})
@@ -307,7 +313,7 @@ def test_best_trial_is_a_ready_system(repository):
 
 
 def test_figure_holds_every_trial(tmp_path):
-    trials = [trial(n, 0.1 * n, 1000 - n) for n in range(6)]
+    trials = [trial(n, 0.1 * n, 1000 - n) | {"realtime": n < 4} for n in range(6)]
     trials += [trial(6, 0.05, 10, state="pruned"), trial(7, None, 10, state="failed")]
     search = settings()
     plot = reporting.plot(trials, search, {"units": 0.7, "L": 0.3}, source="synthetic")
@@ -317,3 +323,6 @@ def test_figure_holds_every_trial(tmp_path):
     assert plot.data.loc[plot.data["best"], "trial"].unique().tolist() == [5]
     labels = [axes.get_xlabel() for axes in plot.figure.axes]
     assert labels == ["units", "$L$", "Footprint where deployed (kB)", "Importance"]
+    for axes in plot.figure.axes[:3]:
+        shown = [len(dots.get_offsets()) for dots in axes.collections]
+        assert shown == [4, 2, 1, 1], "real-time, not real-time, pruned, the ring of the best"

@@ -14,11 +14,22 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 
 @pytest.fixture(scope="module")
 def run_folder(make_checkout, tmp_path_factory):
-    """A run of one decoder that needs no training, and its report."""
+    """A run of one decoder that needs no training, a search of two brief trials, and a report."""
     checkout = make_checkout(tmp_path_factory.mktemp("report"))
     overlay = yaml.safe_load(checkout.overlay.read_text())
     overlay["tables"] = {name: rows and ["Wiener"] for name, rows in overlay["tables"].items()}
     overlay["trajectory"]["systems"] = ["Wiener"]
+    only = [{"label": "all channels", "system": "Wiener"}]
+    overlay["systems"]["Wiener"] = {"areas": ["M1"]}
+    overlay["ablations"] = {"cortex": only, "compression": only}
+    space = {
+        "N_C": {"low": 2, "high": 4, "step": 2}, "k": {"low": 3, "high": 3}, "N_L": {"high": 2},
+        "N_LIF": {"low": 4, "high": 4}, "L_seq": {"low": 128, "high": 128},
+    }  # fmt: skip
+    overlay["search"] = {
+        "session": "synthetic_indy_1", "trials": 2, "parallel": 2, "startup_trials": 1,
+        "space": space,
+    }  # fmt: skip
     checkout.overlay.write_text(yaml.safe_dump(overlay))
     for arguments in (["--cores", "2"], ["--report", "report.html"]):
         done = checkout.snakemake(*arguments)
@@ -76,10 +87,16 @@ def test_holds_every_table_and_figure(page, run_folder):
     figures = {f"figures/{path.name}" for path in run_folder.glob("figures/*.png")}
     assert {"paper_tables/coopt.html", "paper_tables/realtime.html"} <= tables
     assert {"figures/pareto.png", "figures/trajectory_synthetic_indy_1.png"} <= figures
+    for name in ("cortex", "compression"):
+        assert f"paper_tables/{name}_ablation.html" in tables
+        assert f"figures/{name}_ablation.png" in figures
+    assert "figures/search.png" in figures
     assert found == {*tables, *figures, "results/config.html"}
     for caption in page.evaluate("Object.values(results).map(result => result.caption)"):
         assert "<p>" in caption
         assert "{" not in caption
+    search = page.evaluate("results['figures/search.png'].caption")
+    assert "2 trials of RTnet on synthetic_indy_1" in search
 
 
 def test_tables_are_readable(page, run_folder):
@@ -112,7 +129,7 @@ def test_tables_are_readable(page, run_folder):
 
 def test_figures_are_shown(page, run_folder):
     follow(page, "Figures")
-    for name in ("pareto", "buffers", "trajectory"):
+    for name in ("pareto", "buffers", "trajectory", "search", "cortex_ablation"):
         [file] = run_folder.glob(f"figures/{name}*.png")
         view(page, name)
         image = f"""[...document.images].find(
