@@ -31,6 +31,7 @@ rule paper:
         rules.ablations.input,
         rules.search.input,
         rules.write_config.output,
+        rules.write_metrics.output,
 
 
 onstart:

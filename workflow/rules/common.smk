@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from snakemake.exceptions import WorkflowError
+from snakemake.iocontainers import Wildcards
 
 from spikereach import demand, gpus
 from spikereach.config import ConfigError, System, Table, validate
@@ -235,16 +236,46 @@ def weights_source(wildcards):
     return found[key]
 
 
-def evaluations(systems, file="metrics.json"):
-    """Result files of systems on all sessions with all seeds; published weights have their own."""
+def evaluated(systems):
+    """(system, session, seed), all sessions and seeds; published weights have their own."""
     return [
-        f"results/evaluate/{system}/{session}/seed{seed}/{file}"
+        (system, session, seed)
         for system in systems
         for session, seed in (
             published_weights(system)
             if get_system(system).weights
             else product(run.sessions, run.seeds)
         )
+    ]
+
+
+def evaluations(systems, file="metrics.json"):
+    """Result files of systems on all sessions with all seeds."""
+    return [
+        f"results/evaluate/{system}/{session}/seed{seed}/{file}"
+        for system, session, seed in evaluated(systems)
+    ]
+
+
+def final_checkpoints():
+    """The checkpoints of all systems in tables, figures and ablations, each once."""
+    systems = [*tabled_systems(), *run.tables.get("imported", ())]
+    wanted = evaluated([*systems, *run.trajectory.systems])
+    for ablation in made_ablations():
+        variants = ablation_systems(ablation).values()
+        wanted += product(variants, ablation_sessions(ablation), run.seeds)
+    keys = "system", "session", "seed"
+    found = [Wildcards(fromdict=dict(zip(keys, each))) for each in wanted]
+    return list(dict.fromkeys(final_checkpoint(each).format(**each) for each in found))
+
+
+def weights_files():
+    """The published files of all systems in the table of imported ones."""
+    return [
+        f"data/weights/{source.file}"
+        for system in run.tables.get("imported", ())
+        if get_system(system).weights
+        for source in published_weights(system).values()
     ]
 
 
@@ -357,6 +388,12 @@ def made_ablations():
     return [
         name for name, each in run.ablations.items() if each and ablation_sessions(name)
     ]
+
+
+def compared_tables():
+    """Tables that hold results, those of ablations too."""
+    results = [name for name in written_tables() if name != "hyperparameters"]
+    return [*results, *expand("{ablation}_ablation", ablation=made_ablations())]
 
 
 # ---- Search ----------------------------------------------------------------------------

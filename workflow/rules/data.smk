@@ -57,6 +57,7 @@ rule bin_session:
 
 
 rule data:
-    """All sessions of the run, binned: what needs the network, and what follows at once."""
+    """All sessions of the run, binned, and published weights: what needs the network."""
     input:
         expand(binned("{session}"), session=all_sessions()),
+        weights_files(),

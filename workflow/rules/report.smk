@@ -206,6 +206,29 @@ rule draw_latency:
         "../scripts/draw_latency.py"
 
 
+rule write_metrics:
+    """All tables in one file, for `dvc metrics` (docs/versioned-data.md)."""
+    input:
+        tables=lambda wildcards: expand(
+            "paper_tables/{table}.csv", table=compared_tables()
+        ),
+    output:
+        metrics="results/metrics.json",
+    log:
+        "logs/metrics.log",
+    benchmark:
+        "logs/metrics.tsv"
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=grows(500),
+        runtime=grows(5),
+    params:
+        code=code("write_metrics"),
+    script:
+        "../scripts/write_metrics.py"
+
+
 rule write_config:
     output:
         config="results/config.yaml",

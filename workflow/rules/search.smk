@@ -72,3 +72,10 @@ rule search:
             if run.search
             else []
         ),
+
+
+rule checkpoints:
+    """All that takes training: the checkpoints of the run, and its search."""
+    input:
+        final_checkpoints(),
+        "results/search/best.yaml" if run.search else [],

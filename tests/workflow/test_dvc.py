@@ -1,0 +1,247 @@
+"""Versioned data: what DVC brings to another clone, Snakemake takes as done."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+
+from spikereach.config import overlay
+
+pytestmark = pytest.mark.slow
+
+PARTS = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".gitignore")
+SYSTEMS = ["Wiener", "sRTnet"]
+KEPT = ("data", "results", "paper_tables", "figures", "manifests")
+
+
+@dataclass
+class Clone:
+    """A git checkout with DVC, whose run folder is the checkout itself."""
+
+    folder: Path
+    settings: Path
+    """DVC's own files that would otherwise lie in the home of the user."""
+
+    def __call__(self, *command, check=True):
+        """Run a command as in an activated environment; returns what it printed."""
+        environment = os.environ | {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(self.folder / "src"),
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+            "NO_PROXY": "127.0.0.1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "DVC_SITE_CACHE_DIR": str(self.settings / "site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(self.settings / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(self.settings / "system"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+        }
+        for role in ("AUTHOR", "COMMITTER"):
+            environment |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if check else subprocess.DEVNULL,
+            text=True,
+            timeout=600,
+        )
+        assert not check or done.returncode == 0, f"{command}:\n{done.stdout}"
+        return done.stdout
+
+    def planned(self, *targets):
+        """Rules that a dry run would run now."""
+        text = self("snakemake", *targets, "--dry-run", "--cores", "1")
+        rules = set(re.findall(r"^(?:local)?rule (\w+):", text, re.M))
+        assert rules or "Nothing to be done" in text, text
+        return rules - {"tables", "paper"}
+
+    def wipe(self):
+        """Leave what git keeps."""
+        for part in (*KEPT, ".snakemake", ".cache", ".dvc/cache", ".dvc/tmp", "logs"):
+            shutil.rmtree(self.folder / part, ignore_errors=True)
+        self("git", "checkout", "--quiet", ".")
+
+    def files(self):
+        """Path -> content of all that DVC or git keeps of a run."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for part in KEPT
+            for path in (self.folder / part).rglob("*")
+            if path.is_file()
+        }
+
+
+def tiny(base, small):
+    """The whole configuration of a smaller run yet: two decoders, three trainings."""
+    config = overlay(yaml.safe_load(base.read_text()), yaml.safe_load(small.read_text()))
+    config["pretrain_sessions"] = {}
+    tables = {"coopt": SYSTEMS, "per_session": SYSTEMS}
+    config["tables"] = {name: tables.get(name, []) for name in config["tables"]}
+    return yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)
+
+
+@pytest.fixture(scope="module")
+def lab(make_checkout, repository, tmp_path_factory):
+    """Where the run was made, kept, and pushed to a folder."""
+    folder = make_checkout(tmp_path_factory.mktemp("lab")).folder
+    (folder / ".dvc").mkdir()
+    for part in PARTS:
+        shutil.copy(repository / part, folder / part)
+    (folder / "config.yaml").write_text(tiny(folder / "config.yaml", folder / "tiny.yaml"))
+    lab = Clone(folder, tmp_path_factory.mktemp("settings"))
+    lab("git", "init", "--quiet")
+    lab("dvc", "remote", "add", "--default", "storage", tmp_path_factory.mktemp("remote"))
+    lab("git", "add", ".")
+    lab("git", "commit", "--quiet", "--message", "Configure")
+    lab("dvc", "repro")
+    lab("git", "add", "dvc.lock", "results/metrics.json")
+    lab("git", "commit", "--quiet", "--message", "Reproduce")
+    lab("dvc", "push")
+    return lab
+
+
+@pytest.fixture
+def clone(lab, tmp_path):
+    """A fresh one, without what DVC keeps."""
+    lab("git", "clone", "--quiet", ".", tmp_path / "clone")
+    return Clone(tmp_path / "clone", lab.settings)
+
+
+@pytest.fixture(scope="module")
+def complete(lab, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("complete") / "clone"
+    lab("git", "clone", "--quiet", ".", folder)
+    clone = Clone(folder, lab.settings)
+    clone("dvc", "pull")
+    return clone
+
+
+@pytest.fixture
+def pulled(complete, tmp_path):
+    """One with all that DVC keeps, time stamps as they were after `dvc pull`."""
+    shutil.copytree(complete.folder, tmp_path / "pulled", symlinks=True)
+    return Clone(tmp_path / "pulled", complete.settings)
+
+
+@pytest.fixture
+def bucket():
+    """URL of a bucket and of the S3 server on loopback that has it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    client.create_bucket(Bucket="lab")
+    yield "s3://lab/spikereach", endpoint
+    server.stop()
+
+
+def test_finished_run_has_nothing_to_do(lab):
+    assert lab.planned() == set()
+    assert "up to date" in lab("dvc", "status")
+    assert lab("git", "status", "--porcelain") == "", "all is kept, or ignored"
+
+
+def test_fresh_clone_has_nothing_to_do_after_a_pull(lab, pulled):
+    assert pulled.files() == lab.files()
+    assert pulled.planned() == set()
+    assert "up to date" in pulled("dvc", "status")
+
+
+def test_time_stamps_in_any_order_rerun_nothing(pulled):
+    for age, part in enumerate(("data/raw", "data/binned", "results/train", "results/compress")):
+        for path in (pulled.folder / part).rglob("*.*"):
+            os.utime(path, (2e9 - age, 2e9 - age))  # what is read is newer than what is made
+    assert pulled.planned() == set()
+    # It is by the record that Snakemake knows.
+    shutil.rmtree(pulled.folder / ".snakemake" / "metadata")
+    assert {"bin_session", "train_decoder"} <= pulled.planned()
+
+
+def test_changed_content_reruns_what_follows(pulled):
+    checksum = pulled.folder / "data" / "raw" / "synthetic_indy_1.md5"
+    checksum.write_text("another file\n")
+    assert {"bin_session", "train_decoder", "write_table"} <= pulled.planned()
+
+
+def test_s3_gives_back_what_it_got(lab, pulled, bucket):
+    url, endpoint = bucket
+    pulled("dvc", "remote", "add", "--local", "s3", url)
+    pulled("dvc", "remote", "modify", "--local", "s3", "endpointurl", endpoint)
+    pulled("dvc", "push", "--remote", "s3")
+    pulled.wipe()
+    assert pulled.files().keys() == {"results/metrics.json"}
+    pulled("dvc", "pull", "--remote", "s3")
+    assert pulled.files() == lab.files()
+    assert pulled.planned() == set()
+
+
+def test_tables_are_made_from_checkpoints_without_training(lab, clone):
+    clone("dvc", "pull", "data/binned", "checkpoints", "manifests", ".snakemake/metadata")
+    assert not (clone.folder / "data" / "raw").exists()
+    assert clone.planned("tables") == {"evaluate_decoder", "write_table", "write_document"}
+    clone("snakemake", "--cores", "2", "tables")
+    for path in lab.folder.glob("paper_tables/*.csv"):
+        assert (clone.folder / "paper_tables" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_differences_are_named(pulled):
+    config = pulled.folder / "config.yaml"
+    text = config.read_text()
+    assert text.count("lags: 10\n") > 0
+    config.write_text(text.replace("lags: 10\n", "lags: 5\n"))
+    pulled("dvc", "repro")
+    changed = json.loads(pulled("dvc", "metrics", "diff", "--json", check=False))
+    assert changed.keys() == {"results/metrics.json"}
+    names = changed["results/metrics.json"].keys()
+    assert {"coopt.Wiener.r2", "coopt.Wiener.footprint"} <= names
+    assert not any("sRTnet" in name for name in names), "that system has not changed"
+    params = json.loads(pulled("dvc", "params", "diff", "--json", check=False))
+    assert params["config.yaml"].keys() == {"systems.Wiener.sizes.lags"}
+    address = pulled("dvc", "plots", "diff", check=False).strip()
+    page = Path(address.removeprefix("file://")).read_text()
+    [*plots] = yaml.safe_load((pulled.folder / "dvc.yaml").read_text())["plots"]
+    for [(_, plot)] in map(dict.items, plots):
+        assert page.count(f'"{plot["title"]}"') == 1
+    for version in ("HEAD", "workspace"):
+        assert page.count(f'"rev": "{version}"') >= len(plots) * len(SYSTEMS)
+    assert "plots" not in pulled("git", "status", "--porcelain")
+
+
+def test_stages_hold_all_that_takes_long(checkout):
+    """What the paper needs the network or training for is in the two stages before it."""
+    config = yaml.safe_load(checkout.overlay.read_text())
+    config["tables"]["imported"] = ["tinyRSNN-imported", "SNN2-imported"]
+    config["ablations"]["compression"] = [{"label": "pruned", "system": "sRTnet-pruned"}]
+    config["trajectory"]["systems"] = ["LIF-t2"]
+    space = {"k": {"paths": ["sizes.kernel"], "low": 3, "high": 7, "step": 2}}
+    config["search"] = {"system": "RTnet", "session": "synthetic_indy_1", "space": space}
+    config["search"] |= {"trials": 3, "parallel": 2, "startup_trials": 2, "warmup_epochs": 1}
+    checkout.overlay.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
+    long = {"fetch_session", "bin_session", "fetch_weights", "import_weights"}
+    long |= {"train_decoder", "compress_decoder", "run_trial"}
+    paper, stages = checkout.planned("paper"), checkout.planned("data", "checkpoints")
+    assert long <= paper.keys()
+    for rule in long:
+        assert sorted(stages[rule]) == sorted(paper[rule]), rule
+    assert stages.keys() - long == {"draw_search"}

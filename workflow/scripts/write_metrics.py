@@ -1,0 +1,8 @@
+"""The figures of all tables in one file."""
+
+from spikereach.job import job
+
+with job(snakemake):
+    from spikereach.reporting import summary
+
+    summary.write(summary.summarise(snakemake.input.tables), snakemake.output.metrics)
