@@ -35,7 +35,7 @@ class RSNNState(NamedTuple):
     readout: CurrentState
 
 
-def decay(tau_ms: Tensor | float, parameter: Tensor) -> Tensor:
+def decay(tau_ms: float, parameter: Tensor) -> Tensor:
     """Decay per step for the time constant ``tau_ms * softplus(parameter)``."""
     return torch.exp(-STEP_MS / (tau_ms * F.softplus(parameter)))
 
@@ -131,10 +131,16 @@ class RSNN(Decoder):
         )
 
     def _readout_decays(self) -> CurrentParameters:
-        mem, syn = self.readout_mem_param.new_tensor(self.readouts).repeat_interleave(2, 0).T
-        return CurrentParameters(
-            decay(mem, self.readout_mem_param), decay(syn, self.readout_syn_param)
+        # One by one: a tensor of the time constants would be copied to the device at every call.
+        mem, syn = (
+            torch.cat([decay(tau, p) for tau, p in zip(taus, parameter.split(2), strict=True)])
+            for taus, parameter in zip(
+                zip(*self.readouts, strict=True),
+                (self.readout_mem_param, self.readout_syn_param),
+                strict=True,
+            )
         )
+        return CurrentParameters(mem, syn)
 
     def init_state(self, batch: int) -> RSNNState:
         zeros = self.input.weight.new_zeros(batch, self.input.out_features)
