@@ -44,8 +44,13 @@ KERNELS = {
     "lif_forward": RULE | {"RECURRENT": True, "CHECKPOINTS": True},
     "lif_backward": RULE | {"RECURRENT": True} | BACKWARD,
 }
-ELEMENTWISE = {"integrator": {"REVERSE": True, "BLOCK": 128}, "drop": {"BLOCK": 128}}
-INTEGERS = {"steps", "streams", "units", "outputs", "gz_row", "count", "width", "dropped"}
+ELEMENTWISE = {
+    "integrator": {"REVERSE": True, "BLOCK": 128},
+    "drop": {"BLOCK": 128},
+    "current_step": {"DROPOUT": True, "BLOCK": 256},
+    "current_step_back": {"DROPOUT": True, "BLOCK": 256} | BACKWARD,
+}
+INTEGERS = {"t", "steps", "streams", "units", "outputs", "gz_row", "count", "width", "dropped"}
 NUMBERS = {"scale", "slope", "peak", "grid", "lowest", "highest"}
 
 

@@ -8,7 +8,7 @@ loop over time, the gradients of all weights after it. Nothing waits for the dev
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, reduce
 from types import ModuleType
@@ -122,15 +122,26 @@ def _known(surrogate: Surrogate) -> Surrogate:
     return surrogate
 
 
+def _current(name: str, streams: int, units: int) -> Callable[..., None]:
+    """The kernel of one program per stream, or what stands for it with many units."""
+    if units <= MAX_UNITS:
+        return getattr(_kernels(), name)[(streams,)]
+    from spikereach.neurons import cuda_wide
+
+    return getattr(cuda_wide, name)
+
+
 class _CurrentLIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, w_input, w_recurrent, w_output, mem, syn, v, i, a, rule):
         ctx.set_materialize_grads(False)
         ctx.surrogate, ctx.received, ctx.sent = rule
-        kernels, (steps, streams, _) = _kernels(), x.shape
+        steps, streams, _ = x.shape
         outputs, units = w_output.shape
-        block = _block(units)
-        ctx.blocks = {"BLOCK": block, "OUT_BLOCK": _block(outputs), **_launch(block)}
+        ctx.blocks = {"SEGMENT": SEGMENT}
+        if units <= MAX_UNITS:
+            block = _block(units)
+            ctx.blocks = {"BLOCK": block, "OUT_BLOCK": _block(outputs), **_launch(block)}
         ctx.sizes = steps, streams, units, outputs, *_drawn(ctx.sent)
         weights = [each.contiguous() for each in (w_recurrent, w_output)]
         transposed = [each.T.contiguous() for each in weights]
@@ -143,7 +154,7 @@ class _CurrentLIF(torch.autograd.Function):
         last = [torch.empty_like(each) for each in state]
         with _on(x):
             currents = F.linear(_received(x, ctx.received), w_input)
-            kernels.current_lif_forward[(streams,)](
+            _current("current_lif_forward", streams, units)(
                 currents,
                 *transposed,
                 *decays,
@@ -164,7 +175,7 @@ class _CurrentLIF(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gzs, gouts, gv, gi, ga):
         x, w_input, checkpoints, *constants = ctx.saved_tensors
-        kernels, (steps, streams, units, outputs, *_) = _kernels(), ctx.sizes
+        steps, streams, units, outputs, *_ = ctx.sizes
         first = checkpoints[0, 0]
         glast = [_given(each, first) for each in (gv, gi, ga)]
         gouts = _given(gouts, first.new_empty(steps, streams, outputs))
@@ -176,7 +187,7 @@ class _CurrentLIF(torch.autograd.Function):
             received = _received(x, ctx.received)
             currents = F.linear(received, w_input)
             gzs, gz_row, spikes = _rows(gzs, first)
-            kernels.current_lif_backward[(streams,)](
+            _current("current_lif_backward", streams, units)(
                 currents,
                 checkpoints,
                 *constants,

@@ -81,6 +81,15 @@ def _current_step(v, i, a, mem, syn):
 
 
 @triton.jit
+def _current_step_back(v, i, mem, syn, slopes, gz, gv, gi):
+    """Gradients of v, i, what arrived, mem and syn, from those of z and of v and i after."""
+    through = (1.0 - _fire(v, 1.0)) * gv
+    after_v = mem * through + slopes * gz
+    after_i = syn * gi + (1.0 - mem) * through
+    return after_v, after_i, gi, through * (v - i), gi * i
+
+
+@triton.jit
 def drop(x, out, count, width, seed, dropped, scale, BLOCK: tl.constexpr):
     """Dropout of ``count`` numbers in rows of ``width``."""
     element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -198,18 +207,74 @@ def current_lif_backward(
                 gz = tl.where(kept, gz * scale, 0.0)
             if SPIKES:
                 gz += tl.load(gzs + t * gz_row + here, mask=real, other=0.0)
-            through = (1.0 - _fire(v, 1.0)) * gv
-            gmem += through * (v - i)
-            gsyn += gi * i
-            ga = gi
-            gi = syn * gi + (1.0 - mem) * through
-            gv = mem * through + _derivative(v - 1.0, slope, peak, SHAPE) * gz
+            slopes = _derivative(v - 1.0, slope, peak, SHAPE)
+            gv, gi, ga, more_gmem, more_gsyn = _current_step_back(
+                v, i, mem, syn, slopes, gz, gv, gi
+            )
+            gmem += more_gmem
+            gsyn += more_gsyn
         tl.debug_barrier()  # before the next segment is written over this one
     tl.store(gv_ + here, gv, mask=real)
     tl.store(gi_ + here, gi, mask=real)
     tl.store(ga_ + here, ga, mask=real)
     tl.store(gmem_ + here, gmem, mask=real)
     tl.store(gsyn_ + here, gsyn, mask=real)
+
+
+@triton.jit
+def current_step(
+    v_, i_, a_, mem_, syn_, new_v, new_i, zs, sents,
+    t, streams, units, seed, dropped, scale, DROPOUT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Step ``t`` alone: spikes, those after dropout, and v and i after it."""
+    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside, stream, unit = element < streams * units, element // units, element % units
+    mem = tl.load(mem_ + unit, mask=inside, other=0.0)
+    syn = tl.load(syn_ + unit, mask=inside, other=0.0)
+    v = tl.load(v_ + element, mask=inside, other=0.0)
+    i = tl.load(i_ + element, mask=inside, other=0.0)
+    a = tl.load(a_ + element, mask=inside, other=0.0)
+    v, i, z = _current_step(v, i, a, mem, syn)
+    tl.store(new_v + element, v, mask=inside)
+    tl.store(new_i + element, i, mask=inside)
+    tl.store(zs + element, z, mask=inside)
+    if DROPOUT:
+        kept = _kept(seed, dropped, t * streams + stream, unit, units)
+        tl.store(sents + element, tl.where(kept, z * scale, 0.0), mask=inside)
+    else:
+        tl.store(sents + element, z, mask=inside)
+
+
+@triton.jit
+def current_step_back(
+    v_, i_, mem_, syn_, gzs, gsents, gv_, gi_, ga_, gmem_, gsyn_,
+    t, streams, units, seed, dropped, scale, slope, peak,
+    SHAPE: tl.constexpr, DROPOUT: tl.constexpr, SPIKES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Step ``t`` alone: gradients of v and i in place, of what arrived, and more of the decays'."""
+    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside, stream, unit = element < streams * units, element // units, element % units
+    mem = tl.load(mem_ + unit, mask=inside, other=0.0)
+    syn = tl.load(syn_ + unit, mask=inside, other=0.0)
+    v = tl.load(v_ + element, mask=inside, other=0.0)
+    i = tl.load(i_ + element, mask=inside, other=0.0)
+    gv = tl.load(gv_ + element, mask=inside, other=0.0)
+    gi = tl.load(gi_ + element, mask=inside, other=0.0)
+    gmem = tl.load(gmem_ + element, mask=inside, other=0.0)
+    gsyn = tl.load(gsyn_ + element, mask=inside, other=0.0)
+    gz = tl.load(gsents + element, mask=inside, other=0.0)
+    if DROPOUT:
+        kept = _kept(seed, dropped, t * streams + stream, unit, units)
+        gz = tl.where(kept, gz * scale, 0.0)
+    if SPIKES:
+        gz += tl.load(gzs + element, mask=inside, other=0.0)
+    slopes = _derivative(v - 1.0, slope, peak, SHAPE)
+    gv, gi, ga, more_gmem, more_gsyn = _current_step_back(v, i, mem, syn, slopes, gz, gv, gi)
+    tl.store(gv_ + element, gv, mask=inside)
+    tl.store(gi_ + element, gi, mask=inside)
+    tl.store(ga_ + element, ga, mask=inside)
+    tl.store(gmem_ + element, gmem + more_gmem, mask=inside)
+    tl.store(gsyn_ + element, gsyn + more_gsyn, mask=inside)
 
 
 @triton.jit

@@ -5,9 +5,10 @@ backend       runs
 ============= ===================================================================
 ``reference`` plain PyTorch, one readable step per time step; any device and type
 ``cpu``       compiled loops, event-driven; float32 weights on the CPU
-``cuda``      fused Triton kernels, the loop over time inside; float32 on CUDA, bfloat16
-              currents of automatic mixed precision too; up to 128 recurrent units (their
-              weights stay in registers)
+``cuda``      fused Triton kernels, the loop over time inside, the weights in registers;
+              float32 on CUDA, bfloat16 currents of automatic mixed precision too. With more
+              than 128 recurrent units, :func:`scan_lif` has no place for the weights, and
+              :func:`scan_current_lif` has a loop of matrix products and fused steps
 ============= ===================================================================
 
 Without a choice the fastest that fits is taken. Shapes: ``T`` steps, ``B`` streams, ``N``
@@ -106,7 +107,7 @@ def scan_current_lif(
         spikes (T, B, N), before dropout; what they send to the outputs (T, B, O); and the
         state after the last step.
     """
-    chosen = _backend(backend, *weights, *parameters, *state, recurrent=weights.recurrent)
+    chosen = _backend(backend, *weights, *parameters, *state)
     return chosen.current_lif(x, weights, parameters, state, surrogate=surrogate, dropout=dropout)
 
 
