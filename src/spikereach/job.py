@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +24,14 @@ ERRORS = CACHE / "errors.txt"
 """One line per failed job of the present run; the Snakefile prints them at its end."""
 BAR_S = 20.0
 """Time between two lines of a progress bar in a log."""
+
+
+FUTURE_S = 60.0
+"""Clocks of machines that share a file system may differ by this."""
+
+
+class ClockError(RuntimeError):
+    """Files come from the future: names one, and the remedy."""
 
 
 class _Log:
@@ -76,6 +84,7 @@ def job(snakemake: Any) -> Iterator[None]:
         errors = _Log(log, terminal if terminal.isatty() else None)
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(errors):
             try:
+                _check_dates(snakemake.input)
                 with _gpu(snakemake), recorded(snakemake):
                     yield
             except Exception as error:
@@ -111,6 +120,21 @@ def _alone(path: str) -> Iterator[TextIO]:
                 fcntl.flock(log, fcntl.LOCK_EX)
         log.truncate(0)
         yield log
+
+
+def _check_dates(paths: Iterable[str]) -> None:
+    """Refuse inputs dated in the future, before any work.
+
+    Snakemake would remove what a job made from them, because it seems older than they are.
+    """
+    for path in paths:
+        dated = os.stat(path).st_mtime
+        if dated > time.time() + FUTURE_S:
+            raise ClockError(
+                f"{path} is dated {time.ctime(dated)}, but the clock says {time.ctime()}: set the "
+                "clock if it is wrong, then date such files anew, in the run folder, with "
+                "find . -newermt now -exec touch -d now {} +"
+            )
 
 
 def one_line(error: Exception) -> str | None:

@@ -154,6 +154,17 @@ def test_a_job_ends_when_its_starter_is_killed(tmp_path):
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_inputs_from_the_future_are_refused_before_any_work(snakemake):
+    soon = time.time() + jobs.FUTURE_S / 2
+    os.utime("input", (soon, soon))
+    with jobs.job(snakemake):
+        pass
+    os.utime("input", (2e9, 2e9))
+    with pytest.raises(SystemExit), jobs.job(snakemake):
+        pytest.fail("must not be reached")
+    assert Path("job.log").read_text().startswith("error: input is dated Wed May 18 ")
+
+
 def test_termination_passes(snakemake):
     with pytest.raises(SystemExit) as caught, jobs.job(snakemake):
         sys.exit(143)
