@@ -1,0 +1,101 @@
+"""A file appears whole or not at all, wherever the disk is full."""
+
+import builtins
+import errno
+import os
+import resource
+
+import numpy as np
+import pytest
+
+from session_files import random_session
+from spikereach import files
+from spikereach.data.binning import bin_session
+from spikereach.data.errors import SessionError
+from spikereach.evaluation.errors import EvaluationError
+from spikereach.evaluation.evaluate import replace
+from spikereach.reporting.render import write_text
+from spikereach.sessions import Session
+from spikereach.training import checkpoint
+from spikereach.training.checkpoint import CheckpointError
+from training_cases import checkpoint as tiny
+
+CONTENT = np.random.default_rng(0).bytes(5000)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "folder" / "file"
+    files.replace(path, b"earlier")
+    return path
+
+
+def untouched(path):
+    return path.read_bytes() == b"earlier" and os.listdir(path.parent) == [path.name]
+
+
+def test_a_file_is_replaced_whole(path):
+    files.replace(path, CONTENT)
+    assert path.read_bytes() == CONTENT
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, len(CONTENT) - 1])
+def test_a_disk_that_is_full_after_some_bytes(path, size):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*folder/file") as caught:
+            files.replace(path, CONTENT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert untouched(path)
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture(params=["open", "fsync", "replace"])
+def full_disk(request, monkeypatch):
+    """No space at one of the calls that take some; the write itself is tested above."""
+    module = builtins if request.param == "open" else os
+    return lambda: monkeypatch.setattr(module, request.param, full)
+
+
+def test_a_disk_that_is_full_at_any_call(path, full_disk):
+    full_disk()
+    with pytest.raises(OSError, match=r"No space left on device: '.*folder/file'"):
+        files.replace(path, CONTENT)
+    assert untouched(path)
+
+
+def save_session(path):
+    raw = random_session(path.parents[1] / "a.mat", channels=3, steps=400)
+    return bin_session(raw, Session("x", "monkey", {"M1": 3})).save
+
+
+WRITERS = {
+    "checkpoint": (lambda path: lambda p: checkpoint.save(tiny(), p), CheckpointError),
+    "session": (save_session, SessionError),
+    "result": (lambda path: lambda p: replace(p, CONTENT), EvaluationError),
+    "table": (lambda path: lambda p: write_text(p, "text"), OSError),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_writer_names_its_file_and_leaves_the_earlier_one(path, writer, full_disk):
+    prepare, error = WRITERS[writer]
+    write = prepare(path)
+    full_disk()
+    with pytest.raises(error, match="No space left on device") as caught:
+        write(path)
+    assert str(path) in str(caught.value)
+    assert untouched(path)
+
+
+def test_a_killed_attempt_is_written_over(path):
+    path.with_name(".file.tmp").write_bytes(b"half a f")
+    files.replace(path, CONTENT)
+    assert os.listdir(path.parent) == [path.name]
