@@ -1,9 +1,14 @@
 """The whole workflow on a tiny configuration, and what is run again after a change."""
 
+import copy
 import json
+import shutil
 
 import pytest
 import yaml
+
+from spikereach import manifest as manifests
+from spikereach.verify import verify
 
 pytestmark = pytest.mark.slow
 
@@ -154,6 +159,106 @@ def test_new_time_stamp_of_a_session_reruns_nothing(checkout):
     for suffix in ("mat", "md5"):
         (checkout.run_folder / "data" / "raw" / f"synthetic_indy_1.{suffix}").touch()
     assert checkout.planned() == {}
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The finished checkout with a run folder that a test may damage."""
+    checkout = copy.copy(finished)
+    checkout.run_folder = shutil.copytree(finished.run_folder, tmp_path / "run")
+    return checkout
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _verified(run_folder):
+    return [each.path for each in verify(run_folder).breaks]
+
+
+def test_every_result_has_a_manifest_down_to_the_recordings(finished):
+    report = verify(finished.run_folder)
+    assert report.breaks == []
+    assert report.recordings == {"synthetic": 2}
+    outputs = {
+        path.relative_to(finished.run_folder).as_posix()
+        for part in ("data", "results", "paper_tables", "figures")
+        for path in (finished.run_folder / part).rglob("*.*")
+    }
+    for path in outputs:
+        assert manifests.of(path, finished.run_folder) is not None, path
+
+
+def test_manifest_has_the_overrides(copied):
+    overlay = yaml.safe_load(copied.overlay.read_text())
+    for path in METRICS.values():
+        made = manifests.of(path, copied.run_folder).conditions
+        assert made["overrides"]["seeds"] == overlay["seeds"]
+        assert made["overrides"]["systems"]["tinyRSNN"]["sizes"] == {"hidden": 8}
+        assert made["seed"] == 0
+        assert made["device"] == "cpu"
+    target = "paper_tables/hyperparameters.csv"
+    done = copied.snakemake(target, "--cores", "1", "--forcerun", target, "--config", "threads=3")
+    assert done.returncode == 0, done.stdout
+    assert manifests.of(target, copied.run_folder).conditions["overrides"]["threads"] == 3
+
+
+@pytest.mark.parametrize(
+    ("flipped", "targets", "victims"),
+    [
+        (
+            {"results/compress/sRTnet/synthetic_indy_1/seed0/checkpoint.safetensors"},
+            {METRICS["sRTnet"]},
+            {METRICS["sRTnet"]},
+        ),
+        (
+            {"data/binned/synthetic_indy_2.h5", METRICS["Wiener"]},
+            {METRICS["tinyRSNN"], "paper_tables/comparisons.csv"},
+            {
+                "results/train/tinyRSNN/synthetic_indy/seed0/checkpoint.safetensors",
+                "paper_tables/comparisons.csv",
+            },
+        ),
+        (
+            {"data/raw/synthetic_indy_1.mat"},
+            {"data/binned/synthetic_indy_1.h5"},
+            {"data/binned/synthetic_indy_1.h5"},
+        ),
+    ],
+    ids=["checkpoint", "binned and metrics", "raw"],
+)
+def test_corrupted_file_is_named_and_not_used(copied, flipped, targets, victims):
+    for path in flipped:
+        _flip(copied.run_folder / path)
+    assert sorted(_verified(copied.run_folder)) == sorted(flipped)
+    for path in victims:
+        (copied.run_folder / path).unlink()
+    done = copied.snakemake(*targets, "--cores", "1", "--keep-going")
+    assert done.returncode != 0
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert len(errors) == len(flipped)
+    for path in flipped:
+        (message,) = (line for line in errors if line.startswith(f"error: {path}: "))
+        assert "delete it and run again" in message
+    for path in victims:
+        assert not (copied.run_folder / path).exists()
+        assert manifests.of(path, copied.run_folder) is None
+        assert not list((copied.run_folder / path).parent.glob(".*"))
+
+
+def test_remedy_mends_the_run(copied):
+    before = (copied.run_folder / "paper_tables/coopt.tex").read_bytes()
+    checkpoint = "results/compress/sRTnet/synthetic_indy_1/seed0/checkpoint.safetensors"
+    _flip(copied.run_folder / checkpoint)
+    (copied.run_folder / checkpoint).unlink()
+    for targets in ([checkpoint], []):
+        done = copied.snakemake(*targets, "--cores", "2")
+        assert done.returncode == 0, done.stdout
+    assert _verified(copied.run_folder) == []
+    assert (copied.run_folder / "paper_tables/coopt.tex").read_bytes() == before
 
 
 def test_single_target_reruns_only_what_it_needs(checkout):
