@@ -85,10 +85,15 @@ def test_weights_stay_in_registers(name, units, capability, tmp_path, monkeypatc
     assert stack <= 128, usage  # bytes of a thread; its weights of 128 units are 256
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_elementwise_kernels_compile(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ones", [(), ("streams",), ("steps", "streams", "units", "count")])
+@pytest.mark.parametrize("name", [*ELEMENTWISE, *KERNELS])
+def test_kernels_compile_for_sizes_of_one(name, ones, tmp_path, monkeypatch):
+    """Triton makes arguments of one constants; a recording is one stream."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    assert compiled(name, ELEMENTWISE[name], {"enable_fp_fusion": False}, 90).asm["cubin"]
+    arguments = {p.name for p in getattr(cuda._kernels(), name).params}
+    constants = ELEMENTWISE.get(name) or KERNELS[name] | {"BLOCK": 16, "SEGMENT": 16}
+    constants = constants | {one: 1 for one in ones if one in arguments}
+    assert compiled(name, constants, {"enable_fp_fusion": False}, 90).asm["cubin"]
 
 
 class Faked:
@@ -106,8 +111,16 @@ class Faked:
         return self.shape[0]
 
 
-def test_cuda_is_taken_where_it_fits(monkeypatch):
+@pytest.fixture
+def faked(monkeypatch):
     monkeypatch.setattr(cuda, "Tensor", Faked)
+    cuda._triton_works.cache_clear()
+    yield
+    cuda._triton_works.cache_clear()
+
+
+def test_cuda_is_taken_where_it_fits(faked, monkeypatch):
+    monkeypatch.setenv("CC", "cc")
     state, weight = Faked(2, 8), Faked(8, 8)
     half = Faked(5, 2, 8, dtype=torch.bfloat16)
     assert cuda.fits(Faked(5, 2, 8), state, recurrent=weight)
@@ -123,5 +136,19 @@ def test_cuda_is_taken_where_it_fits(monkeypatch):
     most = cuda.MAX_UNITS
     assert cuda.fits(state, recurrent=Faked(most, most))
     assert not cuda.fits(state, recurrent=Faked(most + 1, most + 1))
+
+
+def test_cuda_is_not_taken_where_triton_cannot_work(faked, monkeypatch, caplog):
+    state = Faked(2, 8)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(cuda.shutil, "which", lambda name: None)
+    assert not cuda.fits(state)
+    assert not cuda.fits(state)
+    (message,) = caplog.messages
+    assert "install gcc" in message
+    cuda._triton_works.cache_clear()
+    monkeypatch.setattr(cuda.shutil, "which", lambda name: "/usr/bin/" + name)
+    assert cuda.fits(state)
+    cuda._triton_works.cache_clear()
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
     assert not cuda.fits(state)

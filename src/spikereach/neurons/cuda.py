@@ -8,6 +8,9 @@ loop over time, the gradients of all weights after it. Nothing waits for the dev
 from __future__ import annotations
 
 import importlib.util
+import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, reduce
@@ -23,6 +26,8 @@ from spikereach.neurons.current_lif import CurrentParameters, CurrentState, Curr
 from spikereach.neurons.dropout import Dropout
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 from spikereach.neurons.surrogates import Surrogate
+
+log = logging.getLogger(__name__)
 
 MAX_UNITS = 128
 """Recurrent units whose weights fit into the registers of one program."""
@@ -44,7 +49,20 @@ def fits(*tensors: Tensor | float | None, recurrent: Tensor | None = None) -> bo
         return False
     kind = reduce(torch.promote_types, (t.dtype for t in tensors if t.dim()))
     small = recurrent is None or len(recurrent) <= MAX_UNITS
-    return kind == torch.float32 and small and importlib.util.find_spec("triton") is not None
+    return kind == torch.float32 and small and _triton_works()
+
+
+@cache
+def _triton_works() -> bool:
+    """Whether Triton is installed, and a C compiler, with which it builds the kernels' launchers."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    if os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"):
+        return True
+    log.warning(
+        "neurons run step by step, many times slower: Triton needs a C compiler; install gcc"
+    )
+    return False
 
 
 @cache

@@ -25,6 +25,9 @@ LANES = tl.constexpr(dropout.LANES)
     (tl.constexpr(shift), tl.constexpr(factor)) for shift, factor in dropout.ROUNDS
 )
 
+DRAWN = ("seed", "t")
+"""Arguments that change from call to call: kernels are not compiled anew for special values."""
+
 HALF_RANGE = tl.constexpr(2.0**23)
 """From here on every float32 is an integer."""
 
@@ -89,7 +92,7 @@ def _current_step_back(v, i, mem, syn, slopes, gz, gv, gi):
     return after_v, after_i, gi, through * (v - i), gi * i
 
 
-@triton.jit
+@triton.jit(do_not_specialize=DRAWN)
 def drop(x, out, count, width, seed, dropped, scale, BLOCK: tl.constexpr):
     """Dropout of ``count`` numbers in rows of ``width``."""
     element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -99,7 +102,7 @@ def drop(x, out, count, width, seed, dropped, scale, BLOCK: tl.constexpr):
     tl.store(out + element, tl.where(kept, value * scale, 0.0), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=DRAWN)
 def current_lif_forward(
     currents, recurrent_t, output_t, mem_, syn_, v_, i_, a_,
     zs, outs, last_v, last_i, last_a, checkpoints,
@@ -143,7 +146,7 @@ def current_lif_forward(
     tl.store(last_a + here, a, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=DRAWN)
 def current_lif_backward(
     currents, checkpoints, recurrent_t, recurrent, output, mem_, syn_,
     gzs, gz_row, gouts, glast_v, glast_i, glast_a,
@@ -221,7 +224,7 @@ def current_lif_backward(
     tl.store(gsyn_ + here, gsyn, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=DRAWN)
 def current_step(
     v_, i_, a_, mem_, syn_, new_v, new_i, zs, sents,
     t, streams, units, seed, dropped, scale, DROPOUT: tl.constexpr, BLOCK: tl.constexpr,
@@ -245,7 +248,7 @@ def current_step(
         tl.store(sents + element, z, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=DRAWN)
 def current_step_back(
     v_, i_, mem_, syn_, gzs, gsents, gv_, gi_, ga_, gmem_, gsyn_,
     t, streams, units, seed, dropped, scale, slope, peak,
