@@ -54,7 +54,7 @@ def fits(*tensors: Tensor | float | None, recurrent: Tensor | None = None) -> bo
 
 @cache
 def _triton_works() -> bool:
-    """Whether Triton is installed, and a C compiler, with which it builds the kernels' launchers."""
+    """Whether Triton is installed, and a C compiler, with which it builds kernels' launchers."""
     if importlib.util.find_spec("triton") is None:
         return False
     if os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"):
