@@ -18,7 +18,7 @@ rule evaluate_decoder:
     threads: run.threads
     resources:
         mem_mb=grows_with_input(1500, 50),
-        runtime=grows(120),
+        runtime=grows(60),
     params:
         source=run.source,
         architecture=lambda wildcards: get_architecture(wildcards.system),
