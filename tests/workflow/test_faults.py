@@ -18,7 +18,7 @@ BINNED = "data/binned/synthetic_indy_1.h5"
 PROMPT_S = 15
 """From SIGTERM to the end of all; SLURM waits 30 s by default."""
 
-# About a minute of training, so that there is time for something to happen.
+# Some seconds of training, so that there is time for something to happen.
 LONG = """
 systems:
   RTnet:
