@@ -31,7 +31,7 @@ def compiled(x, parameters, losses, *, norm, events, fixed_point=None, dropout=N
     weight, bias, *affine = parameters = [p.clone().requires_grad_() for p in parameters]
     normalisation = Normalisation(*affine, 1e-5) if norm else None
     options = {"events": events, "fixed_point": fixed_point, "dropout": dropout}
-    result = conv_pool(x, weight, bias, normalisation, **options)
+    result = conv_pool(*x.split([2, x.shape[1] - 2], 1), weight, bias, normalisation, **options)
     sum((part * by).sum() for part, by in zip(result[:2], losses, strict=True)).backward()
     gradients = [t.grad for t in (x, *parameters)]
     return dict(zip(NAMES, [*result, *gradients], strict=True))

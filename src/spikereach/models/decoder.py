@@ -44,7 +44,8 @@ class Trace:
     activations: list[Tensor] = field(default_factory=list)
     """Outputs of every activation that NeuroBench counts in its activation sparsity."""
     calls: list[LayerCalls] = field(default_factory=list)
-    """Connection-layer inputs; a layer may occur more than once."""
+    """Connection-layer inputs, for which evaluation mode is needed: in training they may be
+    missing; a layer may occur more than once."""
     losses: dict[str, Tensor] = field(default_factory=dict)
     """Further scalar loss terms of the decoder itself (AEGRU's reconstruction)."""
 

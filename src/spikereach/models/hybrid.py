@@ -69,49 +69,51 @@ class Block(nn.Module):
     ) -> tuple[Tensor, BlockState]:
         """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0."""
         (kernel,) = self.conv.kernel_size
-        inputs = torch.cat([state.inputs.to(x.dtype), x], dim=1)
-        kept = inputs[:, max(0, inputs.shape[1] - (kernel - 1)) :]
-        if inputs.shape[1] < kernel:
-            frames = state.odd
-        else:
+        steps = state.inputs.shape[1] + x.shape[1]
+        kept = torch.cat([state.inputs.to(x.dtype), x[:, max(0, x.shape[1] - kernel + 1) :]], 1)
+        kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
+        if steps >= kernel and self._compiled(x, state, decoder):
+            pooled, odd = self._train(x, state, decoder)
+            return pooled, BlockState(kept, odd)
+        frames = state.odd
+        if steps >= kernel:
+            inputs = torch.cat([state.inputs.to(x.dtype), x], dim=1).transpose(1, 2)
             if trace is not None:
-                trace.calls.append(LayerCalls(self.conv, (inputs.transpose(1, 2)[None],)))
-            if self._compiled(inputs, state, decoder):
-                pooled, odd = self._train(inputs, decoder)
-                return pooled, BlockState(kept, odd)
-            outputs = self.conv(inputs.transpose(1, 2).float())
+                trace.calls.append(LayerCalls(self.conv, (inputs[None],)))
+            outputs = self.conv(inputs.float())
             if self.norm is not None:
                 outputs = self.norm(outputs)
             # The maximum commutes with rounding: pooled frames are on the buffers' grid too.
-            frames = torch.cat([state.odd, decoder.buffer(outputs).transpose(1, 2)], dim=1)
+            frames = torch.cat([frames, decoder.buffer(outputs).transpose(1, 2)], dim=1)
         whole = frames.shape[1] // 2 * 2
         pooled = frames[:, :whole].unflatten(1, (-1, 2)).amax(2)
         dropout = self._draw_dropout(pooled.shape)
         pooled = pooled if dropout is None else dropout(pooled)
         return pooled, BlockState(kept, frames[:, whole:])
 
-    def _compiled(self, inputs: Tensor, state: BlockState, decoder: Decoder) -> bool:
+    def _compiled(self, x: Tensor, state: BlockState, decoder: Decoder) -> bool:
         """Whether :meth:`_train` takes these inputs."""
         return (
             self.training
+            and x.device.type == "cpu"
+            and not (self.spikes and x.requires_grad)
             and state.odd.shape[1] == 0
             and decoder.buffer_format != "float16"
-            and inputs.device.type == "cpu"
-            and inputs.requires_grad <= (not self.spikes)
         )
 
-    def _train(self, inputs: Tensor, decoder: Decoder) -> tuple[Tensor, Tensor]:
+    def _train(self, x: Tensor, state: BlockState, decoder: Decoder) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""
         norm, format_ = self.norm, decoder.buffer_format
-        frames = inputs.shape[1] - self.conv.kernel_size[0] + 1
+        frames = state.inputs.shape[1] + x.shape[1] - self.conv.kernel_size[0] + 1
         result = conv_pool(
-            inputs,
+            state.inputs,
+            x.to(torch.uint8) if self.spikes else x,  # zeros and ones, as decoders are given
             self.conv.weight.float(),
             self.conv.bias.float(),
             None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
             events=self.spikes,
             fixed_point=format_ if isinstance(format_, tuple) else None,
-            dropout=self._draw_dropout((len(inputs), frames // 2, self.conv.out_channels)),
+            dropout=self._draw_dropout((len(x), frames // 2, self.conv.out_channels)),
         )
         if norm is not None:
             with torch.no_grad():
@@ -288,14 +290,16 @@ class Hybrid(Decoder):
         if state is None:
             state = self.init_state(batch)
         areas = spikes.transpose(0, 1).split(self.area_channels, dim=2)
-        convolved = [
-            self._convolve(conv, area, begun, trace)
-            for conv, area, begun in zip(self.convs, areas, state.blocks, strict=True)
-        ]
-        blocks = tuple(after for _, after in convolved)
-        neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
+        frames, blocks = zip(
+            *(
+                self._convolve(conv, area, begun, trace)
+                for conv, area, begun in zip(self.convs, areas, state.blocks, strict=True)
+            ),
+            strict=True,
+        )
         # (n, B, channels) of all areas; one spiking net takes them all, several take one each
-        frames = _join([features for features, _ in convolved]).transpose(0, 1)
+        frames = _join(frames).transpose(0, 1).contiguous()
+        neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
         if len(frames) > 0:
             hidden, neurons = self._spike(frames, neurons, trace)
             keypoints = torch.cat([keypoint, self.readout(hidden)])
@@ -406,6 +410,6 @@ class Hybrid(Decoder):
         return (Spikes,)
 
 
-def _join(parts: list[Tensor]) -> Tensor:
+def _join(parts: Sequence[Tensor]) -> Tensor:
     """Along the last axis; a single part as it is."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

@@ -93,7 +93,7 @@ class RecurrentLIF(nn.Module):
                 that the recurrent layer is not called for the first input.
             stepwise: call the recurrent layer as a module at every step, for NeuroBench's hooks.
             fixed_point: bits in which the membrane is stored.
-            trace: gets the layers' inputs.
+            trace: gets the spikes, and in evaluation mode the layers' inputs.
         """
         silent = state is None
         if silent:
@@ -114,8 +114,9 @@ class RecurrentLIF(nn.Module):
             spikes, state = scan_lif(currents, recurrent, self.constants, state, **rules)
         spikes = self.spikes(spikes)
         if trace is not None:
+            trace.activations.append(spikes)
+        if trace is not None and not self.training:
             previous = spikes[:-1] if silent else torch.cat([before[None], spikes[:-1]])
             trace.calls.append(LayerCalls(self.input, (x[None],)))
             trace.calls.append(LayerCalls(self.recurrent, (previous,)))
-            trace.activations.append(spikes)
         return spikes, state

@@ -50,12 +50,17 @@ class _Rule(NamedTuple):
 
 class _ConvPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x, weight, bias, norm_weight, norm_bias, rule):
+    def forward(ctx: Any, before, x, weight, bias, norm_weight, norm_bias, rule):
         ctx.rule, ctx.chunks = rule, Chunks(len(x), 1)
-        ctx.frames = frames = x.shape[1] - weight.shape[2] + 1
-        ctx.save_for_backward(x, weight)
-        (batch, _, _), outputs = x.shape, len(weight)
-        convolved = _convolve(x, weight, ctx.chunks, rule.events)
+        ctx.shape = batch, steps, outputs = len(x), before.shape[1] + x.shape[1], len(weight)
+        ctx.frames = frames = steps - weight.shape[2] + 1
+        if rule.events:  # as they come, step by step
+            inputs = [part.transpose(0, 1).contiguous() for part in (before, x)]
+        else:
+            inputs = [torch.cat([before, x], 1)]
+        ctx.before = before.shape[1]
+        ctx.save_for_backward(weight, *inputs)
+        convolved = _convolve(inputs, weight, ctx.chunks, steps, rule.events)
         centre, scale, shift = -bias, torch.ones_like(bias), torch.zeros_like(bias)
         mean = variance = None
         if rule.eps is not None:
@@ -84,30 +89,31 @@ class _ConvPool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gpooled, godd, *_):
-        x, weight = ctx.saved_tensors
+        weight, *saved = ctx.saved_tensors
         rule, chunks, frames = ctx.rule, ctx.chunks, ctx.frames
-        (batch, steps, _), (outputs, inputs, taps) = x.shape, weight.shape
+        (batch, steps, outputs), (_, inputs, taps) = ctx.shape, weight.shape
         convolved = ctx.convolved
         if convolved is None:
-            convolved = _convolve(x, weight, chunks, rule.events)
-        # Zeros before the first stream and behind each: the padding of the inputs' gradient.
-        padded = [
-            np.zeros((taps - 1 + (stop - start) * steps, outputs), np.float32)
-            for start, stop in chunks.bounds
-        ]
-        gradients = [p[taps - 1 :].reshape(-1, steps, outputs) for p in padded]
+            convolved = _convolve(saved, weight, chunks, steps, rule.events)
         outside = [g.contiguous().numpy() for g in (gpooled, godd)]
         sums = np.zeros((len(chunks.bounds), 2, outputs))
         centre, scale, _ = ctx.affine
         arguments = frames, *ctx.affine, *rule.grid, drawn(rule.dropout)
 
-        def unpool(chunk: int, start: int, stop: int) -> None:
-            y, gy, first = convolved[chunk], gradients[chunk], start * (frames // 2)
-            received = [g[start:stop] for g in outside]
-            kernels.pool_backward(y, *arguments, first, *received, gy)
-            kernels.norm_sums(y, gy, frames, centre, *sums[chunk])
+        def unpool(chunk: int, start: int, stop: int) -> np.ndarray:
+            """The frames' gradients, with zeros before the first stream and behind each: the
+            padding of the inputs' gradient. Made twice, which takes less than to keep them."""
+            padded = np.zeros((taps - 1 + (stop - start) * steps, outputs), np.float32)
+            gframes = padded[taps - 1 :].reshape(-1, steps, outputs)
+            first, received = start * (frames // 2), (g[start:stop] for g in outside)
+            kernels.pool_backward(convolved[chunk], *arguments, first, *received, gframes)
+            return padded
 
-        chunks.run(unpool)
+        def add_up(chunk: int, start: int, stop: int) -> None:
+            gframes = unpool(chunk, start, stop)[taps - 1 :].reshape(-1, steps, outputs)
+            kernels.norm_sums(convolved[chunk], gframes, frames, centre, *sums[chunk])
+
+        chunks.run(add_up)
         total, product = torch.from_numpy(sums.sum(0))
         gbias, gnorm = total.float(), (None, None)
         if rule.eps is not None:
@@ -115,22 +121,24 @@ class _ConvPool(torch.autograd.Function):
             count = batch * frames
             corrections = total / count, product / (count * ctx.deviation**2)
             total, product = (c.float().numpy() for c in corrections)
-        spikes, gx = as_spikes(x), torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        saved = [as_spikes(part) for part in saved]
+        gx = torch.empty(batch, steps, inputs) if any(ctx.needs_input_grad[:2]) else None
         back = weight.flip(2).permute(2, 0, 1).flatten(0, 1).contiguous().numpy()
         size = (inputs, taps * outputs) if rule.events else (taps * inputs, outputs)
         shares = np.zeros((len(chunks.bounds), *size), np.float32)
 
         def learn(chunk: int, start: int, stop: int) -> None:
-            here, gy, share = spikes[start:stop], gradients[chunk], shares[chunk]
+            padded, share = unpool(chunk, start, stop), shares[chunk]
+            gy = padded[taps - 1 :].reshape(-1, steps, outputs)
             if rule.eps is not None:
                 kernels.norm_backward(convolved[chunk], gy, frames, centre, scale, total, product)
             if rule.events:
-                kernels.spike_conv_backward(here, gy, share)
+                kernels.spike_conv_backward(*saved, gy, start, stop, share)
             else:
-                for sent, received in _windows(_rows(here), _rows(gy), taps):
+                for sent, received in _windows(_rows(saved[0][start:stop]), _rows(gy), taps):
                     share += sent.T @ received
             if gx is not None:
-                for received, sent in _windows(padded[chunk], _rows(gx.numpy()[start:stop]), taps):
+                for received, sent in _windows(padded, _rows(gx.numpy()[start:stop]), taps):
                     np.matmul(received, back, out=sent)
 
         chunks.run(learn)
@@ -139,13 +147,16 @@ class _ConvPool(torch.autograd.Function):
             gweight = gweight.view(inputs, taps, outputs).permute(2, 0, 1).flip(2)
         else:
             gweight = gweight.view(taps, inputs, outputs).permute(2, 1, 0)
-        return gx, gweight, gbias, *gnorm, None
+        ginputs = (None, None) if gx is None else (gx[:, : ctx.before], gx[:, ctx.before :])
+        return *ginputs, gweight, gbias, *gnorm, None
 
 
-def _convolve(x: Tensor, weight: Tensor, chunks: Chunks, events: bool) -> list[np.ndarray]:
+def _convolve(
+    inputs: list[Tensor], weight: Tensor, chunks: Chunks, steps: int, events: bool
+) -> list[np.ndarray]:
     """(B, T, O) of each chunk, without bias; the last K - 1 rows of a stream mean nothing."""
     outputs, _, taps = weight.shape
-    inputs, steps = as_spikes(x), x.shape[1]
+    inputs = [as_spikes(part) for part in inputs]
     convolved = [np.empty((b - a, steps, outputs), np.float32) for a, b in chunks.bounds]
     if events:
         matrix = weight.flip(2).permute(1, 2, 0).flatten(1)
@@ -154,11 +165,11 @@ def _convolve(x: Tensor, weight: Tensor, chunks: Chunks, events: bool) -> list[n
     matrix = matrix.detach().contiguous().numpy()
 
     def work(chunk: int, start: int, stop: int) -> None:
-        here, y = inputs[start:stop], convolved[chunk]
+        y = convolved[chunk]
         if events:
-            kernels.spike_conv_forward(here, matrix, y)
+            kernels.spike_conv_forward(*inputs, matrix, start, stop, y)
         else:
-            for sent, received in _windows(_rows(here), _rows(y), taps):
+            for sent, received in _windows(_rows(inputs[0][start:stop]), _rows(y), taps):
                 np.matmul(sent, matrix, out=received)
 
     chunks.run(work)
@@ -195,6 +206,7 @@ def _windows(rows: np.ndarray, results: np.ndarray, taps: int):
 
 
 def conv_pool(
+    before: Tensor,
     x: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -209,15 +221,16 @@ def conv_pool(
     In float32 on the CPU. Where two frames are equal, each gets half of the gradient.
 
     Args:
-        x: (B, T, C). For ``events`` of any type, mostly zeros, not differentiated; bytes are
-            fastest.
-        weight: (O, C, K), K <= T.
+        before: (B, P, C), the inputs that come before ``x``.
+        x: (B, T, C). For ``events`` of any type, mostly zeros, not differentiated; fastest are
+            bytes, and a transposed (T, B, C), of which no copy is made.
+        weight: (O, C, K), K <= P + T.
         bias: (O,). In front of batch norm it has no effect, and its gradient is zero.
         norm: None: frames are as convolved.
         events: convolve by events.
         fixed_point: integer and fractional bits in which frames are stored.
-        dropout: (B, (T - K + 1) // 2, O).
+        dropout: (B, (P + T - K + 1) // 2, O).
     """
     rule = _Rule(events, None if norm is None else norm.eps, fixed_point_grid(fixed_point), dropout)
     weights = (None, None) if norm is None else norm[:2]
-    return Pooled(*_ConvPool.apply(x, weight, bias, *weights, rule))
+    return Pooled(*_ConvPool.apply(before.to(x.dtype), x, weight, bias, *weights, rule))

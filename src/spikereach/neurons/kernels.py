@@ -423,8 +423,9 @@ def lif_backward(
 
 
 @compiled
-def spike_conv_forward(x, weight, y):
-    """Fill the first S - K + 1 rows of ``y`` (B, S, O) with the convolution of ``x`` (B, S, C).
+def spike_conv_forward(before, x, weight, start, stop, y):
+    """Fill the first S - K + 1 rows of ``y`` (stop - start, S, O) with the convolution of
+    ``before`` and ``x``, both (steps, B, C), S steps together.
 
     ``weight`` is (C, K O), the tap of the newest input first: what one spike sends to K
     neighbouring frames lies together.
@@ -433,14 +434,15 @@ def spike_conv_forward(x, weight, y):
     taps = weight.shape[1] // outputs
     frames = steps - taps + 1
     events = np.empty(x.shape[2], np.int32)
-    for b in range(len(x)):
-        stream = y[b].reshape(-1)
-        _clear(stream)
-        for t in range(steps):
-            now, oldest = x[b, t], t - taps + 1
-            first, last = max(oldest, 0), min(t + 1, frames)
-            low, high = (first - oldest) * outputs, (last - oldest) * outputs
-            receivers = stream[first * outputs : last * outputs]
+    for t in range(steps):
+        oldest = t - taps + 1
+        first, last = max(oldest, 0), min(t + 1, frames)
+        low, high = (first - oldest) * outputs, (last - oldest) * outputs
+        for b in range(start, stop):
+            now = before[t, b] if t < len(before) else x[t - len(before), b]
+            if t < frames:
+                _clear(y[b - start, t])
+            receivers = y[b - start].reshape(-1)[first * outputs : last * outputs]
             count = _events(now, 0, ALL, events)
             for source in events[:count]:
                 factor, row = np.float32(now[source]), weight[source, low:high]
@@ -449,19 +451,19 @@ def spike_conv_forward(x, weight, y):
 
 
 @compiled
-def spike_conv_backward(x, gy, gweight):
+def spike_conv_backward(before, x, gy, start, stop, gweight):
     """Add to the weight's gradient (C, K O)."""
     steps, outputs = gy.shape[1:]
     taps = gweight.shape[1] // outputs
     frames = steps - taps + 1
     events = np.empty(x.shape[2], np.int32)
-    for b in range(len(x)):
-        stream = gy[b].reshape(-1)
-        for t in range(steps):
-            now, oldest = x[b, t], t - taps + 1
-            first, last = max(oldest, 0), min(t + 1, frames)
-            low, high = (first - oldest) * outputs, (last - oldest) * outputs
-            receivers = stream[first * outputs : last * outputs]
+    for t in range(steps):
+        oldest = t - taps + 1
+        first, last = max(oldest, 0), min(t + 1, frames)
+        low, high = (first - oldest) * outputs, (last - oldest) * outputs
+        for b in range(start, stop):
+            now = before[t, b] if t < len(before) else x[t - len(before), b]
+            receivers = gy[b - start].reshape(-1)[first * outputs : last * outputs]
             count = _events(now, 0, ALL, events)
             for source in events[:count]:
                 factor, row = np.float32(now[source]), gweight[source, low:high]
