@@ -7,10 +7,14 @@ import os
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from spikereach.models.decoder import Trace
+from spikereach.models.hybrid import Hybrid
+from spikereach.models.rsnn import RSNN
+from spikereach.models.snn2 import SNN2
 from spikereach.neurons import cuda, scan
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import draw_dropout
@@ -23,8 +27,8 @@ RESETS = st.sampled_from(["subtract", "zero", "zero_and_input", "none"])
 SEEDS = st.integers(0, 2**20)
 
 few = settings(  # an interpreter is too slow to search for the smallest example
-    max_examples=8,
-    phases=[Phase.generate],
+    max_examples=6,
+    phases=[Phase.explicit, Phase.generate],
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -67,6 +71,19 @@ def assert_agree(run, tensors, losses, *, spikes=True):
 
 
 LOSSES = st.sampled_from(["each step", "sum over time"])
+ALL_OF_CURRENT_LIF = {
+    "steps": 20,
+    "batch": 2,
+    "units": 7,
+    "inputs": 5,
+    "outputs": 2,
+    "surrogate": fast_sigmoid(5.0),
+    "probabilities": (0.3, 0.3),
+    "kind": torch.uint8,
+    "losses": ("each step", True, True, True, True),
+    "seed": 0,
+}
+"""An example with every option, for both implementations."""
 
 
 @few
@@ -177,6 +194,8 @@ def test_lif_takes_the_currents_of_mixed_precision():
     wide=st.booleans(),
     seed=SEEDS,
 )
+@example(**ALL_OF_CURRENT_LIF, wide=False)
+@example(**ALL_OF_CURRENT_LIF, wide=True)
 def test_current_lif(
     steps, batch, units, inputs, outputs, surrogate, probabilities, kind, losses, wide, seed
 ):
@@ -324,6 +343,60 @@ def test_autocast_leaves_the_neuron_in_float32():
     for with_it, without in zip(*results, strict=True):
         assert torch.equal(with_it, without)
     assert results[0][0].sum() > 5
+
+
+DECODERS = {
+    "rsnn": lambda: RSNN(channels=6, hidden=8, readouts=((50.0, 10.0), (20.0, 5.0))),
+    "snn2": lambda: SNN2(channels=6, hidden=8),
+    "hybrid": lambda: Hybrid(
+        channels=6,
+        blocks=1,
+        kernel=3,
+        conv_channels=4,
+        lif_layers=2,
+        lif_units=8,
+        dropout=0.0,
+        tau_mem_ms=30.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders_have_the_gradients_of_the_reference(name, monkeypatch):
+    torch.manual_seed(0)
+    decoder = DECODERS[name]().to(DEVICE)
+    with torch.no_grad():
+        for weight in (p for p in decoder.parameters() if p.dim() == 2):
+            weight.mul_(3.0)  # so that they fire
+    spikes = (torch.rand(40, 2, 6) < 0.3).float().to(DEVICE)
+    results, ran = [], []
+    for backend in (scan.reference, scan.cuda):
+
+        def choose(*arguments, backend=backend, **options):
+            ran.append(backend)
+            return backend
+
+        monkeypatch.setattr(scan, "_backend", choose)
+        torch.manual_seed(1)  # of dropout
+        trace = Trace()
+        loss = decoder.decode(spikes, trace=trace).square().mean()
+        fired = list(trace.spikes.values())
+        loss = loss + sum(z.sum(0).square().mean() for z in fired)
+        gradients = torch.autograd.grad(loss, list(decoder.parameters()), allow_unused=True)
+        results.append((fired, [loss.detach(), *(g for g in gradients if g is not None)]))
+    (expected_spikes, expected), (ours_spikes, ours) = results
+    assert {scan.reference, scan.cuda} == set(ran)
+    for z, other in zip(ours_spikes, expected_spikes, strict=True):
+        assert torch.equal(z, other)
+        assert z.sum() > 5
+    for gradient, other in zip(ours, expected, strict=True):
+        scale = max(1.0, other.abs().max().item())
+        torch.testing.assert_close(gradient / scale, other / scale, rtol=0, atol=1e-5)
+
+
+def test_only_a_gpu_takes_these_kernels_by_itself():
+    taken = scan._backend(None, torch.zeros(2, 2, device=DEVICE))
+    assert taken is (cuda if DEVICE.type == "cuda" else scan.cpu)
 
 
 def test_unknown_names_are_refused():
