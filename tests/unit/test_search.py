@@ -322,7 +322,7 @@ def test_figure_holds_every_trial(tmp_path):
     assert len(plot.data) == 8 * 2
     assert plot.data.loc[plot.data["best"], "trial"].unique().tolist() == [5]
     labels = [axes.get_xlabel() for axes in plot.figure.axes]
-    assert labels == ["units", "$L$", "Footprint where deployed (kB)", "Importance"]
+    assert labels == ["units", "$L$", "Deployed in float32 (kB)", "Importance"]
     for axes in plot.figure.axes[:3]:
         shown = [len(dots.get_offsets()) for dots in axes.collections]
         assert shown == [4, 2, 1, 1], "real-time, not real-time, pruned, the ring of the best"

@@ -59,7 +59,7 @@ def about(trial: Mapping[str, Any]) -> str:
     verdict = "real-time" if trial["realtime"] else "not real-time"
     return (
         f"# Trial {trial['number']} of the search: validation R2 {trial['r2']:.3f}, "
-        f"{trial['deployment_bytes']:,} bytes where deployed,\n"
+        f"{trial['deployment_bytes']:,} bytes deployed in float32,\n"
         f"# latency {trial['latency_ms']:g} ms ({verdict}). Lay it over the configuration of the "
         "search, with --configfile.\n"
     )
@@ -67,6 +67,9 @@ def about(trial: Mapping[str, Any]) -> str:
 
 def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, source: str) -> Plot:
     """R2 against every parameter, their importance, and R2 against the deployment footprint.
+
+    The footprint is that of the float32 decoder that was trained; a system's compression comes
+    after its search.
 
     Args:
         trials: all of the search.
@@ -116,7 +119,7 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
         places = [grid[n // columns, n % columns] for n in range(rows * columns)]
         first = None
         panels = [(name, lambda t, n=name: t["parameters"][n]) for name in search.space]
-        panels.append(("Footprint where deployed (kB)", lambda t: t["deployment_bytes"] / 1e3))
+        panels.append(("Deployed in float32 (kB)", lambda t: t["deployment_bytes"] / 1e3))
         for index, (label, value) in enumerate(panels):
             axes = figure.add_subplot(places[index], sharey=first)
             first = first or axes
