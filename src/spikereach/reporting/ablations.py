@@ -137,7 +137,7 @@ def compression_table(
             Column("Zero weights", [f"{v:.3f}" for v in values["connection_sparsity"]]),
             Column("MACs", [f"{v:,.0f}" for v in values["macs"]]),
             Column("ACs", [f"{v:,.0f}" for v in values["acs"]]),
-            Column("Energy (nJ)", [f"{v:.3g}" for v in values["energy_nj"]]),
+            Column("Energy (nJ)", [_significant(v) for v in values["energy_nj"]]),
         ],
     )
 
@@ -222,6 +222,11 @@ def _cells(mean: pd.Series, std: pd.Series) -> list[str]:
         cell = MISSING if pd.isna(value) else f"{value:.3f}".replace("-", "−")
         cells.append(cell if pd.isna(deviation) else f"{cell} ± {deviation:.3f}")
     return cells
+
+
+def _significant(value: float) -> str:
+    """Three digits, trailing zeros included."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _bits(number_format: str | tuple[int, int]) -> str:
