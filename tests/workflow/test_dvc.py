@@ -171,7 +171,7 @@ def test_fresh_clone_has_nothing_to_do_after_a_pull(lab, pulled):
 def test_time_stamps_in_any_order_rerun_nothing(pulled):
     for age, part in enumerate(("data/raw", "data/binned", "results/train", "results/compress")):
         for path in (pulled.folder / part).rglob("*.*"):
-            os.utime(path, (2e9 - age, 2e9 - age))  # what is read is newer than what is made
+            os.utime(path, (1e9 - age, 1e9 - age))  # what is read is newer than what is made
     assert pulled.planned() == set()
     # It is by the record that Snakemake knows.
     shutil.rmtree(pulled.folder / ".snakemake" / "metadata")
