@@ -92,7 +92,7 @@ class _ConvPool(torch.autograd.Function):
         weight, *saved = ctx.saved_tensors
         rule, chunks, frames = ctx.rule, ctx.chunks, ctx.frames
         (batch, steps, outputs), (_, inputs, taps) = ctx.shape, weight.shape
-        convolved = ctx.convolved
+        convolved, ctx.convolved = ctx.convolved, None  # not to hold it until the graph goes
         if convolved is None:
             convolved = _convolve(saved, weight, chunks, steps, rule.events)
         outside = [g.contiguous().numpy() for g in (gpooled, godd)]

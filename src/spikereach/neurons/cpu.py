@@ -310,7 +310,7 @@ class _LIF(torch.autograd.Function):
         zs = torch.empty_like(currents, memory_format=torch.contiguous_format)
         vs = torch.empty_like(zs)
         last = _copy(v, v), _copy(z, z)
-        ctx.save_for_backward(recurrent, decay, v, z, zs, vs)
+        ctx.save_for_backward(recurrent, decay, v, z, vs)
         weight = currents.new_empty(0, units) if recurrent is None else recurrent.T
         arguments = _flat(currents, 2), _matrix(weight)
         decays = chunks.repeat(decay)
@@ -334,15 +334,15 @@ class _LIF(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gzs, gv, gz):
-        recurrent, decay, first_v, first_z, zs, vs = ctx.saved_tensors
-        chunks, units = ctx.chunks, zs.shape[-1]
-        weight = _matrix(zs.new_empty(0, units) if recurrent is None else recurrent)
-        gcurrents = torch.empty_like(zs)
+        recurrent, decay, first_v, first_z, vs = ctx.saved_tensors
+        chunks, units = ctx.chunks, vs.shape[-1]
+        weight = _matrix(vs.new_empty(0, units) if recurrent is None else recurrent)
+        gcurrents = torch.empty_like(vs)
         gstate = _copy(gv, first_v), _copy(gz, first_z)
         gweight = np.zeros((len(chunks.bounds), *weight.shape), np.float32)
         gdecay, decays = chunks.shares(), chunks.repeat(decay)
-        outside = _flat(torch.zeros_like(zs) if gzs is None else gzs, 2)
-        flat_zs, flat_vs, flat_gcurrents = (_flat(s, 2) for s in (zs, vs, gcurrents))
+        outside = _flat(torch.zeros_like(vs) if gzs is None else gzs, 2)
+        flat_vs, flat_gcurrents = _flat(vs, 2), _flat(gcurrents, 2)
         first, flat_gstate = (
             [_flat(s, 1) for s in state] for state in ((first_v, first_z), gstate)
         )
@@ -350,7 +350,6 @@ class _LIF(torch.autograd.Function):
         def work(chunk: int, lo: int, hi: int) -> None:
             kernels.lif_backward(
                 *(s[lo:hi] for s in first),
-                flat_zs,
                 flat_vs,
                 weight,
                 decays[: hi - lo],

@@ -377,11 +377,15 @@ def lif_forward(
 
 @compiled
 def lif_backward(
-    first_v, first_z, zs, vs, weight, decay, threshold, reset, grid, lowest, highest,
+    first_v, first_z, vs, weight, decay, threshold, reset, grid, lowest, highest,
     shape, slope, peak, lo, hi, gzs, gv, gz, gcurrents, gweight_t, gdecay,
 ):  # fmt: skip
-    """Fill or add to the gradients; gv and gz in place from the last state to the first."""
+    """Fill or add to the gradients; gv and gz in place from the last state to the first.
+
+    Spikes follow from the membranes.
+    """
     size, units = hi - lo, weight.shape[1]
+    z = np.empty(size, np.float32)
     events = np.empty(units, np.int32)
     stored = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
@@ -395,11 +399,11 @@ def lif_backward(
             for e in range(size):
                 g[e] = g[e] if new[e] >= lowest and new[e] <= highest else NIL
         if t:
-            z = zs[t - 1, lo:hi]
             _store(vs[t - 1, lo:hi], grid, lowest, highest, stored)
+            _fire(stored, threshold, z)
         else:
-            z = first_z
             _copy(first_v, stored)
+            _copy(first_z, z)
         if reset == ZERO_AND_INPUT:
             for e in range(size):
                 g[e] *= ONE - z[e]
