@@ -258,6 +258,12 @@ def test_paired_test_equals_scipy_on_the_same_pairs(frame):
         paired_test(frame, "sRTnet", "RTnet")
 
 
+def test_comparisons_of_a_single_system_are_an_empty_table_with_a_heading(frame):
+    text = render.csv(comparisons(frame, some("Wiener"), commit=COMMIT))
+    assert text.startswith("first,second,pairs,")
+    assert text.count("\n") == 1
+
+
 def test_comparisons_table(frame):
     table = comparisons(frame, some("sRTnet", "SNN2", "Wiener"), commit=COMMIT)
     assert table.columns[0].cells == ["sRTnet", "sRTnet"]

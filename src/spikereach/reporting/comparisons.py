@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -93,7 +93,7 @@ def comparisons(
             commit=commit,
         ),
         comment=comment(part, commit),
-        values=pd.DataFrame([vars(test) for test in tests]),
+        values=pd.DataFrame(tests, columns=[field.name for field in fields(Comparison)]),
         columns=[
             Column("First", [t.first for t in tests], align="l"),
             Column("Second", [t.second for t in tests], align="l"),
