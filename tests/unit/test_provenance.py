@@ -55,6 +55,13 @@ def test_state_of_a_checkout(tmp_path, monkeypatch):
     commit, dirty = repository_state()
     assert re.fullmatch("[0-9a-f]{40}", commit)
     assert dirty is False
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "metrics.json").write_text("{}")
+    (tmp_path / "dvc.lock").write_text("")
+    assert repository_state() == (commit, False), "results of the run are no changes to the code"
+    (tmp_path / "new.py").touch()
+    assert repository_state() == (commit, True)
+    (tmp_path / "new.py").unlink()
     source.write_text("changed")
     assert repository_state() == (commit, True)
 

@@ -69,7 +69,9 @@ def repository_state() -> tuple[str | None, bool | None]:
     if _git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
         return None, None
     commit = _git("rev-parse", "HEAD", folder=here.parent)
-    changes = _git("status", "--porcelain", folder=here.parent)
+    # What a run itself writes and git keeps (docs/versioned-data.md) changes no result.
+    written = [f":(top,exclude){path}" for path in ("dvc.lock", "results")]
+    changes = _git("status", "--porcelain", "--", ":/", *written, folder=here.parent)
     return commit, None if changes is None else bool(changes)
 
 
