@@ -15,8 +15,8 @@ from spikereach.training import tensorfile
 WIENER = "results/train/Wiener/synthetic_indy_1/seed0/checkpoint.safetensors"
 TRAINED = "results/train/RTnet/synthetic_indy_1/seed0/checkpoint.safetensors"
 BINNED = "data/binned/synthetic_indy_1.h5"
-PROMPT_S = 15
-"""From SIGTERM to the end of all; SLURM waits 30 s by default."""
+PROMPT_S = 30
+"""From SIGTERM to the end of all: what SLURM waits by default before it kills."""
 
 # Some seconds of training, so that there is time for something to happen.
 LONG = """

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from spikereach.verify import verify
+
 TARGET = "paper_tables/coopt.csv"
 KILLS = 20
 MOMENTS_S = 1.0, 7.5
@@ -16,7 +18,7 @@ MOMENTS_S = 1.0, 7.5
 OVERLAY = """
 synthetic: {duration_s: 30.0}
 evaluation: {neurobench_steps: 16, stream_steps: 16}
-tables: {coopt: [Wiener, tinyRSNN]}
+tables: {coopt: [tinyRSNN]}
 systems:
   tinyRSNN:
     training: {pretrain: null}
@@ -75,6 +77,7 @@ def test_twenty_kills(small, undisturbed):
     done = small.snakemake(TARGET, "--cores", "2")
     assert done.returncode == 0, done.stdout
     assert results(small) == undisturbed
+    assert verify(small.run_folder).breaks == []
     leftover = [path for path in small.run_folder.rglob("*") if path.suffix in (".tmp", ".part")]
     assert leftover == []
     assert not list((small.run_folder / ".cache" / "resume").iterdir())
