@@ -81,3 +81,19 @@ def test_wrong_links_are_found(tmp_path, link, expected):
     )
     assert links(text) == [link]
     assert problem(document, link) == expected
+
+
+def test_documents_are_reached_from_the_readme():
+    """Every one within some steps."""
+    reached, waiting = set(), [REPOSITORY / "README.md"]
+    while waiting:
+        document = waiting.pop()
+        if document in reached:
+            continue
+        reached.add(document)
+        for link in links(document.read_text()):
+            target = (document.parent / urlsplit(link).path).resolve()
+            if not urlsplit(link).scheme and target.suffix == ".md":
+                waiting.append(target)
+    missing = set(DOCUMENTS) - reached
+    assert {path.name for path in missing} == set()
