@@ -20,7 +20,8 @@ demo: $(VENV)/runtime
 
 ## The whole test suite.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--no-loadscope-reorder
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check
