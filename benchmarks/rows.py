@@ -64,7 +64,7 @@ def _job(module: str, function: str, *arguments) -> Callable[[int], Job]:
     def set_up(threads: int) -> Job:
         import importlib
 
-        import spikereach  # first of all: it sets how PyTorch's threads wait  # noqa: F401
+        import spikereach  # first of all: it sets how OpenMP's threads wait  # noqa: F401
 
         return getattr(importlib.import_module(module), function)(*arguments, threads=threads)
 

@@ -2,8 +2,9 @@
 
 import os
 
-# Threads of PyTorch that have nothing to do sleep instead of spinning, which would take the
-# cores from the compiled loops' own threads. Read when PyTorch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads of PyTorch that have nothing to do spin briefly, as between two small operations, and
+# then sleep: spinning for long takes the cores from the compiled loops' own threads, and sleeping
+# at once halves PyTorch's own speed. GNU's OpenMP reads this when PyTorch is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 __version__ = "0.1.0"
