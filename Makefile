@@ -6,7 +6,7 @@ DEMO := --directory runs/demo --configfile workflow/presets/demo.yaml
 # All but the ablations and the search.
 TARGETS := tables figures results/config.yaml
 
-.PHONY: demo test lint format schema lock bench
+.PHONY: demo test lint docs format schema lock bench
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
@@ -30,6 +30,10 @@ lint: $(VENV)/dev
 	$(BIN)/snakemake --lint
 	$(BIN)/codespell
 	$(BIN)/hadolint Containerfile
+
+## The documents as pages, in build/docs.
+docs: $(VENV)/dev
+	$(BIN)/mkdocs build
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix
