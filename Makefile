@@ -20,8 +20,7 @@ demo: $(VENV)/runtime
 
 ## The whole test suite.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile \
-		--no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

@@ -49,18 +49,18 @@ def write(path, text, data):
 
 @pytest.mark.parametrize(
     "architecture",
-    ["os:system", "subprocess:Popen", "builtins:exec", "stranger:Decoder", TRUST, "../x:y", ":"],
+    ["os:system", "subprocess:Popen", "builtins:exec", "intruder:Decoder", TRUST, "../x:y", ":"],
 )
 def test_an_architecture_by_name_is_neither_imported_nor_called(
     path, tmp_path, monkeypatch, architecture
 ):
-    (tmp_path / "stranger.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    (tmp_path / "intruder.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     system = rsnn().model_dump(mode="json")
     system |= {"architecture": architecture, "sizes": {"command": "touch executed"}}
     forge(path, system=system)
     assert f"{architecture!r} from outside spikereach" in refusal(path)
-    assert "stranger" not in sys.modules
+    assert "intruder" not in sys.modules
     assert not (tmp_path / "executed").exists()
 
 
