@@ -43,6 +43,21 @@ def batch(windows: int, steps: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(spikes), torch.from_numpy(velocity)
 
 
+class Spike(torch.autograd.Function):
+    """Plain PyTorch's spikes, with the derivative ``1 / (slope |x| + 1)**2``."""
+
+    @staticmethod
+    def forward(ctx, x, slope):
+        ctx.save_for_backward(x)
+        ctx.slope = slope
+        return (x > 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient / (ctx.slope * x.abs() + 1) ** 2, None
+
+
 def training_job(
     net: nn.Module,
     stage: Stage,

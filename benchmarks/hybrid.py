@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from common import CHANNELS, batch, decoder_of, gradients, stage_of, training_job
+from common import CHANNELS, Spike, batch, decoder_of, gradients, stage_of, training_job
 from rows import Job
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,18 +41,6 @@ def ours(*, threads: int) -> Job:
 def compared(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All but the biases in front of batch norms, whose gradients are rounding errors."""
     return {name: tensor for name, tensor in named.items() if not name.endswith("conv.bias")}
-
-
-class Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient / (SLOPE * x.abs() + 1) ** 2
 
 
 class Net(nn.Module):
@@ -92,7 +80,7 @@ class Plain(Net):
             fired = []
             for current in currents:
                 v = DECAY * v + current + recurrent(z) - z.detach()
-                z = Spike.apply(v - 1)
+                z = Spike.apply(v - 1, SLOPE)
                 fired.append(z)
             frames = torch.stack(fired)
         return frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from common import CHANNELS, batch, decoder_of, gradients, stage_of, training_job
+from common import CHANNELS, Spike, batch, decoder_of, gradients, stage_of, training_job
 from rows import Job
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,18 +32,6 @@ def ours(system: str, windows: int, steps: int, *, threads: int) -> Job:
         return gradients(loss(), dict(decoder.named_parameters()))
 
     return training_job(decoder.train(), stage, loss, threads, result)
-
-
-class SuperSpike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient / (20 * x.abs() + 1) ** 2
 
 
 class Plain(nn.Module):
@@ -85,7 +73,7 @@ class Plain(nn.Module):
         o_i = o_arriving = torch.zeros_like(o)
         velocity, fired = [], []
         for step, current in enumerate(currents):
-            z = SuperSpike.apply(v - 1)
+            z = Spike.apply(v - 1, 20)
             v = (mem * v + (1 - mem) * i) * (1 - z.detach())
             i = syn * i + arriving
             o, o_i = out_mem * o + (1 - out_mem) * o_i, out_syn * o_i + o_arriving
