@@ -17,7 +17,8 @@ from typing import Any, TextIO
 
 from spikereach import gpus
 from spikereach.config import ConfigError, digest
-from spikereach.manifest import checksum, recorded
+from spikereach.files import checksum
+from spikereach.manifest import recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"

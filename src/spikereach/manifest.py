@@ -9,10 +9,9 @@ there, so that results themselves are repeatable to the byte.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -21,12 +20,11 @@ from typing import Any
 import yaml
 
 from spikereach.config import digest, overrides
-from spikereach.files import replace
+from spikereach.files import checksum, replace
 from spikereach.reporting.provenance import environment
 
 FOLDER = Path("manifests")
 SUFFIX = ".manifest.json"
-PIECE = 2**20
 
 
 class ManifestError(ValueError):
@@ -166,22 +164,6 @@ def withdraw(outputs: Iterable[str]) -> None:
     for path, manifest in _beside(outputs, Path()):
         if not outputs.isdisjoint(manifest.outputs):
             path.unlink(missing_ok=True)
-
-
-def checksum(path: Path, advance: Callable[[int], Any] | None = None) -> str:
-    """SHA-256 (hex) of a file.
-
-    Args:
-        path: the file.
-        advance: called with the number of bytes after each piece.
-    """
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            total.update(piece)
-            if advance is not None:
-                advance(len(piece))
-    return total.hexdigest()
 
 
 def _text(content: dict[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spikereach.manifest import FOLDER, SUFFIX, Manifest, ManifestError, checksum, read
+from spikereach.data import transfer
+from spikereach.files import checksum
+from spikereach.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
 from spikereach.published.weights import sources
 from spikereach.reporting.provenance import short_commit
 from spikereach.sessions import ZENODO
@@ -218,8 +219,7 @@ class _Chain:
         if _is_recording(path) and job.conditions.get("source") != "synthetic":
             session = ZENODO.get(Path(path).stem)
             published = session and session.md5
-            with (self.run / path).open("rb") as file:
-                found = hashlib.file_digest(file, "md5").hexdigest()
+            found = published and transfer.checksum(self.run / path, "md5")
         elif path.startswith("data/weights/"):
             known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
             published, found = known.get(path), self.found[path]

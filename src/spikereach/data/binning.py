@@ -185,7 +185,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         SessionError: the file is damaged or is not that session.
     """
     with SessionFile(path) as file, ThreadPoolExecutor(1) as beside:
-        sha256 = beside.submit(_sha256, file.path)
+        sha256 = beside.submit(files.checksum, file.path)
         areas = _areas(file, session)
         with np.errstate(over="ignore"):
             position = file.cursor_pos.T.astype(np.float32, order="C")
@@ -340,8 +340,3 @@ def _checksum(header: str, arrays: dict[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
