@@ -28,14 +28,9 @@ def values(tensor: Tensor) -> np.ndarray:
 
 def stored(buffer_format: str | tuple[int, int]) -> tuple[np.float32, np.float32, np.float32]:
     """:meth:`~spikereach.models.decoder.Decoder.buffer` as `single.store` takes it."""
-    grid = lowest = highest = 0.0
     if buffer_format == "float16":
-        grid = single.HALF
-    elif isinstance(buffer_format, tuple):
-        integer, fraction = buffer_format
-        grid, lowest = 2.0**fraction, -(2.0**integer)
-        highest = 2.0**integer - 2.0**-fraction
-    return np.float32(grid), np.float32(lowest), np.float32(highest)
+        return single.HALF, kernels.NIL, kernels.NIL
+    return cpu.fixed_point_grid(buffer_format if isinstance(buffer_format, tuple) else None)
 
 
 class Receiver:

@@ -13,8 +13,9 @@ from spikereach.neurons import kernels
 from spikereach.neurons.chunks import Chunks
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import Dropout
+from spikereach.neurons.fixed_point import bounds
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
-from spikereach.neurons.surrogates import Surrogate
+from spikereach.neurons.surrogates import Surrogate, known
 
 _SHAPES = {
     "rational": kernels.RATIONAL,
@@ -79,9 +80,7 @@ def _add(shares: np.ndarray) -> Tensor:
 
 
 def _constants(surrogate: Surrogate) -> tuple[int, np.float32, np.float32]:
-    if surrogate.shape not in _SHAPES:
-        raise ValueError(f"unknown surrogate {surrogate.shape!r}; known: {', '.join(_SHAPES)}")
-    return _SHAPES[surrogate.shape], np.float32(surrogate.slope), np.float32(surrogate.peak)
+    return _SHAPES[known(surrogate).shape], np.float32(surrogate.slope), np.float32(surrogate.peak)
 
 
 class _CurrentLIF(torch.autograd.Function):
@@ -373,10 +372,8 @@ def fixed_point_grid(
     fixed_point: tuple[int, int] | None,
 ) -> tuple[np.float32, np.float32, np.float32]:
     """Steps per unit, lowest and highest value of a fixed-point format; zeros for None."""
-    if fixed_point is None:
-        return np.float32(0), np.float32(0), np.float32(0)
-    end, steps = 2.0 ** fixed_point[0], 2.0 ** fixed_point[1]
-    return np.float32(steps), np.float32(-end), np.float32(end - 1 / steps)
+    scale, lowest, highest = (0, 0, 0) if fixed_point is None else bounds(*fixed_point)
+    return np.float32(scale), np.float32(lowest), np.float32(highest)
 
 
 def lif_rule(

@@ -24,8 +24,9 @@ from torch.nn import functional as F
 
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import Dropout
+from spikereach.neurons.fixed_point import bounds
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
-from spikereach.neurons.surrogates import Surrogate
+from spikereach.neurons.surrogates import Surrogate, known
 
 log = logging.getLogger(__name__)
 
@@ -132,14 +133,6 @@ def _product(gradients: Tensor, sources: Tensor) -> Tensor:
     return gradients.flatten(0, 1).T @ sources.flatten(0, 1)
 
 
-def _known(surrogate: Surrogate) -> Surrogate:
-    if surrogate.shape not in ("rational", "triangle", "arctan"):
-        raise ValueError(
-            f"unknown surrogate {surrogate.shape!r}; known: rational, triangle, arctan"
-        )
-    return surrogate
-
-
 def _current(name: str, streams: int, units: int) -> Callable[..., None]:
     """The kernel of one program per stream, or what stands for it with many units."""
     if units <= MAX_UNITS:
@@ -244,7 +237,7 @@ def current_lif(
     surrogate: Surrogate,
     dropout: tuple[Dropout | None, Dropout | None],
 ) -> tuple[Tensor, Tensor, CurrentState]:
-    rule = (_known(surrogate), *dropout)
+    rule = (known(surrogate), *dropout)
     z, out, *last = _CurrentLIF.apply(x, *weights, *parameters, *state, rule)
     return z, out, CurrentState(*last)
 
@@ -264,7 +257,9 @@ class _LIF(torch.autograd.Function):
             "BLOCK": block,
             **(_launch(block) if recurrent is not None else _launch(32)),
         }
-        ctx.sizes = steps, streams, units, *_fixed_point(fixed_point)
+        # not read without fixed point
+        grid = (1.0, 0.0, 0.0) if fixed_point is None else bounds(*fixed_point)
+        ctx.sizes = steps, streams, units, *grid
         currents, decay, threshold, v = (
             each.contiguous() for each in (currents, decay, threshold, v)
         )
@@ -328,14 +323,6 @@ class _LIF(torch.autograd.Function):
         return gcurrents, gweight, gdecay.sum(0), None, *gstate, None
 
 
-def _fixed_point(bits: tuple[int, int] | None) -> tuple[float, float, float]:
-    """Grid points per unit, and the lowest and the highest, as the kernels take them."""
-    if bits is None:
-        return 1.0, 0.0, 0.0
-    grid = 2.0 ** bits[1]
-    return grid, -(2.0 ** bits[0]), 2.0 ** bits[0] - 1 / grid
-
-
 def _per_unit(value: Tensor | float, currents: Tensor) -> Tensor:
     units = currents.shape[-1:]
     if isinstance(value, Tensor):
@@ -355,7 +342,7 @@ def lif(
 ) -> tuple[Tensor, LIFState]:
     if reset not in Reset.__args__:
         raise ValueError(f"unknown reset {reset!r}; known: {', '.join(Reset.__args__)}")
-    rule = _known(surrogate), reset, fixed_point
+    rule = known(surrogate), reset, fixed_point
     constants = (_per_unit(value, currents) for value in parameters)
     z, *last = _LIF.apply(currents, recurrent, *constants, *state, rule)
     return z, LIFState(*last)

@@ -45,6 +45,15 @@ def _kept(seed, dropped, row, element, width):
 
 
 @triton.jit
+def _dropout(values, seed, dropped, scale, row, element, width, DROPOUT: tl.constexpr):
+    """Elements of a row after dropout, or as they are."""
+    if DROPOUT:
+        kept = _kept(seed, dropped, row, element, width)
+        values = tl.where(kept, values * scale, 0.0)
+    return values
+
+
+@triton.jit
 def _derivative(distance, slope, peak, SHAPE: tl.constexpr):
     """The surrogate derivative at a distance from the threshold."""
     if SHAPE == "rational":
@@ -97,9 +106,9 @@ def drop(x, out, count, width, seed, dropped, scale, BLOCK: tl.constexpr):
     """Dropout of ``count`` numbers in rows of ``width``."""
     element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = element < count
-    kept = _kept(seed, dropped, element // width, element % width, width)
     value = tl.load(x + element, mask=inside, other=0).to(tl.float32)
-    tl.store(out + element, tl.where(kept, value * scale, 0.0), mask=inside)
+    row, place = element // width, element % width
+    tl.store(out + element, _dropout(value, seed, dropped, scale, row, place, width, True), inside)
 
 
 @triton.jit(do_not_specialize=DRAWN)
@@ -134,10 +143,7 @@ def current_lif_forward(
                 tl.store(kept_state + 2 * row, a, mask=real)
         v, i, z = _current_step(v, i, a, mem, syn)
         tl.store(zs + t * row + here, z, mask=real)
-        sent = z
-        if DROPOUT:
-            kept = _kept(seed, dropped, t * streams + stream, unit, units)
-            sent = tl.where(kept, z * scale, 0.0)
+        sent = _dropout(z, seed, dropped, scale, t * streams + stream, unit, units, DROPOUT)
         a = current + _product(sent, weight_t)
         out = outs + (t * streams + stream) * outputs + channel
         tl.store(out, _product(sent, out_weight_t), mask=real_out)
@@ -189,10 +195,7 @@ def current_lif_backward(
             tl.store(scratch + 2 * k * row + here, v, mask=real)
             tl.store(scratch + (2 * k + 1) * row + here, i, mask=real)
             v, i, z = _current_step(v, i, a, mem, syn)
-            sent = z
-            if DROPOUT:
-                kept = _kept(seed, dropped, t * streams + stream, unit, units)
-                sent = tl.where(kept, z * scale, 0.0)
+            sent = _dropout(z, seed, dropped, scale, t * streams + stream, unit, units, DROPOUT)
             tl.store(sents + t * row + here, sent, mask=real)
             a = current + _product(sent, weight_t)
         tl.debug_barrier()  # the scratch may be read by other threads than wrote it
@@ -205,9 +208,7 @@ def current_lif_backward(
             gout = tl.load(gout, mask=real_out, other=0.0)
             tl.store(gcurrents + t * row + here, ga, mask=real)
             gz = _product(ga, weight) + _product(gout, out_weight)
-            if DROPOUT:
-                kept = _kept(seed, dropped, t * streams + stream, unit, units)
-                gz = tl.where(kept, gz * scale, 0.0)
+            gz = _dropout(gz, seed, dropped, scale, t * streams + stream, unit, units, DROPOUT)
             if SPIKES:
                 gz += tl.load(gzs + t * gz_row + here, mask=real, other=0.0)
             slopes = _derivative(v - 1.0, slope, peak, SHAPE)
@@ -241,11 +242,8 @@ def current_step(
     tl.store(new_v + element, v, mask=inside)
     tl.store(new_i + element, i, mask=inside)
     tl.store(zs + element, z, mask=inside)
-    if DROPOUT:
-        kept = _kept(seed, dropped, t * streams + stream, unit, units)
-        tl.store(sents + element, tl.where(kept, z * scale, 0.0), mask=inside)
-    else:
-        tl.store(sents + element, z, mask=inside)
+    sent = _dropout(z, seed, dropped, scale, t * streams + stream, unit, units, DROPOUT)
+    tl.store(sents + element, sent, mask=inside)
 
 
 @triton.jit(do_not_specialize=DRAWN)
@@ -266,9 +264,7 @@ def current_step_back(
     gmem = tl.load(gmem_ + element, mask=inside, other=0.0)
     gsyn = tl.load(gsyn_ + element, mask=inside, other=0.0)
     gz = tl.load(gsents + element, mask=inside, other=0.0)
-    if DROPOUT:
-        kept = _kept(seed, dropped, t * streams + stream, unit, units)
-        gz = tl.where(kept, gz * scale, 0.0)
+    gz = _dropout(gz, seed, dropped, scale, t * streams + stream, unit, units, DROPOUT)
     if SPIKES:
         gz += tl.load(gzs + element, mask=inside, other=0.0)
     slopes = _derivative(v - 1.0, slope, peak, SHAPE)

@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 
 
+def bounds(integer_bits: int, fractional_bits: int) -> tuple[float, float, float]:
+    """Grid points per unit, and the lowest and the highest of them."""
+    scale = 2.0**fractional_bits
+    return scale, -(2.0**integer_bits), 2.0**integer_bits - 1 / scale
+
+
 class _Quantise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
-        scale = 2.0**fractional_bits
-        highest = 2.0**integer_bits - 1 / scale
-        ctx.save_for_backward((values >= -(2.0**integer_bits)) & (values <= highest))
-        return (values * scale).round().div(scale).clamp(-(2.0**integer_bits), highest)
+        scale, lowest, highest = bounds(integer_bits, fractional_bits)
+        ctx.save_for_backward((values >= lowest) & (values <= highest))
+        return (values * scale).round().div(scale).clamp(lowest, highest)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):

@@ -327,8 +327,8 @@ def integrator_backward(first, vs, decay, lo, hi, gvs, gv, gcurrents, gdecay):
             gv[e] *= decay[e]
 
 
-@compiled
-def _store(v, grid, lowest, highest, out):
+@inlined
+def snap(v, grid, lowest, highest, out):
     """``v`` as stored: on the fixed-point grid, or as it is where ``grid`` is 0."""
     if grid == NIL:
         _copy(v, out)
@@ -370,7 +370,7 @@ def lif_forward(
         else:
             for e in range(len(new)):
                 new[e] = decay[e] * v[e] + received[e]
-        _store(new, grid, lowest, highest, v)
+        snap(new, grid, lowest, highest, v)
         _fire(v, threshold, z)
         _copy(z, zs[t, lo:hi])
 
@@ -389,7 +389,7 @@ def lif_backward(
     events = np.empty(units, np.int32)
     stored = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
-    _store(vs[len(vs) - 1, lo:hi], grid, lowest, highest, stored)
+    snap(vs[len(vs) - 1, lo:hi], grid, lowest, highest, stored)
     for t in range(len(vs) - 1, -1, -1):
         outside, new, g = gzs[t, lo:hi], vs[t, lo:hi], gcurrents[t, lo:hi]
         _derivative(shape, slope, peak, stored, threshold, slopes)
@@ -399,7 +399,7 @@ def lif_backward(
             for e in range(size):
                 g[e] = g[e] if new[e] >= lowest and new[e] <= highest else NIL
         if t:
-            _store(vs[t - 1, lo:hi], grid, lowest, highest, stored)
+            snap(vs[t - 1, lo:hi], grid, lowest, highest, stored)
             _fire(stored, threshold, z)
         else:
             _copy(first_v, stored)
@@ -493,13 +493,6 @@ def _normalise(row, centre, scale, shift, out):
         out[n] = (row[n] - centre[n]) * scale[n] + shift[n]
 
 
-@inlined
-def _snap(grid, lowest, highest, out):
-    """To the fixed-point grid, in place."""
-    for n in range(len(out)):
-        out[n] = min(max(np.float32(np.rint(out[n] * grid)) / grid, lowest), highest)
-
-
 @compiled
 def pool_forward(
     y, frames, centre, scale, shift, grid, lowest, highest, dropout, first, pooled, odd
@@ -522,12 +515,12 @@ def pool_forward(
             for n in range(units):
                 out[n] = max(out[n], other[n])
             if grid > NIL:  # commutes with the maximum
-                _snap(grid, lowest, highest, out)
+                snap(out, grid, lowest, highest, out)
             _drop(out, first + b * pairs + t, dropout, words, lanes)
         if frames % 2:
             _normalise(y[b, frames - 1], centre, scale, shift, odd[b, 0])
             if grid > NIL:
-                _snap(grid, lowest, highest, odd[b, 0])
+                snap(odd[b, 0], grid, lowest, highest, odd[b, 0])
 
 
 @compiled
@@ -552,8 +545,8 @@ def pool_backward(
             if grid > NIL:  # the straight-through gradient ends where values saturate
                 _inside(one, lowest, highest, inside[0])
                 _inside(other, lowest, highest, inside[1])
-                _snap(grid, lowest, highest, one)
-                _snap(grid, lowest, highest, other)
+                snap(one, grid, lowest, highest, one)
+                snap(other, grid, lowest, highest, other)
             gone, gother = gframes[b, 2 * t], gframes[b, 2 * t + 1]
             for n in range(units):
                 share = HALF if one[n] == other[n] else ONE if one[n] > other[n] else NIL

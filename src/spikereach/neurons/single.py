@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikereach.neurons.kernels import NIL, ONE, compiled, current_integrator_forward, lif_forward
+from spikereach.neurons.kernels import (
+    NIL,
+    ONE,
+    compiled,
+    current_integrator_forward,
+    lif_forward,
+    snap,
+)
 
 HALF = np.float32(-1)
 """In place of the fixed-point grid: IEEE 754 binary16."""
@@ -49,9 +56,7 @@ def store(values, grid, lowest, highest):
     """What comes back of stored values, in place: fixed point, binary16, or where ``grid`` is 0
     the values themselves."""
     if grid > NIL:
-        for n in range(len(values)):
-            on_grid = np.float32(np.rint(values[n] * grid)) / grid
-            values[n] = min(max(on_grid, lowest), highest)
+        snap(values, grid, lowest, highest, values)
     elif grid < NIL:
         round_half(values)
 

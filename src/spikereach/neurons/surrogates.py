@@ -15,28 +15,40 @@ arctan     ``peak / (1 + (slope x)**2)``
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+
+Shape = Literal["rational", "triangle", "arctan"]
 
 
 class Surrogate(NamedTuple):
     """Derivative that stands in for that of the step function."""
 
-    shape: Literal["rational", "triangle", "arctan"]
+    shape: Shape
     slope: float
     peak: float
 
     def derivative(self, distance: Tensor) -> Tensor:
         """The surrogate derivative at ``distance`` from the threshold, elementwise."""
-        if self.shape == "rational":
+        if known(self).shape == "rational":
             return self.peak / (self.slope * distance.abs() + 1) ** 2
         if self.shape == "triangle":
             return self.peak * (1 - self.slope * distance.abs()).clamp(min=0)
-        if self.shape == "arctan":
-            return self.peak / (1 + (self.slope * distance) ** 2)
-        raise ValueError(f"unknown surrogate {self.shape!r}; known: rational, triangle, arctan")
+        return self.peak / (1 + (self.slope * distance) ** 2)
+
+
+def known(surrogate: Surrogate) -> Surrogate:
+    """The surrogate, if its shape is one of the three.
+
+    Raises:
+        ValueError: it is not; names those that are.
+    """
+    if surrogate.shape not in get_args(Shape):
+        names = ", ".join(get_args(Shape))
+        raise ValueError(f"unknown surrogate {surrogate.shape!r}; known: {names}")
+    return surrogate
 
 
 def super_spike(slope: float = 20.0) -> Surrogate:
