@@ -24,7 +24,8 @@ import spikereach  # first of all: it sets how PyTorch's threads wait
 import torch
 
 from spikereach import config
-from spikereach.config import Config, Prune, Stage, System
+from spikereach.config import Config, Stage, System
+from spikereach.demand import retrainings
 from spikereach.evaluation.passes import in_pieces
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S, Trace
@@ -119,7 +120,6 @@ def runs(paper: Config) -> Iterator[Run]:
                 )
             for step in system.compression:
                 if hasattr(step, "retrain"):
-                    times = rounds(step) if isinstance(step, Prune) else 1
                     yield Run(
                         name,
                         step.kind,
@@ -127,7 +127,7 @@ def runs(paper: Config) -> Iterator[Run]:
                         training.split,
                         channels,
                         length,
-                        seeds * times,
+                        seeds * retrainings(step),
                     )
     if paper.search is not None:
         system, session = paper.systems[paper.search.system], find(paper.search.session, paper)
@@ -140,15 +140,6 @@ def runs(paper: Config) -> Iterator[Run]:
             (steps[session.name],),
             paper.search.trials,
         )
-
-
-def rounds(step: Prune) -> int:
-    """Most retrainings of an iterative pruning: all coarse steps, and where the last of them
-    goes too far, the fine ones before it."""
-    if step.step == 0:
-        return 1
-    coarse = math.floor((step.stop - step.start) / step.step + 1e-6) + 1
-    return coarse + (round(step.step / step.fine_step) - 1 if step.fine_step else 0)
 
 
 def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:

@@ -3,14 +3,11 @@
 import importlib.util
 import json
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from spikereach import config
-from spikereach.compression import prune
 from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
 
@@ -70,32 +67,6 @@ def test_runs_are_the_papers(budget, paper):
     # 40, 50, 60, 70 and 80 %, and 75 % once 80 % were too far.
     assert count("prune") == seeds * sessions * 6
     assert not [run for run in budget.runs(paper) if run.system in ("Wiener", "SNN2-imported")]
-
-
-@pytest.mark.parametrize(
-    ("start", "step", "fine_step", "stop"),
-    [(0.4, 0.1, 0.05, 0.8), (0.4, 0.1, 0.05, 0.95), (0.5, 0.0, 0.0, 0.5), (0.2, 0.2, 0.05, 0.9)],
-)
-def test_rounds_are_the_most_that_pruning_takes(budget, start, step, fine_step, stop):
-    """Over all sparsities from which on it may go too far."""
-    recipe = SimpleNamespace(
-        start=start, step=step, fine_step=fine_step, stop=stop, max_drop=0.1, retrain=None
-    )
-
-    def retrainings(limit: float) -> int:
-        tried = []
-        run = SimpleNamespace(
-            decoder=torch.nn.Sequential(torch.nn.Linear(2, 2)),
-            mask={},
-            name="a",
-            train_r2=lambda: 0.0 if tried and tried[-1] > limit else 1.0,
-            retrain=lambda stage, sparsity: tried.append(sparsity),
-        )
-        prune.prune(run, recipe)
-        return len(tried)
-
-    most = max(retrainings(limit) for limit in np.arange(0, 1.01, 0.01))
-    assert budget.rounds(recipe) == most
 
 
 def test_a_tiny_projection_on_the_cpu(budget, repository, tmp_path, monkeypatch, capsys):

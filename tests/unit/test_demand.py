@@ -1,8 +1,13 @@
 """What trainings ask a scheduler for."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+import torch
 
 from spikereach import demand
+from spikereach.compression import prune
 from spikereach.config import Half, Prune, Stage
 
 
@@ -46,16 +51,37 @@ def test_memory_is_that_of_the_largest_batch(stage):
 
 
 @pytest.mark.parametrize(
-    ("start", "step", "fine", "stop", "rounds"),
-    [(0.4, 0.1, 0.05, 0.8, 7), (0.5, 0.0, 0.0, 0.5, 1)],
+    ("start", "step", "fine_step", "stop"),
+    [(0.4, 0.1, 0.05, 0.8), (0.4, 0.1, 0.05, 0.95), (0.5, 0.0, 0.0, 0.5), (0.2, 0.2, 0.05, 0.9)],
 )
-def test_rounds_of_pruning(stage, start, step, fine, stop, rounds):
-    prune = Prune(
-        kind="prune", start=start, step=step, fine_step=fine, stop=stop, max_drop=0.02,
+def test_pruning_retrains_as_often_as_it_may_take(stage, start, step, fine_step, stop):
+    """Over all sparsities from which on it may go too far."""
+    recipe = Prune(
+        kind="prune",
+        start=start,
+        step=step,
+        fine_step=fine_step,
+        stop=stop,
+        max_drop=0.1,
         retrain=stage,
-    )  # fmt: skip
+    )
+
+    def retrainings(limit: float) -> int:
+        tried = []
+        run = SimpleNamespace(
+            decoder=torch.nn.Sequential(torch.nn.Linear(2, 2)),
+            mask={},
+            name="a",
+            train_r2=lambda: 0.0 if tried and tried[-1] > limit else 1.0,
+            retrain=lambda stage, sparsity: tried.append(sparsity),
+        )
+        prune.prune(run, recipe)
+        return len(tried)
+
+    most = max(retrainings(limit) for limit in np.arange(0, 1.01, 0.01))
+    assert demand.retrainings(recipe) == most
 
     class System:
-        compression = (prune, Half(kind="half"))
+        compression = (recipe, Half(kind="half"))
 
-    assert demand.stages_of(System) == [stage] * rounds
+    assert demand.stages_of(System) == [stage] * most
