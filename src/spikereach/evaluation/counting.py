@@ -43,7 +43,8 @@ def _tally(samples, fan_out, operations, binary):
     nothing = np.int32(0)
     for call in range(len(samples)):
         total, others = 0, 0
-        for sample in samples[call]:
+        for number in range(samples.shape[1]):
+            sample = samples[call, number]  # contiguous, as the compiler cannot tell in iteration
             for start in range(0, len(sample), BLOCK):
                 values, weights = sample[start : start + BLOCK], fan_out[start : start + BLOCK]
                 met, other = nothing, nothing

@@ -253,17 +253,18 @@ def count(
 
 def _linear(layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, int]:
     """Non-zero weights each input meets, (inputs,), and all weights that all of them meet."""
-    return (layer.weight != 0).sum(dim=0), layer.weight.numel()
+    return (layer.weight != 0).sum(dim=0, dtype=torch.int32), layer.weight.numel()
 
 
 def _convolution(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
-    """The same of one sample, (channels, *positions)."""
+    """The same of one sample, (channels, *positions), channels last in memory: as decoders whose
+    data lie in the order of time pass it."""
     shape = inputs.shape[-layer.weight.ndim + 1 :]
     taps = _taps(layer, shape[1:])
     out, group, *_ = layer.weight.shape
     weights = (layer.weight != 0).reshape(layer.groups, out // layer.groups, group, -1).sum(dim=1)
-    met = weights.reshape(shape[0], -1).double() @ taps
-    return met.reshape(shape), int(taps.sum()) * group * out
+    met = taps.T @ weights.reshape(shape[0], -1).double().T
+    return met.to(torch.int32).T.reshape(shape), int(taps.sum()) * group * out
 
 
 def _taps(layer: nn.Module, positions: torch.Size) -> Tensor:
