@@ -37,14 +37,22 @@ def assert_stream_equals_batch(decoder: Decoder, longest: int, tolerance: float 
 
 
 def assert_stepwise_changes_nothing(decoder: Decoder, steps: int):
+    """Compiled loops give what the modules give, and say the same of every layer."""
     decoder.eval()
     spikes = random_spikes(steps, 2, decoder.channels)
+    results = []
     with torch.no_grad():
-        expected, _ = decoder(spikes)
-        decoder.stepwise = True
-        actual, _ = decoder(spikes)
-    decoder.stepwise = False
-    torch.testing.assert_close(actual, expected)
+        for decoder.stepwise in (True, False):
+            trace = Trace()
+            velocity, _ = decoder(spikes, trace=trace)
+            calls = [(calls.layer, calls.inputs) for calls in trace.calls]
+            results.append((velocity, calls, trace.activations))
+    (velocity, calls, activations), actual = results
+    torch.testing.assert_close(actual[0], velocity)
+    torch.testing.assert_close(actual[2], activations)
+    for (layer, inputs), (expected_layer, expected) in zip(actual[1], calls, strict=True):
+        assert layer is expected_layer
+        torch.testing.assert_close(inputs, expected)
 
 
 def earliest_changes(decoder: Decoder, steps: int, positions) -> dict[int, int]:

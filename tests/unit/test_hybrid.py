@@ -139,6 +139,17 @@ def test_streaming(merge):
     assert_stepwise_changes_nothing(decoder, steps=120)
 
 
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("steps", [120, 121, 122])
+@pytest.mark.parametrize("buffer_format", ["float32", "float16", (1, 4)])
+def test_compiled_loops_agree_with_modules(buffer_format, steps, folded):
+    decoder = lively(Hybrid(channels=5, **SMALL))
+    if folded:
+        decoder.fold()
+    decoder.buffer_format = buffer_format
+    assert_stepwise_changes_nothing(decoder, steps)
+
+
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_measured_lookahead_is_the_declared_one(blocks):
     decoder = Hybrid(channels=5, **SMALL | {"blocks": blocks})

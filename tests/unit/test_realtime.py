@@ -103,7 +103,7 @@ def test_noise_of_a_decoder_does_not_count_as_look_ahead(spikes):
             return velocity + 1e-8 * torch.rand_like(velocity), state
 
     decoder = build(Noisy)
-    assert realtime.measure_lookahead(decoder, as_input(decoder, spikes)) == 0
+    assert realtime.measure_lookahead(decoder, as_input(decoder, spikes).float()) == 0
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,18 @@ def test_streaming(family):
 
 
 @pytest.mark.parametrize("family", [GRU, SGRU, LIF])
+@pytest.mark.parametrize("paddings", [[3, 1], [2, 2]])
+@pytest.mark.parametrize("buffer_format", ["float32", "float16", (1, 4)])
+def test_compiled_loops_agree_with_modules(family, paddings, buffer_format):
+    torch.manual_seed(0)
+    decoder = family(channels=4, **SMALL | {"paddings": paddings})
+    with torch.no_grad():
+        decoder.convs[0].weight.mul_(5)  # so that neurons spike
+    decoder.buffer_format = buffer_format
+    assert_stepwise_changes_nothing(decoder, steps=100)
+
+
+@pytest.mark.parametrize("family", [GRU, SGRU, LIF])
 def test_nothing_before_the_window_is_complete(family):
     """Outputs never depend on later bins, and the first of a window waits for its last."""
     torch.manual_seed(0)

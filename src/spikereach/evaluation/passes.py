@@ -28,7 +28,7 @@ def usable_steps(decoder: Decoder, steps: int) -> int:
 
 
 def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
-    """Spikes (T, C) as the decoder's input (T, 1, C), on its device.
+    """Spikes (T, C) of any type as one stream (T, 1, C), on the decoder's device.
 
     Raises:
         EvaluationError: the number of channels is not the decoder's.
@@ -39,7 +39,7 @@ def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
             f"{tuple(spikes.shape)}: expected (steps, {decoder.channels})"
         )
     device = next((p.device for p in decoder.parameters()), torch.device("cpu"))
-    return torch.as_tensor(spikes).to(device=device, dtype=torch.float32)[:, None]
+    return torch.as_tensor(spikes).to(device)[:, None]
 
 
 def in_pieces(
@@ -47,7 +47,8 @@ def in_pieces(
 ) -> Iterator[tuple[Tensor, Trace | None]]:
     """Decode (T, 1, C) aligned in time, ``piece`` steps per call, carrying the state.
 
-    As in :meth:`Decoder.decode`, ``lookahead`` silent steps follow the recording.
+    As in :meth:`Decoder.decode`, ``lookahead`` silent steps follow the recording. Of spikes in
+    bytes, one piece at a time is in float32.
 
     Yields:
         velocity (t, 1, 2) in session units and the call's trace (None unless ``traced``);
@@ -56,9 +57,10 @@ def in_pieces(
     state, early, length = None, decoder.lookahead, len(spikes) + decoder.lookahead
     for start in range(0, length, piece):
         trace = Trace() if traced else None
-        part, steps = spikes[start : start + piece], min(piece, length - start)
-        if len(part) < steps:
-            part = torch.cat([part, spikes.new_zeros(steps - len(part), *spikes.shape[1:])])
+        recorded, steps = spikes[start : start + piece], min(piece, length - start)
+        part = recorded.new_empty((steps, *spikes.shape[1:]), dtype=torch.float32)
+        part[: len(recorded)] = recorded
+        part[len(recorded) :] = 0
         velocity, state = decoder(part, state, trace=trace)
         skipped = min(early, len(velocity))
         early -= skipped

@@ -58,7 +58,7 @@ def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str
             not its batch output.
     """
     decoder.eval()
-    inputs = as_input(decoder, spikes)
+    inputs = as_input(decoder, spikes).float()
     with torch.inference_mode():
         lookahead = measure_lookahead(decoder, inputs)
         if lookahead > decoder.lookahead:

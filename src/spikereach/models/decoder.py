@@ -94,7 +94,7 @@ class Decoder(nn.Module):
         self.channels = channels
         self.output_scale: tuple[float, float] = (1.0, 1.0)
         self.output_offset: tuple[float, float] = (0.0, 0.0)
-        #: call every recurrent layer as a module, once per step, for NeuroBench's hooks
+        #: call every layer as a module, recurrent ones once per step, for NeuroBench's hooks
         self.stepwise = False
         #: "float32", "float16" or fixed-point (integer bits, fractional bits); sign bit extra
         self.weight_format: str | tuple[int, int] = "float32"
@@ -107,6 +107,11 @@ class Decoder(nn.Module):
         if self.buffer_format == "float16":
             return values.half().to(values.dtype)
         return values
+
+    def by_events(self, spikes: Tensor) -> bool:
+        """Whether compiled loops may take these spikes in the place of a module: on the CPU,
+        without their gradient, and not under NeuroBench's hooks."""
+        return spikes.device.type == "cpu" and not spikes.requires_grad and not self.stepwise
 
     def init_state(self, batch: int) -> State:
         """State before the first step, on the decoder's device."""

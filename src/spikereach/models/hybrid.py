@@ -72,19 +72,23 @@ class Block(nn.Module):
         steps = state.inputs.shape[1] + x.shape[1]
         kept = torch.cat([state.inputs.to(x.dtype), x[:, max(0, x.shape[1] - kernel + 1) :]], 1)
         kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
-        if steps >= kernel and self._compiled(x, state, decoder):
-            pooled, odd = self._train(x, state, decoder)
-            return pooled, BlockState(kept, odd)
-        frames = state.odd
-        if steps >= kernel:
+        compiled = steps >= kernel and self._compiled(x, state, decoder)
+        noted = trace is not None and not self.training
+        if steps >= kernel and (noted or not compiled):
             inputs = torch.cat([state.inputs.to(x.dtype), x], dim=1).transpose(1, 2)
             if trace is not None:
                 trace.calls.append(LayerCalls(self.conv, (inputs[None],)))
+        if compiled:
+            pooled, odd = self._pass(x, state, decoder)
+            return pooled, BlockState(kept, odd)
+        frames = state.odd
+        if steps >= kernel:
             outputs = self.conv(inputs.float())
             if self.norm is not None:
                 outputs = self.norm(outputs)
             # The maximum commutes with rounding: pooled frames are on the buffers' grid too.
-            frames = torch.cat([frames, decoder.buffer(outputs).transpose(1, 2)], dim=1)
+            outputs = decoder.buffer(outputs).transpose(1, 2)
+            frames = torch.cat([frames, outputs], dim=1) if frames.shape[1] else outputs
         whole = frames.shape[1] // 2 * 2
         pooled = frames[:, :whole].unflatten(1, (-1, 2)).amax(2)
         dropout = self._draw_dropout(pooled.shape)
@@ -92,24 +96,28 @@ class Block(nn.Module):
         return pooled, BlockState(kept, frames[:, whole:])
 
     def _compiled(self, x: Tensor, state: BlockState, decoder: Decoder) -> bool:
-        """Whether :meth:`_train` takes these inputs."""
-        return (
-            self.training
-            and x.device.type == "cpu"
-            and not (self.spikes and x.requires_grad)
-            and state.odd.shape[1] == 0
-            and decoder.buffer_format != "float16"
-        )
+        """Whether :meth:`_pass` takes these inputs, and faster than the modules."""
+        if state.odd.shape[1]:
+            return False
+        if self.training:
+            on_cpu = x.device.type == "cpu" and not (self.spikes and x.requires_grad)
+            return on_cpu and decoder.buffer_format != "float16"
+        return self.spikes and decoder.by_events(x)
 
-    def _train(self, x: Tensor, state: BlockState, decoder: Decoder) -> tuple[Tensor, Tensor]:
+    def _pass(self, x: Tensor, state: BlockState, decoder: Decoder) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""
         norm, format_ = self.norm, decoder.buffer_format
+        weight, bias = self.conv.weight, self.conv.bias
+        if not self.training:
+            (weight, bias), norm = self._folded(), None
+        elif self.spikes:
+            x = x.to(torch.uint8)  # zeros and ones, as decoders are given
         frames = state.inputs.shape[1] + x.shape[1] - self.conv.kernel_size[0] + 1
         result = conv_pool(
             state.inputs,
-            x.to(torch.uint8) if self.spikes else x,  # zeros and ones, as decoders are given
-            self.conv.weight.float(),
-            self.conv.bias.float(),
+            x,
+            weight.float(),
+            bias.float(),
             None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
             events=self.spikes,
             fixed_point=format_ if isinstance(format_, tuple) else None,
@@ -120,6 +128,8 @@ class Block(nn.Module):
                 norm.num_batches_tracked.add_(1)
                 norm.running_mean.lerp_(result.mean, norm.momentum)
                 norm.running_var.lerp_(result.variance, norm.momentum)
+        if format_ == "float16":
+            return decoder.buffer(result.frames), decoder.buffer(result.odd)
         return result.frames, result.odd
 
     def _draw_dropout(self, shape: tuple[int, ...]) -> Dropout | None:

@@ -12,6 +12,7 @@ from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
+from spikereach.neurons.convolution import conv_pool
 from spikereach.neurons.lif import LIFState, lif_step
 from spikereach.neurons.spikes import Spikes
 
@@ -110,7 +111,7 @@ class Windowed(Decoder):
         steps, batch = spikes.shape[:2]
         if state is None:
             state = self.init_state(batch)
-        collected = torch.cat([state.window, spikes])
+        collected = torch.cat([state.window, spikes]) if len(state.window) else spikes
         windows = len(collected) // self.window
         used = windows * self.window
         ready = state.ready
@@ -125,16 +126,31 @@ class Windowed(Decoder):
     def _decode_windows(self, spikes: Tensor, trace: Trace | None) -> Tensor:
         """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
         x = spikes.transpose(1, 2)
-        for conv in self.convs:
+        for block, conv in enumerate(self.convs):
             if trace is not None:
                 trace.calls.append(LayerCalls(conv, (x[None],)))
-            x = self.pool(self.buffer(conv(x)))
+            if block == 0 and not self.training and self.by_events(x):
+                x = self.buffer(self._convolve_spikes(x, conv))
+            else:
+                x = self.pool(self.buffer(conv(x)))
         hidden = self.dropout(self.recur(x.permute(2, 0, 1), trace))
         if trace is not None:
             trace.calls.append(LayerCalls(self.readout_x, (hidden[None],)))
             trace.calls.append(LayerCalls(self.readout_y, (hidden[None],)))
         keypoints = torch.cat([self.readout_x(hidden), self.readout_y(hidden)], dim=2)
         return interpolate(keypoints, self.period)[:-1]
+
+    @staticmethod
+    def _convolve_spikes(x: Tensor, conv: Conv1d) -> Tensor:
+        """Convolution and pooling of (N, C, W) by events; rounding commutes with the maximum."""
+        (padding,) = conv.padding
+        stop = padding + x.shape[2]
+        padded = x.new_empty(stop + padding, len(x), x.shape[1])
+        padded[:padding] = padded[stop:] = 0
+        padded[padding:stop] = x.permute(2, 0, 1)
+        steps = padded.transpose(0, 1)
+        weights = conv.weight.float(), conv.bias.float()
+        return conv_pool(steps[:, :0], steps, *weights, None, events=True).frames.transpose(1, 2)
 
     def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
         """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
