@@ -168,6 +168,23 @@ def test_values_in_other_files_are_not_read(session, tmp_path):
     assert "cursor_pos: keeps its values in another file" in refusal(session)
 
 
+def test_values_in_other_files_are_not_read_though_an_address_points_here(session, tmp_path):
+    (tmp_path / "values").write_bytes(bytes(8 * 400))
+    external = [(str(tmp_path / "values"), 0, 8 * 400)]
+    replace(session, "cursor_pos", shape=(2, 200), dtype="f8", external=external)
+    size = (8 * 400).to_bytes(8, "little")
+    contiguous = b"\x03\x01"  # layout message: version, class; then address and size
+    content = session.read_bytes()
+    assert content.count(contiguous + b"\xff" * 8 + size) == 1
+    here = content.replace(
+        contiguous + b"\xff" * 8 + size, contiguous + (512).to_bytes(8, "little") + size
+    )
+    session.write_bytes(here)
+    with h5py.File(session) as file:
+        assert file["cursor_pos"].id.get_offset() is not None
+    assert "cursor_pos: keeps its values in another file" in refusal(session)
+
+
 @pytest.mark.parametrize("target", ["null", "deleted", "group"])
 def test_references_into_nowhere(session, target):
     with h5py.File(session, "r+") as file:

@@ -251,44 +251,44 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
     # times are so large that a double cannot tell 4 ms apart.
     if len(edges) not in (steps, steps + 1):
         raise file.error("t", f"starts at {file.t[0]} s", "let t start near 0")
-    spikes = np.empty(steps * channels, np.uint8)
+    spikes = np.empty((steps, channels), np.uint8)
     spikes.fill(0)  # unlike those of numpy.zeros, on huge pages where there are any: 5 times faster
     inside, total = 0, 0
-    for channel in range(channels):
+    for channel, column in enumerate(spikes.T):
         for times in file.spike_times(channel):
             if times.size:
-                columns = bin_columns(times, edges)
+                bins = bin_columns(times, edges)
                 inside += file.inside(times)
                 total += times.size
-                elements = columns[: np.searchsorted(columns, steps)]
-                elements *= channels
-                elements += channel
-                spikes[elements] = 1
+                column[bins[: bins.searchsorted(steps)]] = 1
     file.check_range(inside, total)
-    return spikes.reshape(steps, channels), total - inside
+    return spikes, total - inside
 
 
 def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Column of each spike: bin j, from ``edges[j]`` up to but without ``edges[j + 1]``, is
     column j + 1; the last bin includes its upper edge. Spikes outside are dropped.
 
-    Equals ``numpy.histogram(times, edges)`` followed by NeuroBench's shift by one, but guesses
-    each bin from the even spacing, half a bin too low and so at most one, and then corrects by
-    the true edges.
+    Equals ``numpy.histogram(times, edges)`` followed by NeuroBench's shift by one. Almost every
+    bin follows from the even spacing alone; only spikes so close to an edge that rounding could
+    matter are compared with the edges themselves.
 
     Args:
         times: sorted spike times (n,).
         edges: evenly spaced up to rounding, at least two.
     """
     first, last = edges[0], edges[-1]
-    times = times[np.searchsorted(times, first) : np.searchsorted(times, last, "right")]
-    guess = times - first
-    guess *= 1 / (edges[1] - first)
-    guess -= 0.5
-    bins = guess.astype(np.int64)
-    bins += times >= edges[1:][bins]
-    np.minimum(bins, len(edges) - 2, out=bins)
+    step = edges[1] - first
+    times = times[times.searchsorted(first) : times.searchsorted(last, "right")]
+    doubt = 1e-6 + np.spacing(max(-first, last)) / step  # bins; a rounding error is smaller
+    place = times - first
+    place *= 1 / step
+    bins = place.astype(np.int64)
+    place -= np.rint(place)
+    close = np.flatnonzero(np.abs(place, out=place) < doubt)
+    bins[close] = edges.searchsorted(times[close], "right") - 1
     bins += 1
+    bins[bins.searchsorted(len(edges)) :] = len(edges) - 1
     return bins
 
 

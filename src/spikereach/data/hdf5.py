@@ -202,14 +202,15 @@ class GuardedFile:
         if not isinstance(found, h5d.DatasetID):
             kind = type(found).__name__.removesuffix("ID")
             raise self.error(field, f"is not an array but {kind}")
-        if found.get_space().get_simple_extent_type() == h5s.NULL:
+        space = found.get_space()
+        if space.get_simple_extent_type() == h5s.NULL:
             raise self.error(field, "has no shape")
         creation = found.get_create_plist()
         layout = creation.get_layout()
         if layout == h5d.VIRTUAL or creation.get_external_count():
             raise self.error(field, "keeps its values in another file", "store the values here")
         chunks = creation.get_chunk() if layout == h5d.CHUNKED else None
-        return Stored(found, found.shape, found.dtype, chunks)
+        return Stored(found, space.get_simple_extent_dims(), found.dtype, chunks)
 
     def _declare(self, field: str, dataset: Stored) -> None:
         """Compare declared sizes with what a file of this size can hold."""

@@ -165,8 +165,9 @@ class SessionFile(GuardedFile):
             if dataset.size == 0 or self._empty(dataset):
                 return np.empty(0)
         times = self._line(field, self.values(field, dataset)).astype(np.float64, copy=False)
-        self._finite(field, times)
-        if (times[1:] < times[:-1]).any():
+        # NaN compares false; sorted times that end finite are.
+        if not ((times[1:] >= times[:-1]).all() and np.isfinite(times[[0, -1]]).all()):
+            self._finite(field, times)
             index = int(np.argmax(times[1:] < times[:-1])) + 1
             raise self.error(
                 field,
