@@ -22,8 +22,9 @@ FOLDS = 5
 PENALTIES = tuple(10.0**exponent for exponent in range(-4, 3))
 """Candidate ridge penalties, as multiples of the mean variance of a count."""
 
-CHUNK = 4096
-"""Steps whose lagged counts exist at one time: bounds the memory of a long recording."""
+CHUNK = 1024
+"""Rows of lagged counts made at one time: bounds the memory of a long recording, and keeps near
+the processor what is read again at once."""
 
 
 class WienerState(NamedTuple):
@@ -115,8 +116,8 @@ class Wiener(Decoder):
         """Sums over the rows of one fold; counts are small integers, so float32 sums are exact."""
         reach = self.lags * self.width - 1
         sums = None
-        for first in range(start, stop, CHUNK):
-            last = min(first + CHUNK, stop)
+        for first in range(start, stop, FIT_STRIDE * CHUNK):
+            last = min(first + FIT_STRIDE * CHUNK, stop)
             counts = self.counts(spikes[first - reach : last, None].float())[::FIT_STRIDE, 0]
             target = velocity[first:last:FIT_STRIDE].double()
             part = _Moments(
