@@ -13,8 +13,9 @@ from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.neurons.convolution import conv_pool
-from spikereach.neurons.lif import LIFState, lif_step
+from spikereach.neurons.lif import LIFParameters, LIFState, lif_step
 from spikereach.neurons.spikes import Spikes
+from spikereach.neurons.threads import few_elements
 
 
 class WindowState(NamedTuple):
@@ -218,9 +219,10 @@ class GRU(Windowed):
         frames = frames.to(self.cell.weight_ih.dtype)
         hidden = self.initial_hidden(frames.shape[1], frames)
         states = [hidden]
-        for frame in frames:
-            hidden = self.buffer(self.cell(frame, hidden))
-            states.append(hidden)
+        with few_elements(3 * hidden.numel()):
+            for frame in frames:
+                hidden = self.buffer(self.cell(frame, hidden))
+                states.append(hidden)
         states = torch.stack(states)
         if trace is not None:
             trace.calls.append(LayerCalls(self.cell, (frames, states[:-1])))
@@ -280,21 +282,23 @@ class SGRU(Windowed):
         gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
         currents = self.input(frames).split([2 * self.hidden, self.hidden], dim=2)
         rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
+        constants = LIFParameters(*map(frames.new_tensor, self.constants))  # made once
         before, kept, spikes, outputs = [], [], [], []
-        for gate_current, candidate_current in zip(*currents, strict=True):
-            total = gate_current + self.recurrent_gates(hidden)
-            gates = lif_step(total, gates, self.constants, **rules)
-            fired = self.spikes(gates.z)
-            reset, update = fired.chunk(2, dim=1)
-            remembered = (1 - reset) * hidden
-            total = candidate_current + self.recurrent_candidate(remembered)
-            candidate = lif_step(total, candidate, self.constants, **rules)
-            new = self.spikes(candidate.z)
-            before.append(hidden)
-            kept.append(remembered)
-            spikes.append(torch.cat([fired, new], dim=1))
-            hidden = self.buffer((1 - update) * hidden + update * new)
-            outputs.append(hidden)
+        with few_elements(3 * hidden.numel()):
+            for gate_current, candidate_current in zip(*currents, strict=True):
+                total = gate_current + self.recurrent_gates(hidden)
+                gates = lif_step(total, gates, constants, **rules)
+                fired = self.spikes(gates.z)
+                reset, update = fired.chunk(2, dim=1)
+                remembered = hidden - reset * hidden
+                total = candidate_current + self.recurrent_candidate(remembered)
+                candidate = lif_step(total, candidate, constants, **rules)
+                new = self.spikes(candidate.z)
+                before.append(hidden)
+                kept.append(remembered)
+                spikes.append(torch.cat([fired, new], dim=1))
+                hidden = self.buffer(torch.lerp(hidden, new, update))
+                outputs.append(hidden)
         if trace is not None:
             trace.calls.append(LayerCalls(self.input, (frames[None],)))
             trace.calls.append(LayerCalls(self.recurrent_gates, (torch.stack(before),)))

@@ -1,0 +1,33 @@
+"""PyTorch's small operations without its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+GRAIN = 32768
+"""Elements from which PyTorch's own loops use more than one thread."""
+
+
+@contextmanager
+def few_elements(elements: int) -> Iterator[None]:
+    """One thread for operations of fewer than :data:`GRAIN` elements.
+
+    PyTorch's loops do so by themselves, its matrix products do not: in a loop over time their
+    threads wait for each other longer than they work, and a hundred times longer where another
+    process has one of the processor's cores.
+
+    Args:
+        elements: of the largest operation within.
+    """
+    threads = torch.get_num_threads()
+    if elements >= GRAIN or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
