@@ -101,3 +101,23 @@ def test_streams_do_not_share_state(repository):
     first, second = decoder.streamer(), decoder.streamer()
     alone = [first(x).copy() for x in bins]
     assert all(np.array_equal(second(x), y) for x, y in zip(bins, alone, strict=True))
+
+
+@given(
+    inputs=st.integers(0, 40),
+    outputs=st.integers(0, 40),
+    density=st.sampled_from([0, 0.1, 0.5, 1]),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_inputs_are_received_one_after_the_other(inputs, outputs, density, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x = np.where(rng.random(inputs) < density, rng.uniform(0, 9, inputs), 0).astype(dtype)
+    weight_t = rng.normal(size=(inputs, outputs)).astype(np.float32)
+    bias = rng.normal(size=outputs).astype(np.float32)
+    out = np.empty(outputs, np.float32)
+    single.receive(x, weight_t, bias, out)
+    expected = bias.copy()
+    for source in np.flatnonzero(x):
+        expected += np.float32(x[source]) * weight_t[source]
+    np.testing.assert_array_equal(out, expected)

@@ -41,14 +41,27 @@ def round_half(values):
 
 @compiled
 def receive(x, weight_t, bias, out):
-    """Fill ``out`` with the bias and what the inputs that are not zero send."""
+    """Fill ``out`` with the bias and what the inputs that are not zero send, in their order.
+
+    Four inputs at a time: ``out`` is then loaded and stored a quarter as often.
+    """
     for n in range(len(out)):
         out[n] = bias[n]
+    active, count = np.empty(len(x), np.int64), 0
     for source in range(len(x)):
-        if x[source] != 0:
-            value, row = np.float32(x[source]), weight_t[source]
-            for n in range(len(out)):
-                out[n] += value * row[n]
+        active[count] = source
+        count += x[source] != 0
+    fours = count // 4 * 4
+    for k in range(0, fours, 4):
+        s0, s1, s2, s3 = active[k], active[k + 1], active[k + 2], active[k + 3]
+        x0, x1, x2, x3 = np.float32(x[s0]), np.float32(x[s1]), np.float32(x[s2]), np.float32(x[s3])
+        w0, w1, w2, w3 = weight_t[s0], weight_t[s1], weight_t[s2], weight_t[s3]
+        for n in range(len(out)):
+            out[n] = (((out[n] + x0 * w0[n]) + x1 * w1[n]) + x2 * w2[n]) + x3 * w3[n]
+    for k in range(fours, count):
+        value, row = np.float32(x[active[k]]), weight_t[active[k]]
+        for n in range(len(out)):
+            out[n] += value * row[n]
 
 
 @compiled
