@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from spikereach.evaluation import counting
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
-from spikereach.models.decoder import Decoder, LayerCalls
+from spikereach.models.decoder import Decoder, LayerCalls, Trace
 
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""
@@ -151,14 +152,14 @@ def measure(
     decoder.eval()
     decoder.stepwise = like_neurobench is not None
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), ThreadPoolExecutor(1) as counting_thread:
+            counted = None
             for part, trace in in_pieces(decoder, inputs, piece, traced=True):
+                if counted is not None:
+                    counted.result()
+                counted = counting_thread.submit(tally.add_piece, trace)  # while the next decodes
                 predicted.append(part[:, 0].float().cpu())
-                while trace.calls:  # freed at once: the next piece then finds warm memory
-                    tally.add(trace.calls.pop())
-                for activation in trace.activations:
-                    tally.activations += activation.numel()
-                    tally.nonzero += int(torch.count_nonzero(activation))
+            counted.result()
     finally:
         decoder.stepwise = stepwise
     prediction = torch.cat(predicted)
@@ -188,6 +189,15 @@ class Tally:
     _acs: int = 0
     _hoisted: dict[nn.Module, tuple[int, bool]] = field(default_factory=dict)
     _fan_outs: dict[tuple[nn.Module, torch.Size], tuple[Tensor, int]] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def add_piece(self, trace: Trace) -> None:
+        """Count what one call of a decoder noted, and free what its layers received."""
+        while trace.calls:  # one by one: the next piece then finds warm memory
+            self.add(trace.calls.pop())
+        for activation in trace.activations:
+            self.activations += activation.numel()
+            self.nonzero += int(torch.count_nonzero(activation))
 
     def add(self, calls: LayerCalls) -> None:
         """Count the calls of one layer."""
