@@ -279,12 +279,15 @@ def test_compiled_lif_equals_the_reference(surrogate, reset, recurrent, fixed_po
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("probability", [0.0, 0.3])
 @pytest.mark.parametrize("kind", [torch.uint8, torch.bool, torch.float32, torch.float64])
-@pytest.mark.parametrize(("steps", "batch", "units"), [(70, 5, 13), (32, 70, 8), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("steps", "batch", "inputs", "units"),
+    [(70, 5, 7, 13), (32, 70, 7, 8), (1, 1, 7, 1), (20, 5, 96, 150)],
+)
 def test_compiled_current_lif_equals_the_reference(
-    surrogate, probability, kind, steps, batch, units
+    surrogate, probability, kind, steps, batch, inputs, units
 ):
     g = torch.Generator().manual_seed(1)
-    inputs, shape = 7, (steps, batch, units)
+    shape = (steps, batch, units)
     x = (torch.rand(steps, batch, inputs, generator=g) < 0.3).to(kind)
     if kind.is_floating_point:
         x *= torch.randn(x.shape, generator=g)
@@ -293,7 +296,7 @@ def test_compiled_current_lif_equals_the_reference(
     if probability:
         dropout = [draw_dropout(s, probability, torch.device("cpu")) for s in (x.shape, shape)]
     tensors = {
-        "input": torch.randn(units, inputs, generator=g),
+        "input": torch.randn(units, inputs, generator=g) * (7 / inputs) ** 0.5,
         "recurrent": torch.randn(units, units, generator=g) / units**0.5,
         "output": torch.randn(3, units, generator=g),
         "mem": torch.rand(units, generator=g) * 0.3 + 0.6,

@@ -157,8 +157,10 @@ class Decoder(nn.Module):
 
         The end of the recording is followed by ``lookahead`` silent steps.
         """
-        silence = spikes.new_zeros(self.lookahead, *spikes.shape[1:])
-        velocity, _ = self(torch.cat([spikes, silence]), trace=trace)
+        if self.lookahead:
+            silence = spikes.new_zeros(self.lookahead, *spikes.shape[1:])
+            spikes = torch.cat([spikes, silence])
+        velocity, _ = self(spikes, trace=trace)
         return velocity[self.lookahead :]
 
     def to_session_units(self, velocity: Tensor) -> Tensor:

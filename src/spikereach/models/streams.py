@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikereach.neurons import cpu, kernels, single
+from spikereach.neurons import cpu, intrinsics, kernels, single
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 
@@ -109,6 +109,8 @@ class CurrentLIF:
         self.state = [values(part[0]) for part in state]
         self.z, self.out = np.empty((1, units), np.float32), np.empty((1, outputs), np.float32)
         self.nothing = np.zeros(max(units, outputs), np.float32)
+        inputs = weights.input.shape[1]
+        self.bits = [np.empty((1, 1, intrinsics.words(n)), np.uint64) for n in (inputs, units)]
         self.no_checkpoints = np.empty((0, 3, units), np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -134,6 +136,7 @@ class CurrentLIF:
                 *self.state,
                 self.z,
                 self.out,
+                *self.bits,
                 self.no_checkpoints,
             )
         return self.out[0]

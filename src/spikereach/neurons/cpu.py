@@ -14,6 +14,7 @@ from spikereach.neurons.chunks import Chunks
 from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.neurons.dropout import Dropout
 from spikereach.neurons.fixed_point import bounds
+from spikereach.neurons.intrinsics import words
 from spikereach.neurons.lif import LIFParameters, LIFState, Reset
 from spikereach.neurons.surrogates import Surrogate, known
 
@@ -95,6 +96,7 @@ class _CurrentLIF(torch.autograd.Function):
         segments = -(-steps // kernels.SEGMENT) if any(ctx.needs_input_grad) else 0
         ctx.checkpoints = np.empty((segments, 3, streams * units), np.float32)
         z, out = v.new_empty(steps, streams, units), v.new_empty(steps, streams, outputs)
+        ctx.bits = [np.empty((steps, streams, words(n)), np.uint64) for n in (x.shape[2], units)]
         state = [_copy(s, s) for s in (v, i, a)]
         arguments = (
             as_spikes(x).reshape(steps, -1),
@@ -113,6 +115,7 @@ class _CurrentLIF(torch.autograd.Function):
                 *(s[lo:hi] for s in flat_state),
                 flat_z,
                 flat_out,
+                *ctx.bits,
                 ctx.checkpoints,
             )
 
@@ -152,6 +155,7 @@ class _CurrentLIF(torch.autograd.Function):
                 *constants,
                 lo // units,
                 hi // units,
+                *ctx.bits,
                 ctx.checkpoints,
                 *outside,
                 *(g[lo:hi] for g in flat_gstate),

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from spikereach.neurons.dropout import GAMMA, LANES, ROUNDS
+from spikereach.neurons.intrinsics import WIDTH, lowest, nonzero, part
 
 SEGMENT = 16
 
@@ -85,25 +86,34 @@ def _word(seed, number):
 
 
 @inlined
-def _events(values, row, dropout, events):
-    """List the elements that are neither zero nor dropped; their number is returned.
+def _spikes(values, row, dropout, words):
+    """Fill bits: which elements are neither zero nor dropped.
 
     ``row`` is the number of these values among the rows of the dropout.
     """
-    count = 0
-    for e in range(len(values)):  # free of branches
-        events[count] = e
-        count += values[e] != 0
     seed, dropped, _ = dropout
-    if not dropped:
-        return count
-    first, kept = row * ((len(values) + LANES - 1) // LANES), 0
-    for k in range(count):
-        e = events[k]
-        lane = _word(seed, first + e // LANES) >> (LANE_BITS * np.uint64(e % LANES)) & LANE_MASK
-        events[kept] = e
-        kept += lane >= dropped
-    return kept
+    first = row * ((len(values) + LANES - 1) // LANES)
+    for w in range(len(words)):
+        words[w] = left = _nonzero(values, w * WIDTH)
+        while dropped and left:
+            bit = lowest(left)
+            left &= left - np.uint64(1)
+            e = w * WIDTH + bit
+            lane = _word(seed, first + e // LANES) >> (LANE_BITS * np.uint64(e % LANES)) & LANE_MASK
+            words[w] ^= np.uint64(lane < dropped) << np.uint64(bit)
+
+
+@inlined
+def _nonzero(values, start):
+    """Which elements from ``start`` on are not zero, at most 64, as bits."""
+    last = len(values) - WIDTH
+    if last >= 0:  # the last word overlaps the one before
+        begin = min(start, last)
+        return nonzero(values, begin) >> np.uint64(start - begin)
+    found = np.uint64(0)
+    for e in range(len(values)):
+        found |= np.uint64(values[e] != 0) << np.uint64(e)
+    return found
 
 
 @inlined
@@ -119,21 +129,30 @@ def _drop(values, row, dropout, words, lanes):
 
 
 @inlined
-def _send(events, values, scale, weight_t, out):
-    """Add the rows of the transposed weight that belong to the sources listed."""
-    for source in events:
-        factor, row = scale * np.float32(values[source]), weight_t[source]
-        for n in range(len(out)):
-            out[n] += factor * row[n]
+def _send(words, values, scale, weight_t, out):
+    """Add the rows of the transposed weight that belong to the sources whose bits are set."""
+    for w in range(len(words)):
+        left = words[w]
+        while left:
+            source = w * WIDTH + lowest(left)
+            left &= left - np.uint64(1)
+            factor, row = scale * np.float32(values[source]), part(weight_t, source, len(out))
+            for n in range(len(out)):
+                out[n] += factor * row[n]
 
 
 @inlined
-def _learn(events, values, scale, gradient, gweight_t):
-    """Add the receivers' gradients to the rows of the sources listed."""
-    for source in events:
-        factor, row = scale * np.float32(values[source]), gweight_t[source]
-        for n in range(len(row)):
-            row[n] += factor * gradient[n]
+def _learn(words, values, scale, gradient, gweight_t):
+    """Add the receivers' gradients to the rows of the sources whose bits are set."""
+    for w in range(len(words)):
+        left = words[w]
+        while left:
+            source = w * WIDTH + lowest(left)
+            left &= left - np.uint64(1)
+            factor = scale * np.float32(values[source])
+            row = part(gweight_t, source, len(gradient))
+            for n in range(len(row)):
+                row[n] += factor * gradient[n]
 
 
 @compiled
@@ -162,24 +181,18 @@ def _current_step_back(z, v, i, gz, slopes, mem, syn, gv, gi, ga, through, gmem,
         gv[e] = mem[e] * through[e] + slopes[e] * gz[e]
 
 
-@inlined
-def _part(values, number, size):
-    """Part ``number`` of a vector cut into parts of one size."""
-    return values[number * size : (number + 1) * size]
-
-
 @compiled
 def current_lif_forward(
     x, input_t, recurrent_t, output_t, x_dropout, dropout, mem, syn, start, stop,
-    v, i, a, zs, outs, checkpoints,
+    v, i, a, zs, outs, received, sent, checkpoints,
 ):  # fmt: skip
     """Fill spikes and outputs of the streams ``start:stop``; v, i, a in place.
 
+    ``received`` and ``sent`` get bits (T, B, words), which inputs and spikes are not dropped.
     ``checkpoints`` is (segments, 3, B N) or empty.
     """
     (inputs, units), outputs = input_t.shape, output_t.shape[1]
     streams, lo, hi = x.shape[1] // inputs, start * units, stop * units
-    events = np.empty(max(inputs, units), np.int32)
     for t in range(len(x)):
         if t % SEGMENT == 0 and len(checkpoints):
             _copy(v, checkpoints[t // SEGMENT, 0, lo:hi])
@@ -189,22 +202,24 @@ def current_lif_forward(
         _fire(v, ONE, fired)
         _current_step(fired, v, i, a, mem, syn)
         _clear(a)
-        for b in range(start, stop):
-            row, arriving = t * streams + b, _part(a, b - start, units)
-            now = _part(x[t], b, inputs)
-            count = _events(now, row, x_dropout, events)
-            _send(events[:count], now, x_dropout[2], input_t, arriving)
-            z, out = _part(fired, b - start, units), _part(outs[t], b, outputs)
-            count = _events(z, row, dropout, events)
-            _send(events[:count], z, dropout[2], recurrent_t, arriving)
+        for s in range(stop - start):
+            row = t * streams + start + s
+            now, z = part(x, row, inputs), part(zs, row, units)
+            arriving, out = part(a, s, units), part(outs, row, outputs)
+            words = part(received, row, received.shape[2])
+            _spikes(now, row, x_dropout, words)
+            _send(words, now, x_dropout[2], input_t, arriving)
+            words = part(sent, row, sent.shape[2])
+            _spikes(z, row, dropout, words)
+            _send(words, z, dropout[2], recurrent_t, arriving)
             _clear(out)
-            _send(events[:count], z, dropout[2], output_t, out)
+            _send(words, z, dropout[2], output_t, out)
 
 
 @compiled
 def current_lif_backward(
     x, input_t, recurrent, recurrent_t, output, x_dropout, dropout, mem, syn,
-    shape, slope, peak, start, stop, checkpoints, gzs, gouts, gv, gi, ga,
+    shape, slope, peak, start, stop, received, sent, checkpoints, gzs, gouts, gv, gi, ga,
     ginput_t, grecurrent_t, goutput_t, gmem, gsyn,
 ):  # fmt: skip
     """Fill or add to the gradients; gv, gi, ga in place from the last state to the first.
@@ -217,17 +232,14 @@ def current_lif_backward(
     zs = np.empty((SEGMENT, size), np.float32)
     vs = np.empty((SEGMENT, size), np.float32)
     is_ = np.empty((SEGMENT, size), np.float32)
-    received = np.empty((SEGMENT, here, inputs), np.int32)
-    sent = np.empty((SEGMENT, here, units), np.int32)
-    counts = np.empty((SEGMENT, here, 2), np.int32)
     v = np.empty(size, np.float32)
     i = np.empty(size, np.float32)
     a = np.empty(size, np.float32)
     gz = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
     through = np.empty(size, np.float32)
-    words = np.empty((units + LANES - 1) // LANES, np.uint64)
-    lanes = words.view(np.uint16)
+    drawn = np.empty((units + LANES - 1) // LANES, np.uint64)
+    lanes = drawn.view(np.uint16)
     for segment in range((steps - 1) // SEGMENT, -1, -1):
         t0, t1 = segment * SEGMENT, min((segment + 1) * SEGMENT, steps)
         _copy(checkpoints[segment, 0, lo:hi], v)
@@ -241,28 +253,29 @@ def current_lif_backward(
             _current_step(zs[k], v, i, a, mem, syn)
             _clear(a)
             for s in range(here):
-                row, arriving = t * streams + start + s, _part(a, s, units)
-                now, z = _part(x[t], start + s, inputs), _part(zs[k], s, units)
-                counts[k, s, 0] = count = _events(now, row, x_dropout, received[k, s])
-                _send(received[k, s, :count], now, x_dropout[2], input_t, arriving)
-                counts[k, s, 1] = count = _events(z, row, dropout, sent[k, s])
-                _send(sent[k, s, :count], z, dropout[2], recurrent_t, arriving)
+                row, slot = t * streams + start + s, k * here + s
+                now, z, arriving = part(x, row, inputs), part(zs, slot, units), part(a, s, units)
+                words = part(received, row, received.shape[2])
+                _send(words, now, x_dropout[2], input_t, arriving)
+                words = part(sent, row, sent.shape[2])
+                _send(words, z, dropout[2], recurrent_t, arriving)
         for t in range(t1 - 1, t0 - 1, -1):
             k = t - t0
             np.dot(ga.reshape(-1, units), recurrent, gz.reshape(-1, units))
             for s in range(here):
-                now, z = _part(x[t], start + s, inputs), _part(zs[k], s, units)
-                arriving, out = _part(ga, s, units), _part(gouts[t], start + s, outputs)
-                sources = received[k, s, : counts[k, s, 0]]
-                _learn(sources, now, x_dropout[2], arriving, ginput_t)
-                sources = sent[k, s, : counts[k, s, 1]]
-                _learn(sources, z, dropout[2], arriving, grecurrent_t)
-                _learn(sources, z, dropout[2], out, goutput_t)
-                back = _part(gz, s, units)
+                row, slot = t * streams + start + s, k * here + s
+                now, z = part(x, row, inputs), part(zs, slot, units)
+                arriving, out = part(ga, s, units), part(gouts, row, outputs)
+                words = part(received, row, received.shape[2])
+                _learn(words, now, x_dropout[2], arriving, ginput_t)
+                words = part(sent, row, sent.shape[2])
+                _learn(words, z, dropout[2], arriving, grecurrent_t)
+                _learn(words, z, dropout[2], out, goutput_t)
+                back = part(gz, s, units)
                 for o in range(outputs):
                     for n in range(units):
                         back[n] += out[o] * output[o, n]
-                _drop(back, t * streams + start + s, dropout, words, lanes)
+                _drop(back, row, dropout, drawn, lanes)
             if len(gzs):
                 outside = gzs[t % len(gzs), lo:hi]
                 for e in range(size):
@@ -347,15 +360,15 @@ def lif_forward(
     """
     received = np.zeros(hi - lo, np.float32)
     units = weight_t.shape[1]
-    events = np.empty(units, np.int32)
+    words = np.empty((units + WIDTH - 1) // WIDTH, np.uint64)
     for t in range(len(currents)):
         current, new = currents[t, lo:hi], vs[t, lo:hi]
         _clear(received)
         if len(weight_t):
             for s in range(len(z) // units):
-                fired = _part(z, s, units)
-                count = _events(fired, s, ALL, events)
-                _send(events[:count], fired, ONE, weight_t, _part(received, s, units))
+                fired = part(z, s, units)
+                _spikes(fired, s, ALL, words)
+                _send(words, fired, ONE, weight_t, part(received, s, units))
         for e in range(len(received)):
             received[e] += current[e]
         if reset == SUBTRACT:
@@ -386,7 +399,7 @@ def lif_backward(
     """
     size, units = hi - lo, weight.shape[1]
     z = np.empty(size, np.float32)
-    events = np.empty(units, np.int32)
+    words = np.empty((units + WIDTH - 1) // WIDTH, np.uint64)
     stored = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
     snap(vs[len(vs) - 1, lo:hi], grid, lowest, highest, stored)
@@ -418,9 +431,9 @@ def lif_backward(
             gv[e] *= decay[e]
         if len(weight):
             for s in range(size // units):
-                fired = _part(z, s, units)
-                count = _events(fired, s, ALL, events)
-                _learn(events[:count], fired, ONE, _part(g, s, units), gweight_t)
+                fired = part(z, s, units)
+                _spikes(fired, s, ALL, words)
+                _learn(words, fired, ONE, part(g, s, units), gweight_t)
             np.dot(g.reshape(-1, units), weight, gz.reshape(-1, units))
         else:
             _clear(gz)
@@ -437,7 +450,7 @@ def spike_conv_forward(before, x, weight, start, stop, y):
     steps, outputs = y.shape[1:]
     taps = weight.shape[1] // outputs
     frames = steps - taps + 1
-    events = np.empty(x.shape[2], np.int32)
+    words = np.empty((x.shape[2] + WIDTH - 1) // WIDTH, np.uint64)
     for t in range(steps):
         oldest = t - taps + 1
         first, last = max(oldest, 0), min(t + 1, frames)
@@ -447,11 +460,15 @@ def spike_conv_forward(before, x, weight, start, stop, y):
             if t < frames:
                 _clear(y[b - start, t])
             receivers = y[b - start].reshape(-1)[first * outputs : last * outputs]
-            count = _events(now, 0, ALL, events)
-            for source in events[:count]:
-                factor, row = np.float32(now[source]), weight[source, low:high]
-                for n in range(len(receivers)):
-                    receivers[n] += factor * row[n]
+            _spikes(now, 0, ALL, words)
+            for w in range(len(words)):
+                left = words[w]
+                while left:
+                    source = w * WIDTH + lowest(left)
+                    left &= left - np.uint64(1)
+                    factor, row = np.float32(now[source]), weight[source, low:high]
+                    for n in range(len(receivers)):
+                        receivers[n] += factor * row[n]
 
 
 @compiled
@@ -460,7 +477,7 @@ def spike_conv_backward(before, x, gy, start, stop, gweight):
     steps, outputs = gy.shape[1:]
     taps = gweight.shape[1] // outputs
     frames = steps - taps + 1
-    events = np.empty(x.shape[2], np.int32)
+    words = np.empty((x.shape[2] + WIDTH - 1) // WIDTH, np.uint64)
     for t in range(steps):
         oldest = t - taps + 1
         first, last = max(oldest, 0), min(t + 1, frames)
@@ -468,11 +485,15 @@ def spike_conv_backward(before, x, gy, start, stop, gweight):
         for b in range(start, stop):
             now = before[t, b] if t < len(before) else x[t - len(before), b]
             receivers = gy[b - start].reshape(-1)[first * outputs : last * outputs]
-            count = _events(now, 0, ALL, events)
-            for source in events[:count]:
-                factor, row = np.float32(now[source]), gweight[source, low:high]
-                for n in range(len(receivers)):
-                    row[n] += factor * receivers[n]
+            _spikes(now, 0, ALL, words)
+            for w in range(len(words)):
+                left = words[w]
+                while left:
+                    source = w * WIDTH + lowest(left)
+                    left &= left - np.uint64(1)
+                    factor, row = np.float32(now[source]), gweight[source, low:high]
+                    for n in range(len(receivers)):
+                        row[n] += factor * receivers[n]
 
 
 @compiled
