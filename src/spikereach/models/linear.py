@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.layers import Linear
+from spikereach.neurons.kernels import compiled
 
 FIT_STRIDE = 4
 """The Wiener filter is fitted on every fourth step: neighbouring rows share most counts."""
@@ -247,46 +248,38 @@ class Kalman(Decoder):
         if trace is not None:
             trace.calls.append(LayerCalls(self.observation, (counts[None],)))
 
-        transition, noise = self.transition.double(), self.transition_noise.double()
-        information = self.information.double()
-        identity = torch.eye(4, dtype=torch.float64, device=spikes.device)
-        mean, covariance = state.mean, state.covariance
-        estimates = [mean]
-        for observed in evidence.double():
-            mean = mean @ transition.T
-            covariance = transition @ covariance @ transition.T + noise
-            covariance = torch.linalg.solve(identity + covariance @ information, covariance)
-            covariance = (covariance + covariance.T) / 2
-            mean = mean + (observed - mean @ information.T) @ covariance
-            estimates.append(mean)
-        held = torch.stack(estimates)[:, :, :2].to(spikes.dtype) + self.mean_velocity
+        mean, covariance = (_array(values).copy() for values in state[2:])
+        estimates = np.empty((updates + 1, *mean.shape))
+        estimates[0] = mean
+        _filter(_array(evidence), *self._model(), mean, covariance, estimates[1:])
+        estimates, *after = (
+            torch.from_numpy(values).to(spikes.device) for values in (estimates, mean, covariance)
+        )
+        held = estimates[:, :, :2].to(spikes.dtype) + self.mean_velocity
         index = (state.phase + 1 + torch.arange(steps, device=spikes.device)) // width
-        return held[index], KalmanState(rest, len(stream) % width, mean, covariance)
+        return held[index], KalmanState(rest, len(stream) % width, *after)
+
+    def _model(self) -> list[np.ndarray]:
+        """Transition, its noise, and the information of a count."""
+        return [_array(m) for m in (self.transition, self.transition_noise, self.information)]
 
     def streamer(self, state: KalmanState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         observe = streams.Receiver(self.observation.weight, self.observation.bias)
-        transition, noise, information = (
-            streams.values(matrix).astype(np.float64)
-            for matrix in (self.transition, self.transition_noise, self.information)
-        )
-        offset, identity = streams.values(self.mean_velocity), np.eye(4)
+        model, offset = self._model(), streams.values(self.mean_velocity)
         counts, phase = streams.values(state.counts[0]), state.phase
-        mean = state.mean[0].detach().cpu().numpy()
-        covariance = state.covariance.detach().cpu().numpy()
-        velocity = mean[:2].astype(np.float32) + offset
+        mean, covariance = (_array(values).copy() for values in state[2:])
+        estimate = mean[None, :1].copy()
+        velocity = mean[0, :2].astype(np.float32) + offset
 
         def step(spikes: np.ndarray) -> np.ndarray:
-            nonlocal counts, phase, mean, covariance, velocity
+            nonlocal counts, phase, velocity
             counts += spikes
             phase += 1
             if phase == self.width:
-                predicted = transition @ mean
-                spread = transition @ covariance @ transition.T + noise
-                spread = np.linalg.solve(identity + spread @ information, spread)
-                covariance = (spread + spread.T) / 2
-                mean = predicted + covariance @ (observe(counts) - information @ predicted)
-                velocity = mean[:2].astype(np.float32) + offset
+                evidence = observe(counts).astype(np.float64)[None, None]
+                _filter(evidence, *model, mean, covariance, estimate)
+                velocity = mean[0, :2].astype(np.float32) + offset
                 counts[:], phase = 0, 0
             return velocity
 
@@ -342,3 +335,21 @@ class Kalman(Decoder):
             BufferSize("counts", self.channels, "buffer"),
             BufferSize("estimate", 4 + 16, "state"),
         ]
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy()
+
+
+@compiled
+def _filter(evidence, transition, noise, information, mean, covariance, estimates):
+    """Fill the estimates (updates, B, 4) from evidence of that shape; mean and covariance in
+    place."""
+    identity = np.eye(4)
+    for update in range(len(evidence)):
+        spread = transition @ covariance @ transition.T + noise
+        spread = np.linalg.solve(identity + spread @ information, spread)
+        covariance[:] = (spread + spread.T) / 2
+        predicted = mean @ transition.T
+        mean[:] = predicted + (evidence[update] - predicted @ information.T) @ covariance
+        estimates[update] = mean
