@@ -31,7 +31,7 @@ def compiled(x, parameters, losses, *, norm, events, fixed_point=None, dropout=N
     weight, bias, *affine = parameters = [p.clone().requires_grad_() for p in parameters]
     normalisation = Normalisation(*affine, 1e-5) if norm else None
     options = {"events": events, "fixed_point": fixed_point, "dropout": dropout}
-    result = conv_pool(*x.split([2, x.shape[1] - 2], 1), weight, bias, normalisation, **options)
+    result = conv_pool(x.split([2, x.shape[1] - 2], 1), weight, bias, normalisation, **options)
     sum((part * by).sum() for part, by in zip(result[:2], losses, strict=True)).backward()
     gradients = [t.grad for t in (x, *parameters)]
     return dict(zip(NAMES, [*result, *gradients], strict=True))
@@ -117,8 +117,9 @@ def test_fixed_point_saturates_and_ties(norm):
     assert_close(ours, theirs)
 
 
-def test_the_number_of_threads_changes_no_bit():
-    drawn = case(33, 50, 6, 5, 4, events=True), case(33, 50, 6, 5, 4, events=False)
+@pytest.mark.parametrize("shape", [(33, 50, 6, 5, 4), (3, 2000, 32, 9, 16)])
+def test_the_number_of_threads_changes_no_bit(shape):
+    drawn = case(*shape, events=True), case(*shape, events=False)
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 3):
@@ -156,7 +157,7 @@ def test_a_block_trains_alike_in_compiled_passes_and_in_modules(spikes, norm, st
         state = block.init_state(6)
         if way == "modules":
             block._compiled = lambda *_: False
-        pooled, after = block(x, state, decoder, None)
+        pooled, after = block([x], state, decoder, None)
         (pooled.square().sum() + after.odd.square().sum()).backward()
         tensors = itertools.chain(
             [pooled, *after],

@@ -123,7 +123,7 @@ def test_receptive_field_is_what_the_gradient_sees(kernels):
     keypoint, period = 20, decoder.update_period
     inputs = torch.rand(8, 3 * keypoint * period, 3, requires_grad=True)
     states = tuple(block.init_state(8) for block in decoder.convs[0])
-    frames, _ = decoder._convolve(decoder.convs[0], inputs, states, None)
+    frames, _ = decoder._convolve(decoder.convs[0], [inputs], states, None)
     frames[:, keypoint].sum().backward()
     touched = inputs.grad.abs().sum((0, 2)).nonzero()[:, 0] - keypoint * period
     first, last = int(touched[0]), int(touched[-1])
@@ -148,6 +148,19 @@ def test_compiled_loops_agree_with_modules(buffer_format, steps, folded):
         decoder.fold()
     decoder.buffer_format = buffer_format
     assert_stepwise_changes_nothing(decoder, steps)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_silence_follows_a_recording(training, kind):
+    decoder = lively(Hybrid(channels=5, **SMALL)).train(training)
+    spikes = random_spikes(203, 3, 5).to(kind)
+    silence = torch.zeros(decoder.lookahead, 3, 5)
+    torch.manual_seed(0)
+    velocity = decoder.decode(spikes)
+    torch.manual_seed(0)
+    written_out, _ = decoder(torch.cat([spikes.float(), silence]))
+    assert torch.equal(velocity, written_out[decoder.lookahead :])
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

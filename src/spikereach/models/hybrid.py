@@ -65,21 +65,24 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, state: BlockState, decoder: Decoder, trace: Trace | None
+        self, x: Sequence[Tensor], state: BlockState, decoder: Decoder, trace: Trace | None
     ) -> tuple[Tensor, BlockState]:
-        """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0."""
+        """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0, which
+        come in parts that follow each other."""
         (kernel,) = self.conv.kernel_size
-        steps = state.inputs.shape[1] + x.shape[1]
-        kept = torch.cat([state.inputs.to(x.dtype), x[:, max(0, x.shape[1] - kernel + 1) :]], 1)
+        parts = [state.inputs.to(x[0].dtype), *x]
+        ends = [part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts]
+        kept = torch.cat(ends, 1)
         kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
+        steps = sum(part.shape[1] for part in parts)
         compiled = steps >= kernel and self._compiled(x, state, decoder)
         noted = trace is not None and not self.training
         if steps >= kernel and (noted or not compiled):
-            inputs = torch.cat([state.inputs.to(x.dtype), x], dim=1).transpose(1, 2)
+            inputs = torch.cat(parts, dim=1).transpose(1, 2)
             if trace is not None:
                 trace.calls.append(LayerCalls(self.conv, (inputs[None],)))
         if compiled:
-            pooled, odd = self._pass(x, state, decoder)
+            pooled, odd = self._pass(parts, decoder)
             return pooled, BlockState(kept, odd)
         frames = state.odd
         if steps >= kernel:
@@ -95,33 +98,31 @@ class Block(nn.Module):
         pooled = pooled if dropout is None else dropout(pooled)
         return pooled, BlockState(kept, frames[:, whole:])
 
-    def _compiled(self, x: Tensor, state: BlockState, decoder: Decoder) -> bool:
+    def _compiled(self, x: Sequence[Tensor], state: BlockState, decoder: Decoder) -> bool:
         """Whether :meth:`_pass` takes these inputs, and faster than the modules."""
         if state.odd.shape[1]:
             return False
         if self.training:
-            on_cpu = x.device.type == "cpu" and not (self.spikes and x.requires_grad)
+            wanted = self.spikes and any(part.requires_grad for part in x)
+            on_cpu = x[0].device.type == "cpu" and not wanted
             return on_cpu and decoder.buffer_format != "float16"
-        return self.spikes and decoder.by_events(x)
+        return self.spikes and all(map(decoder.by_events, x))
 
-    def _pass(self, x: Tensor, state: BlockState, decoder: Decoder) -> tuple[Tensor, Tensor]:
+    def _pass(self, parts: Sequence[Tensor], decoder: Decoder) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""
         norm, format_ = self.norm, decoder.buffer_format
         weight, bias = self.conv.weight, self.conv.bias
         if not self.training:
             (weight, bias), norm = self._folded(), None
-        elif self.spikes:
-            x = x.to(torch.uint8)  # zeros and ones, as decoders are given
-        frames = state.inputs.shape[1] + x.shape[1] - self.conv.kernel_size[0] + 1
+        frames = sum(part.shape[1] for part in parts) - self.conv.kernel_size[0] + 1
         result = conv_pool(
-            state.inputs,
-            x,
+            parts,
             weight.float(),
             bias.float(),
             None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
             events=self.spikes,
             fixed_point=format_ if isinstance(format_, tuple) else None,
-            dropout=self._draw_dropout((len(x), frames // 2, self.conv.out_channels)),
+            dropout=self._draw_dropout((len(parts[0]), frames // 2, self.conv.out_channels)),
         )
         if norm is not None:
             with torch.no_grad():
@@ -294,12 +295,22 @@ class Hybrid(Decoder):
         )
 
     def forward(
-        self, spikes: Tensor, state: HybridState | None = None, *, trace: Trace | None = None
+        self,
+        spikes: Tensor,
+        state: HybridState | None = None,
+        *,
+        trace: Trace | None = None,
+        silence: int = 0,
     ) -> tuple[Tensor, HybridState]:
-        steps, batch = spikes.shape[:2]
+        """As of any decoder; ``silence``: decode as many silent steps after the spikes."""
+        parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
+        steps, batch = len(spikes) + silence, spikes.shape[1]
         if state is None:
             state = self.init_state(batch)
-        areas = spikes.transpose(0, 1).split(self.area_channels, dim=2)
+        areas = zip(
+            *(part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts),
+            strict=True,
+        )
         frames, blocks = zip(
             *(
                 self._convolve(conv, area, begun, trace)
@@ -321,11 +332,16 @@ class Hybrid(Decoder):
         velocity, ready = emit(ready, state.seen, steps, self.lookahead)
         return velocity, HybridState(state.seen + steps, blocks, neurons, keypoint, ready)
 
-    def _convolve(self, conv, x, states, trace):
+    def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
+        velocity, _ = self(spikes, trace=trace, silence=self.lookahead)  # copies no spikes
+        return velocity[self.lookahead :]
+
+    def _convolve(self, conv, parts, states, trace):
         """Frames (B, n, channels) of one area, and its blocks' states."""
         after = []
         for block, state in zip(conv, states, strict=True):
-            x, state = block(x, state, self, trace)
+            x, state = block(parts, state, self, trace)
+            parts = [x]
             after.append(state)
         return x, tuple(after)
 

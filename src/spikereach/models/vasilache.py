@@ -145,13 +145,11 @@ class Windowed(Decoder):
     def _convolve_spikes(x: Tensor, conv: Conv1d) -> Tensor:
         """Convolution and pooling of (N, C, W) by events; rounding commutes with the maximum."""
         (padding,) = conv.padding
-        stop = padding + x.shape[2]
-        padded = x.new_empty(stop + padding, len(x), x.shape[1])
-        padded[:padding] = padded[stop:] = 0
-        padded[padding:stop] = x.permute(2, 0, 1)
-        steps = padded.transpose(0, 1)
+        x = x.transpose(1, 2)
+        silence = x.new_zeros(len(x), padding, x.shape[2])
         weights = conv.weight.float(), conv.bias.float()
-        return conv_pool(steps[:, :0], steps, *weights, None, events=True).frames.transpose(1, 2)
+        pooled = conv_pool([silence, x, silence], *weights, None, events=True)
+        return pooled.frames.transpose(1, 2)
 
     def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
         """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""

@@ -29,13 +29,13 @@ class Chunks:
     def run(self, work: Callable[[int, int, int], None]) -> None:
         """Call ``work(chunk, lo, hi)`` for every chunk, on as many threads as PyTorch uses."""
         jobs = [(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)]
-        threads = min(torch.get_num_threads(), len(jobs))
+        threads = torch.get_num_threads()
         with _blas().limit(limits=1):  # its threads would fight with these
             if threads == 1:
                 for job in jobs:
                     work(*job)
             else:
-                list(_pool(threads).map(lambda job: work(*job), jobs))
+                list(_pool(min(threads, len(jobs))).map(lambda job: work(*job), jobs))
 
     def repeat(self, values: Tensor) -> np.ndarray:
         """One value per unit, repeated for the streams of the largest chunk."""
@@ -61,4 +61,11 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
+    return ThreadPoolExecutor(threads, initializer=_alone)
+
+
+def _alone() -> None:
+    """Give this thread no threads of PyTorch's own: they would fight with the pool's, and some
+    results depend on how many there are."""
+    torch.get_num_threads()  # the first call in a thread sets their number
+    ThreadpoolController().select(user_api="openmp").limit(limits=1)

@@ -1,13 +1,14 @@
 """Convolution, batch norm, pooling and dropout of training batches in compiled passes.
 
 Layout (B, T, channels): the ``K`` steps under a kernel lie side by side. Spikes are convolved
-event by event; other inputs as matrix products, of which each takes every ``K``-th position, so
-that none is copied. What lies between the convolution and the pooled frames is computed again
-in the backward pass, and so is the convolution of spikes.
+event by event, other inputs by PyTorch; of each stream the frames are pooled as soon as they are
+there. What lies between the convolution and the pooled frames is computed again in the backward
+pass, and so is the convolution of spikes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from spikereach.neurons import kernels
 from spikereach.neurons.chunks import Chunks
 from spikereach.neurons.cpu import as_spikes, drawn, fixed_point_grid
 from spikereach.neurons.dropout import Dropout
+from spikereach.neurons.intrinsics import words
 
 
 class Normalisation(NamedTuple):
@@ -50,22 +53,36 @@ class _Rule(NamedTuple):
 
 class _ConvPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, before, x, weight, bias, norm_weight, norm_bias, rule):
-        ctx.rule, ctx.chunks = rule, Chunks(len(x), 1)
-        ctx.shape = batch, steps, outputs = len(x), before.shape[1] + x.shape[1], len(weight)
-        ctx.frames = frames = steps - weight.shape[2] + 1
-        if rule.events:  # as they come, step by step
-            inputs = [part.transpose(0, 1).contiguous() for part in (before, x)]
-        else:
-            inputs = [torch.cat([before, x], 1)]
-        ctx.before = before.shape[1]
-        ctx.save_for_backward(weight, *inputs)
-        convolved = _convolve(inputs, weight, ctx.chunks, steps, rule.events)
+    def forward(ctx: Any, rule, weight, bias, norm_weight, norm_bias, *parts):
+        (outputs, _, taps), batch = weight.shape, len(parts[0])
+        ctx.rule, ctx.chunks = rule, Chunks(batch, 1)
+        ctx.edges = np.cumsum([0, *(part.shape[1] for part in parts)]).tolist()
+        ctx.frames = frames = ctx.edges[-1] - taps + 1
+        inputs = None if rule.events else torch.cat(parts, 1)
+        ctx.save_for_backward(weight, inputs)
+        ctx.spikes = _Spikes(parts, ctx.chunks) if rule.events else None
+        streams = ctx.spikes or _Values(inputs)
+        matrix = streams.matrix(weight)
+        keep = any(ctx.needs_input_grad) and not rule.events
+        ctx.convolved = np.empty((batch, frames, outputs), np.float32) if keep else None
+        pooled, odd = (bias.new_empty(batch, n, outputs) for n in (frames // 2, frames % 2))
+        outs = pooled.numpy(), odd.numpy()
+        rising = np.ones(outputs, bool) if rule.eps is None else (norm_weight >= 0).numpy()
+        sums = np.zeros((len(ctx.chunks.bounds), 2, outputs))
+
+        def convolve(chunk: int, start: int, stop: int) -> None:
+            scratch = None if keep else np.empty((frames, outputs), np.float32)
+            for b in range(start, stop):
+                y = ctx.convolved[b] if keep else scratch
+                streams.convolve(b, matrix, y)
+                kernels.pool(y, rising, *(out[b] for out in outs), *sums[chunk])
+
+        ctx.chunks.run(convolve)
         centre, scale, shift = -bias, torch.ones_like(bias), torch.zeros_like(bias)
         mean = variance = None
         if rule.eps is not None:
             count = batch * frames
-            mean, variance = _moments(convolved, frames, ctx.chunks) / count
+            mean, variance = torch.from_numpy(sums.sum(0)) / count
             variance -= mean**2
             ctx.deviation = (variance + rule.eps).sqrt()
             centre, scale, shift = mean.float(), (norm_weight / ctx.deviation).float(), norm_bias
@@ -73,45 +90,44 @@ class _ConvPool(torch.autograd.Function):
             variance = (variance * (count / (count - 1))).float()
             ctx.mark_non_differentiable(mean, variance)
         ctx.affine = [v.detach().contiguous().numpy() for v in (centre, scale, shift)]
-        pooled, odd = (bias.new_empty(batch, n, outputs) for n in (frames // 2, frames % 2))
-        arguments = frames, *ctx.affine, *rule.grid, drawn(rule.dropout)
 
-        def pool(chunk: int, start: int, stop: int) -> None:
-            first = start * (frames // 2)
-            out = pooled.numpy()[start:stop], odd.numpy()[start:stop]
-            kernels.pool_forward(convolved[chunk], *arguments, first, *out)
+        def finish(chunk: int, start: int, stop: int) -> None:
+            for out, dropout in zip(outs, (drawn(rule.dropout), kernels.ALL), strict=True):
+                rows = out[start:stop].reshape(-1, outputs)
+                kernels.finish_pool(rows, *ctx.affine, *rule.grid, dropout, start * out.shape[1])
 
-        ctx.chunks.run(pool)
-        keep = any(ctx.needs_input_grad) and not rule.events
-        ctx.convolved = convolved if keep else None
+        ctx.chunks.run(finish)
         return pooled, odd, mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gpooled, godd, *_):
-        weight, *saved = ctx.saved_tensors
+        weight, inputs = ctx.saved_tensors
         rule, chunks, frames = ctx.rule, ctx.chunks, ctx.frames
-        (batch, steps, outputs), (_, inputs, taps) = ctx.shape, weight.shape
+        streams = ctx.spikes or _Values(inputs)
+        matrix, (batch, _, outputs) = streams.matrix(weight), gpooled.shape
         convolved, ctx.convolved = ctx.convolved, None  # not to hold it until the graph goes
-        if convolved is None:
-            convolved = _convolve(saved, weight, chunks, steps, rule.events)
+        again = convolved is None
+        if again:
+            convolved = np.empty((batch, frames, outputs), np.float32)
         outside = [g.contiguous().numpy() for g in (gpooled, godd)]
-        sums = np.zeros((len(chunks.bounds), 2, outputs))
         centre, scale, _ = ctx.affine
-        arguments = frames, *ctx.affine, *rule.grid, drawn(rule.dropout)
+        rules = *ctx.affine, *rule.grid, drawn(rule.dropout)
 
-        def unpool(chunk: int, start: int, stop: int) -> np.ndarray:
-            """The frames' gradients, with zeros before the first stream and behind each: the
-            padding of the inputs' gradient. Made twice, which takes less than to keep them."""
-            padded = np.zeros((taps - 1 + (stop - start) * steps, outputs), np.float32)
-            gframes = padded[taps - 1 :].reshape(-1, steps, outputs)
-            first, received = start * (frames // 2), (g[start:stop] for g in outside)
-            kernels.pool_backward(convolved[chunk], *arguments, first, *received, gframes)
-            return padded
+        def unpool(b: int, gframes: np.ndarray) -> None:
+            """Done twice, which takes less than to keep the result."""
+            first, received = b * (frames // 2), (g[b] for g in outside)
+            kernels.unpool(convolved[b], *rules, first, *received, gframes)
+
+        sums = np.zeros((len(chunks.bounds), 2, outputs))
 
         def add_up(chunk: int, start: int, stop: int) -> None:
-            gframes = unpool(chunk, start, stop)[taps - 1 :].reshape(-1, steps, outputs)
-            kernels.norm_sums(convolved[chunk], gframes, frames, centre, *sums[chunk])
+            gframes = np.empty((frames, outputs), np.float32)
+            for b in range(start, stop):
+                if again:
+                    streams.convolve(b, matrix, convolved[b])
+                unpool(b, gframes)
+                kernels.norm_sums(convolved[b], gframes, centre, *sums[chunk])
 
         chunks.run(add_up)
         total, product = torch.from_numpy(sums.sum(0))
@@ -121,93 +137,116 @@ class _ConvPool(torch.autograd.Function):
             count = batch * frames
             corrections = total / count, product / (count * ctx.deviation**2)
             total, product = (c.float().numpy() for c in corrections)
-        saved = [as_spikes(part) for part in saved]
-        gx = torch.empty(batch, steps, inputs) if any(ctx.needs_input_grad[:2]) else None
-        back = weight.flip(2).permute(2, 0, 1).flatten(0, 1).contiguous().numpy()
-        size = (inputs, taps * outputs) if rule.events else (taps * inputs, outputs)
-        shares = np.zeros((len(chunks.bounds), *size), np.float32)
+        # Inputs that come from the last call, at the beginning, rarely need a gradient.
+        needed, gx = ctx.needs_input_grad[5:], None
+        if any(needed) and not rule.events:
+            skipped = ctx.edges[needed.index(True)]
+            gx = torch.empty_like(inputs[:, skipped:])
+        shares = np.zeros((len(chunks.bounds), *matrix.shape), np.float32)
 
         def learn(chunk: int, start: int, stop: int) -> None:
-            padded, share = unpool(chunk, start, stop), shares[chunk]
-            gy = padded[taps - 1 :].reshape(-1, steps, outputs)
-            if rule.eps is not None:
-                kernels.norm_backward(convolved[chunk], gy, frames, centre, scale, total, product)
-            if rule.events:
-                kernels.spike_conv_backward(*saved, gy, start, stop, share)
-            else:
-                for sent, received in _windows(_rows(saved[0][start:stop]), _rows(gy), taps):
-                    share += sent.T @ received
-            if gx is not None:
-                for received, sent in _windows(padded, _rows(gx.numpy()[start:stop]), taps):
-                    np.matmul(received, back, out=sent)
+            gy = np.empty((frames, outputs), np.float32)
+            for b in range(start, stop):
+                unpool(b, gy)
+                if rule.eps is not None:
+                    kernels.norm_backward(convolved[b], gy, centre, scale, total, product)
+                streams.learn(b, gy, shares[chunk])
+                if gx is not None:
+                    gx[b] = streams.send_back(gy, matrix)[skipped:]
 
         chunks.run(learn)
-        gweight = torch.from_numpy(shares.sum(0))
-        if rule.events:  # newest tap first
-            gweight = gweight.view(inputs, taps, outputs).permute(2, 0, 1).flip(2)
-        else:
-            gweight = gweight.view(taps, inputs, outputs).permute(2, 1, 0)
-        ginputs = (None, None) if gx is None else (gx[:, : ctx.before], gx[:, ctx.before :])
-        return *ginputs, gweight, gbias, *gnorm, None
+        gweight = streams.weight(torch.from_numpy(shares.sum(0)), weight.shape)
+        gparts = [None] * len(needed)
+        if gx is not None:
+            edges = [edge - skipped for edge in ctx.edges]
+            bounds = zip(edges[:-1], edges[1:], needed, strict=True)
+            gparts = [gx[:, low:high] if need else None for low, high, need in bounds]
+        return None, gweight, gbias, *gnorm, *gparts
 
 
-def _convolve(
-    inputs: list[Tensor], weight: Tensor, chunks: Chunks, steps: int, events: bool
-) -> list[np.ndarray]:
-    """(B, T, O) of each chunk, without bias; the last K - 1 rows of a stream mean nothing."""
-    outputs, _, taps = weight.shape
-    inputs = [as_spikes(part) for part in inputs]
-    convolved = [np.empty((b - a, steps, outputs), np.float32) for a, b in chunks.bounds]
-    if events:
-        matrix = weight.flip(2).permute(1, 2, 0).flatten(1)
-    else:
-        matrix = weight.permute(2, 1, 0).flatten(0, 1)
-    matrix = matrix.detach().contiguous().numpy()
+class _Spikes:
+    """Streams as bits, found once, which take little memory."""
 
-    def work(chunk: int, start: int, stop: int) -> None:
-        y = convolved[chunk]
-        if events:
-            kernels.spike_conv_forward(*inputs, matrix, start, stop, y)
-        else:
-            for sent, received in _windows(_rows(inputs[0][start:stop]), _rows(y), taps):
-                np.matmul(sent, matrix, out=received)
+    def __init__(self, parts: Sequence[Tensor], chunks: Chunks):
+        batch, _, channels = parts[0].shape
+        arrays = [as_spikes(part.transpose(0, 1)) for part in parts]  # steps first, as they come
+        edges = np.cumsum([0, *map(len, arrays)])
+        self.bits = np.empty((batch, edges[-1], words(channels)), np.uint64)
 
-    chunks.run(work)
-    return convolved
+        def work(chunk: int, start: int, stop: int) -> None:
+            for b in range(start, stop):
+                for array, low, high in zip(arrays, edges[:-1], edges[1:], strict=True):
+                    kernels.spike_bits(array, b, self.bits[b, low:high])
 
+        chunks.run(work)
 
-def _moments(convolved: list[np.ndarray], frames: int, chunks: Chunks) -> Tensor:
-    """Sums per channel, and those of squares, in float64: (2, O)."""
-    sums = np.zeros((len(convolved), 2, convolved[0].shape[2]))
-    chunks.run(lambda chunk, *_: kernels.moments(convolved[chunk], frames, *sums[chunk]))
-    return torch.from_numpy(sums.sum(0))
+    @staticmethod
+    def matrix(weight: Tensor) -> np.ndarray:
+        """(C, K O), the tap of the newest input first."""
+        return weight.detach().flip(2).permute(1, 2, 0).flatten(1).contiguous().numpy()
 
+    @staticmethod
+    def weight(matrix: Tensor, shape: torch.Size) -> Tensor:
+        outputs, channels, taps = shape
+        return matrix.view(channels, taps, outputs).permute(2, 0, 1).flip(2)
 
-def _rows(streams: np.ndarray) -> np.ndarray:
-    """(B, T, C) as (B T, C)."""
-    return streams.reshape(-1, streams.shape[2])
+    def convolve(self, b: int, matrix: np.ndarray, y: np.ndarray) -> None:
+        kernels.spike_conv_forward(self.bits[b], matrix, y)
+
+    def learn(self, b: int, gy: np.ndarray, gmatrix: np.ndarray) -> None:
+        kernels.spike_conv_backward(self.bits[b], gy, gmatrix)
 
 
-def _windows(rows: np.ndarray, results: np.ndarray, taps: int):
-    """All runs of ``taps`` rows with their rows of results, without copies.
+class _Values:
+    """Streams of any values, convolved by oneDNN."""
 
-    Yields (n, taps C) and (n, O) ``taps`` times: runs that do not overlap are a matrix.
-    """
-    size, width = rows.itemsize, rows.shape[1]
-    for offset in range(taps):
-        here = rows[offset:]
-        count = len(here) // taps
-        if count:
-            row = taps * width
-            yield (
-                as_strided(here, (count, row), (row * size, size)),
-                results[offset::taps][:count],
-            )
+    def __init__(self, inputs: Tensor):
+        self.inputs = inputs.detach()
+
+    @staticmethod
+    def matrix(weight: Tensor) -> np.ndarray:
+        """(O, K C)"""
+        return weight.detach().permute(0, 2, 1).flatten(1).contiguous().numpy()
+
+    @staticmethod
+    def weight(matrix: Tensor, shape: torch.Size) -> Tensor:
+        outputs, channels, taps = shape
+        return matrix.view(outputs, taps, channels).permute(0, 2, 1)
+
+    def convolve(self, b: int, matrix: np.ndarray, y: np.ndarray) -> None:
+        y[:] = _rows(F.conv2d(_image(self.inputs[b][None]), self._kernel(matrix)))
+
+    def send_back(self, gy: np.ndarray, matrix: np.ndarray) -> Tensor:
+        """Gradient of the inputs of a stream from that of its convolution: (S, C)."""
+        return _rows(F.conv_transpose2d(_image(torch.from_numpy(gy)[None]), self._kernel(matrix)))
+
+    def learn(self, b: int, gy: np.ndarray, gmatrix: np.ndarray) -> None:
+        """Add to the weight's gradient, as products of matrices: runs of K steps that do not
+        overlap are one, without a copy."""
+        rows = self.inputs[b].numpy()
+        width, size = gmatrix.shape[1], rows.itemsize
+        for offset in range(min(width // rows.shape[1], len(gy))):
+            received = gy[offset :: width // rows.shape[1]]
+            sent = as_strided(rows[offset:], (len(received), width), (width * size, size))
+            gmatrix += received.T @ sent
+
+    def _kernel(self, matrix: np.ndarray) -> Tensor:
+        """(O, C, 1, K)"""
+        return _image(torch.from_numpy(matrix).view(len(matrix), -1, self.inputs.shape[2]))
+
+
+def _image(streams: Tensor) -> Tensor:
+    """(B, T, C) as (B, C, 1, T), in PyTorch's channels-last format."""
+    return streams[:, None].permute(0, 3, 1, 2)
+
+
+def _rows(image: Tensor) -> Tensor:
+    """(1, C, 1, T) as (T, C)."""
+    return image[0, :, 0].T
 
 
 def conv_pool(
-    before: Tensor,
-    x: Tensor,
+    parts: Sequence[Tensor],
     weight: Tensor,
     bias: Tensor,
     norm: Normalisation | None,
@@ -221,16 +260,16 @@ def conv_pool(
     In float32 on the CPU. Where two frames are equal, each gets half of the gradient.
 
     Args:
-        before: (B, P, C), the inputs that come before ``x``.
-        x: (B, T, C). For ``events`` of any type, mostly zeros, not differentiated; fastest are
-            bytes, and a transposed (T, B, C), of which no copy is made.
-        weight: (O, C, K), K <= P + T.
+        parts: inputs that follow each other, (B, n, C) each, S steps together; of one type. For
+            ``events`` spikes of any type, not differentiated: what is not zero is one. Fastest
+            are bytes, and a transposed (n, B, C), of which no copy is made.
+        weight: (O, C, K), K <= S.
         bias: (O,). In front of batch norm it has no effect, and its gradient is zero.
         norm: None: frames are as convolved.
         events: convolve by events.
         fixed_point: integer and fractional bits in which frames are stored.
-        dropout: (B, (P + T - K + 1) // 2, O).
+        dropout: (B, (S - K + 1) // 2, O).
     """
     rule = _Rule(events, None if norm is None else norm.eps, fixed_point_grid(fixed_point), dropout)
     weights = (None, None) if norm is None else norm[:2]
-    return Pooled(*_ConvPool.apply(before.to(x.dtype), x, weight, bias, *weights, rule))
+    return Pooled(*_ConvPool.apply(rule, weight, bias, *weights, *parts))

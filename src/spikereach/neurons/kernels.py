@@ -440,72 +440,87 @@ def lif_backward(
 
 
 @compiled
-def spike_conv_forward(before, x, weight, start, stop, y):
-    """Fill the first S - K + 1 rows of ``y`` (stop - start, S, O) with the convolution of
-    ``before`` and ``x``, both (steps, B, C), S steps together.
+def spike_bits(part, b, bits):
+    """Fill bits (n, words) of a stream: which inputs of ``part`` (n, B, C) are not zero."""
+    for t in range(len(part)):
+        _spikes(part[t, b], 0, ALL, bits[t])
+
+
+@inlined
+def _receivers(t, taps, frames):
+    """The frames that step ``t`` reaches, from the first to before the last, and the tap of the
+    first, counted from the newest input."""
+    oldest = t - taps + 1
+    first = max(oldest, 0)
+    return first, min(t + 1, frames), first - oldest
+
+
+@compiled
+def spike_conv_forward(bits, weight, y):
+    """Fill ``y`` (frames, O) with the convolution of a stream's spikes.
 
     ``weight`` is (C, K O), the tap of the newest input first: what one spike sends to K
     neighbouring frames lies together.
     """
-    steps, outputs = y.shape[1:]
-    taps = weight.shape[1] // outputs
-    frames = steps - taps + 1
-    words = np.empty((x.shape[2] + WIDTH - 1) // WIDTH, np.uint64)
-    for t in range(steps):
-        oldest = t - taps + 1
-        first, last = max(oldest, 0), min(t + 1, frames)
-        low, high = (first - oldest) * outputs, (last - oldest) * outputs
-        for b in range(start, stop):
-            now = before[t, b] if t < len(before) else x[t - len(before), b]
-            if t < frames:
-                _clear(y[b - start, t])
-            receivers = y[b - start].reshape(-1)[first * outputs : last * outputs]
-            _spikes(now, 0, ALL, words)
-            for w in range(len(words)):
-                left = words[w]
-                while left:
-                    source = w * WIDTH + lowest(left)
+    frames, outputs = y.shape
+    taps, rows = weight.shape[1] // outputs, y.reshape(-1)
+    _clear(rows)
+    for t in range(len(bits)):
+        first, last, tap = _receivers(t, taps, frames)
+        low, high = tap * outputs, (tap + last - first) * outputs
+        out = rows[first * outputs : last * outputs]
+        for w in range(bits.shape[1]):
+            left = bits[t, w]
+            while left:
+                one = weight[w * WIDTH + lowest(left), low:high]
+                left &= left - np.uint64(1)
+                if left:  # two at a time, to read and write `out` half as often
+                    two = weight[w * WIDTH + lowest(left), low:high]
                     left &= left - np.uint64(1)
-                    factor, row = np.float32(now[source]), weight[source, low:high]
-                    for n in range(len(receivers)):
-                        receivers[n] += factor * row[n]
+                    for n in range(len(out)):
+                        out[n] = out[n] + one[n] + two[n]
+                else:
+                    for n in range(len(out)):
+                        out[n] += one[n]
 
 
 @compiled
-def spike_conv_backward(before, x, gy, start, stop, gweight):
+def spike_conv_backward(bits, gy, gweight):
     """Add to the weight's gradient (C, K O)."""
-    steps, outputs = gy.shape[1:]
-    taps = gweight.shape[1] // outputs
-    frames = steps - taps + 1
-    words = np.empty((x.shape[2] + WIDTH - 1) // WIDTH, np.uint64)
-    for t in range(steps):
-        oldest = t - taps + 1
-        first, last = max(oldest, 0), min(t + 1, frames)
-        low, high = (first - oldest) * outputs, (last - oldest) * outputs
-        for b in range(start, stop):
-            now = before[t, b] if t < len(before) else x[t - len(before), b]
-            receivers = gy[b - start].reshape(-1)[first * outputs : last * outputs]
-            _spikes(now, 0, ALL, words)
-            for w in range(len(words)):
-                left = words[w]
-                while left:
-                    source = w * WIDTH + lowest(left)
-                    left &= left - np.uint64(1)
-                    factor, row = np.float32(now[source]), gweight[source, low:high]
-                    for n in range(len(receivers)):
-                        row[n] += factor * receivers[n]
+    frames, outputs = gy.shape
+    taps, rows = gweight.shape[1] // outputs, gy.reshape(-1)
+    for t in range(len(bits)):
+        first, last, tap = _receivers(t, taps, frames)
+        low, high = tap * outputs, (tap + last - first) * outputs
+        received = rows[first * outputs : last * outputs]
+        for w in range(bits.shape[1]):
+            left = bits[t, w]
+            while left:
+                row = gweight[w * WIDTH + lowest(left), low:high]
+                left &= left - np.uint64(1)
+                for n in range(len(row)):
+                    row[n] += received[n]
 
 
 @compiled
-def moments(y, frames, total, squares):
-    """Add up, per channel, the first ``frames`` rows of each stream (B, S, O), in float64."""
-    for b in range(len(y)):
-        for t in range(frames):
-            row = y[b, t]
-            for n in range(len(row)):
-                total[n] += row[n]
-            for n in range(len(row)):
-                squares[n] += np.float64(row[n]) * np.float64(row[n])
+def pool(y, rising, pooled, odd, total, squares):
+    """Fill ``pooled`` (frames // 2, O) with that of every two frames of ``y`` whose image by a
+    map, rising or falling by channel, is the largest; the last of an odd number goes to ``odd``.
+
+    Adds up, per channel, all frames and their squares in float64.
+    """
+    for t in range(len(pooled)):
+        out, one, other = pooled[t], y[2 * t], y[2 * t + 1]
+        for n in range(len(out)):
+            out[n] = max(one[n], other[n]) if rising[n] else min(one[n], other[n])
+    if len(odd):
+        _copy(y[len(y) - 1], odd[0])
+    for t in range(len(y)):
+        row = y[t]
+        for n in range(len(row)):
+            total[n] += row[n]
+        for n in range(len(row)):
+            squares[n] += np.float64(row[n]) * np.float64(row[n])
 
 
 @inlined
@@ -515,73 +530,18 @@ def _normalise(row, centre, scale, shift, out):
 
 
 @compiled
-def pool_forward(
-    y, frames, centre, scale, shift, grid, lowest, highest, dropout, first, pooled, odd
-):
-    """Fill ``pooled`` (B, frames // 2, O) with the maximum of every two frames, after dropout.
-
-    A frame is ``(y - centre) scale + shift``, on a fixed-point grid unless ``grid`` is 0; the
-    last one of an odd number goes to ``odd``. ``first`` is the number of the first row among
-    those of the dropout.
-    """
-    pairs, units = pooled.shape[1:]
-    other = np.empty(units, np.float32)
-    words = np.empty((units + LANES - 1) // LANES, np.uint64)
+def finish_pool(rows, centre, scale, shift, grid, lowest, highest, dropout, first):
+    """Make pooled rows of a convolution frames, in place: ``(y - centre) scale + shift``, on a
+    fixed-point grid unless ``grid`` is 0, after dropout. ``first`` is the number of the first
+    row among those of the dropout."""
+    words = np.empty((rows.shape[1] + LANES - 1) // LANES, np.uint64)
     lanes = words.view(np.uint16)
-    for b in range(len(pooled)):
-        for t in range(pairs):
-            out = pooled[b, t]
-            _normalise(y[b, 2 * t], centre, scale, shift, out)
-            _normalise(y[b, 2 * t + 1], centre, scale, shift, other)
-            for n in range(units):
-                out[n] = max(out[n], other[n])
-            if grid > NIL:  # commutes with the maximum
-                snap(out, grid, lowest, highest, out)
-            _drop(out, first + b * pairs + t, dropout, words, lanes)
-        if frames % 2:
-            _normalise(y[b, frames - 1], centre, scale, shift, odd[b, 0])
-            if grid > NIL:
-                snap(odd[b, 0], grid, lowest, highest, odd[b, 0])
-
-
-@compiled
-def pool_backward(
-    y, frames, centre, scale, shift, grid, lowest, highest, dropout, first, gpooled, godd, gframes
-):  # fmt: skip
-    """Fill the frames' gradients before they are stored; that of equal frames is halved."""
-    pairs, units = gpooled.shape[1:]
-    one = np.empty(units, np.float32)
-    other = np.empty(units, np.float32)
-    inside = np.empty((2, units), np.float32)
-    inside[:] = ONE
-    dropped = np.empty(units, np.float32)
-    words = np.empty((units + LANES - 1) // LANES, np.uint64)
-    lanes = words.view(np.uint16)
-    for b in range(len(gpooled)):
-        for t in range(pairs):
-            _copy(gpooled[b, t], dropped)
-            _drop(dropped, first + b * pairs + t, dropout, words, lanes)
-            _normalise(y[b, 2 * t], centre, scale, shift, one)
-            _normalise(y[b, 2 * t + 1], centre, scale, shift, other)
-            if grid > NIL:  # the straight-through gradient ends where values saturate
-                _inside(one, lowest, highest, inside[0])
-                _inside(other, lowest, highest, inside[1])
-                snap(one, grid, lowest, highest, one)
-                snap(other, grid, lowest, highest, other)
-            gone, gother = gframes[b, 2 * t], gframes[b, 2 * t + 1]
-            for n in range(units):
-                share = HALF if one[n] == other[n] else ONE if one[n] > other[n] else NIL
-                gone[n] = share * dropped[n]
-            for n in range(units):
-                gother[n] = (dropped[n] - gone[n]) * inside[1, n]
-            for n in range(units):
-                gone[n] *= inside[0, n]
-        if frames % 2:
-            if grid > NIL:
-                _normalise(y[b, frames - 1], centre, scale, shift, one)
-                _inside(one, lowest, highest, inside[0])
-            for n in range(units):
-                gframes[b, frames - 1, n] = godd[b, 0, n] * inside[0, n]
+    for t in range(len(rows)):
+        row = rows[t]
+        _normalise(row, centre, scale, shift, row)
+        if grid > NIL:
+            snap(row, grid, lowest, highest, row)
+        _drop(row, first + t, dropout, words, lanes)
 
 
 @inlined
@@ -591,23 +551,61 @@ def _inside(values, lowest, highest, out):
 
 
 @compiled
-def norm_sums(y, gframes, frames, centre, total, product):
-    """Add up, per channel, the frames' gradients and their products with the frames."""
-    for b in range(len(y)):
-        for t in range(frames):
-            row, g = y[b, t], gframes[b, t]
-            for n in range(len(g)):
-                total[n] += g[n]
-            for n in range(len(g)):
-                product[n] += np.float64(g[n]) * np.float64(row[n] - centre[n])
+def unpool(
+    y, centre, scale, shift, grid, lowest, highest, dropout, first, gpooled, godd, gframes
+):  # fmt: skip
+    """Fill the frames' gradients before they are stored; that of equal frames is halved."""
+    units = y.shape[1]
+    one = np.empty(units, np.float32)
+    other = np.empty(units, np.float32)
+    inside = np.empty((2, units), np.float32)
+    inside[:] = ONE
+    dropped = np.empty(units, np.float32)
+    words = np.empty((units + LANES - 1) // LANES, np.uint64)
+    lanes = words.view(np.uint16)
+    for t in range(len(gpooled)):
+        _copy(gpooled[t], dropped)
+        _drop(dropped, first + t, dropout, words, lanes)
+        _normalise(y[2 * t], centre, scale, shift, one)
+        _normalise(y[2 * t + 1], centre, scale, shift, other)
+        if grid > NIL:  # the straight-through gradient ends where values saturate
+            _inside(one, lowest, highest, inside[0])
+            _inside(other, lowest, highest, inside[1])
+            snap(one, grid, lowest, highest, one)
+            snap(other, grid, lowest, highest, other)
+        gone, gother = gframes[2 * t], gframes[2 * t + 1]
+        for n in range(units):
+            share = HALF if one[n] == other[n] else ONE if one[n] > other[n] else NIL
+            gone[n] = share * dropped[n]
+        for n in range(units):
+            gother[n] = (dropped[n] - gone[n]) * inside[1, n]
+        for n in range(units):
+            gone[n] *= inside[0, n]
+    if len(godd):
+        last = len(y) - 1
+        if grid > NIL:
+            _normalise(y[last], centre, scale, shift, one)
+            _inside(one, lowest, highest, inside[0])
+        for n in range(units):
+            gframes[last, n] = godd[0, n] * inside[0, n]
 
 
 @compiled
-def norm_backward(y, gframes, frames, centre, scale, total, product):
+def norm_sums(y, gframes, centre, total, product):
+    """Add up, per channel, the frames' gradients and their products with the frames."""
+    for t in range(len(y)):
+        row, g = y[t], gframes[t]
+        for n in range(len(g)):
+            total[n] += g[n]
+        for n in range(len(g)):
+            product[n] += np.float64(g[n]) * np.float64(row[n] - centre[n])
+
+
+@compiled
+def norm_backward(y, gframes, centre, scale, total, product):
     """Gradients of ``y`` from those of frames, in place; ``total`` and ``product`` are what is
     taken off for the mean and the variance."""
-    for b in range(len(y)):
-        for t in range(frames):
-            row, g = y[b, t], gframes[b, t]
-            for n in range(len(g)):
-                g[n] = scale[n] * (g[n] - total[n] - (row[n] - centre[n]) * product[n])
+    for t in range(len(y)):
+        row, g = y[t], gframes[t]
+        for n in range(len(g)):
+            g[n] = scale[n] * (g[n] - total[n] - (row[n] - centre[n]) * product[n])
