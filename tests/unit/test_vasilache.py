@@ -186,9 +186,12 @@ def test_half_precision_decodes():
         decoder = family(channels=4, **SMALL).eval()
         spikes = random_spikes(32, 2, 4)
         expected = decoder.decode(spikes)
-        actual = decoder.half().decode(spikes)
-        assert actual.dtype == torch.float32
-        torch.testing.assert_close(actual, expected, rtol=0.02, atol=0.02)
+        decoder.half()
+        for gradients in (True, False):
+            with torch.set_grad_enabled(gradients):
+                actual = decoder.decode(spikes)
+            assert actual.dtype == torch.float32
+            torch.testing.assert_close(actual, expected, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
+from spikereach.neurons import cpu
 from spikereach.neurons.convolution import conv_pool
 from spikereach.neurons.lif import LIFParameters, LIFState, lif_step
 from spikereach.neurons.spikes import Spikes
+from spikereach.neurons.spiking_gru import Recursion, scan_spiking_gru
 from spikereach.neurons.threads import few_elements
 
 
@@ -274,36 +277,52 @@ class SGRU(Windowed):
         )
 
     def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
-        windows = frames.shape[1]
-        hidden = self.initial_hidden(windows, frames)
-        silent = frames.new_zeros(windows, 2 * self.hidden), frames.new_zeros(windows, self.hidden)
+        first = self.initial_hidden(frames.shape[1], frames)
+        currents = self.input(frames)
+        if self.stepwise or torch.is_grad_enabled() or not cpu.fits(currents):
+            hidden, remembered, spikes = self._loop(currents, first)
+        else:
+            hidden, remembered, spikes = scan_spiking_gru(
+                currents,
+                self.recurrent_gates.weight.float(),
+                self.recurrent_candidate.weight.float(),
+                self.constants,
+                first,
+                fixed_point=self.fixed_point,
+                stored=streams.stored(self.buffer_format),
+            )
+        if trace is not None:
+            before = torch.cat([first[None], hidden[:-1]])
+            trace.calls.append(LayerCalls(self.input, (frames[None],)))
+            trace.calls.append(LayerCalls(self.recurrent_gates, (before,)))
+            trace.calls.append(LayerCalls(self.recurrent_candidate, (remembered,)))
+            trace.spikes["gates"] = spikes
+            trace.activations.append(spikes)
+        return hidden
+
+    def _loop(self, currents: Tensor, hidden: Tensor) -> Recursion:
+        """As :func:`scan_spiking_gru`, in PyTorch."""
+        windows = len(hidden)
+        silent = hidden.new_zeros(windows, 2 * self.hidden), torch.zeros_like(hidden)
         gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
-        currents = self.input(frames).split([2 * self.hidden, self.hidden], dim=2)
         rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
-        constants = LIFParameters(*map(frames.new_tensor, self.constants))  # made once
-        before, kept, spikes, outputs = [], [], [], []
+        constants = LIFParameters(*map(hidden.new_tensor, self.constants))  # made once
+        outputs, kept, spikes = [], [], []
         with few_elements(3 * hidden.numel()):
-            for gate_current, candidate_current in zip(*currents, strict=True):
-                total = gate_current + self.recurrent_gates(hidden)
+            for current in currents:
+                to_gates, to_candidate = current.split([2 * self.hidden, self.hidden], dim=1)
+                total = to_gates + self.recurrent_gates(hidden)
                 gates = lif_step(total, gates, constants, **rules)
                 fired = self.spikes(gates.z)
                 reset, update = fired.chunk(2, dim=1)
-                remembered = hidden - reset * hidden
-                total = candidate_current + self.recurrent_candidate(remembered)
+                kept.append(hidden - reset * hidden)
+                total = to_candidate + self.recurrent_candidate(kept[-1])
                 candidate = lif_step(total, candidate, constants, **rules)
                 new = self.spikes(candidate.z)
-                before.append(hidden)
-                kept.append(remembered)
                 spikes.append(torch.cat([fired, new], dim=1))
                 hidden = self.buffer(torch.lerp(hidden, new, update))
                 outputs.append(hidden)
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.input, (frames[None],)))
-            trace.calls.append(LayerCalls(self.recurrent_gates, (torch.stack(before),)))
-            trace.calls.append(LayerCalls(self.recurrent_candidate, (torch.stack(kept),)))
-            trace.spikes["gates"] = torch.stack(spikes)
-            trace.activations.append(trace.spikes["gates"])
-        return torch.stack(outputs)
+        return Recursion(*map(torch.stack, (outputs, kept, spikes)))
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [*super().buffer_sizes(), BufferSize("membranes", 3 * self.hidden, "state")]
