@@ -95,6 +95,16 @@ def test_spikes_of_any_type(kind):
     assert_close(compiled(*drawn, **options), exact(*drawn, **options))
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_spikes_in_any_layout(kind):
+    x, (weight, bias, *_), _ = case(5, 30, 4, 3, 6, events=True, kind=kind)
+    by_step = x.transpose(0, 1).contiguous().transpose(0, 1)
+    parts = [x], [by_step], [by_step[:, :7], x[:, 7:].contiguous()], x.split(11, 1)
+    first, *others = (conv_pool(p, weight, bias, None, events=True).frames for p in parts)
+    for other in others:
+        assert torch.equal(other, first)
+
+
 @pytest.mark.parametrize("events", [True, False])
 def test_dropout(events):
     drawn = case(9, 25, 4, 4, 6, events=events)

@@ -169,14 +169,21 @@ class _Spikes:
 
     def __init__(self, parts: Sequence[Tensor], chunks: Chunks):
         batch, _, channels = parts[0].shape
-        arrays = [as_spikes(part.transpose(0, 1)) for part in parts]  # steps first, as they come
-        edges = np.cumsum([0, *map(len, arrays)])
+        edges = np.cumsum([0, *(part.shape[1] for part in parts)])
         self.bits = np.empty((batch, edges[-1], words(channels)), np.uint64)
+        sources = []  # rows, those between two streams, and those between two steps
+        for part in parts:
+            by_stream = part.is_contiguous()
+            rows = as_spikes(part if by_stream else part.transpose(0, 1)).reshape(-1, channels)
+            sources.append((rows, *((part.shape[1], 1) if by_stream else (1, batch))))
 
         def work(chunk: int, start: int, stop: int) -> None:
             for b in range(start, stop):
-                for array, low, high in zip(arrays, edges[:-1], edges[1:], strict=True):
-                    kernels.spike_bits(array, b, self.bits[b, low:high])
+                for (rows, next_stream, next_step), low, high in zip(
+                    sources, edges[:-1], edges[1:], strict=True
+                ):
+                    bits = self.bits[b, low:high]
+                    kernels.spike_bits(rows, b * next_stream, next_step, bits)
 
         chunks.run(work)
 
@@ -261,8 +268,8 @@ def conv_pool(
 
     Args:
         parts: inputs that follow each other, (B, n, C) each, S steps together; of one type. For
-            ``events`` spikes of any type, not differentiated: what is not zero is one. Fastest
-            are bytes, and a transposed (n, B, C), of which no copy is made.
+            ``events`` spikes of any type, not differentiated: what is not zero is one. No
+            copy is made of bytes or float32 that are contiguous, or a transposed (n, B, C).
         weight: (O, C, K), K <= S.
         bias: (O,). In front of batch norm it has no effect, and its gradient is zero.
         norm: None: frames are as convolved.

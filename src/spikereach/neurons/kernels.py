@@ -440,10 +440,10 @@ def lif_backward(
 
 
 @compiled
-def spike_bits(part, b, bits):
-    """Fill bits (n, words) of a stream: which inputs of ``part`` (n, B, C) are not zero."""
-    for t in range(len(part)):
-        _spikes(part[t, b], 0, ALL, bits[t])
+def spike_bits(rows, first, step, bits):
+    """Fill bits (n, words): which inputs are not zero in ``n`` rows, ``step`` rows apart."""
+    for t in range(len(bits)):
+        _spikes(rows[first + t * step], 0, ALL, bits[t])
 
 
 @inlined
