@@ -35,6 +35,20 @@ def test_architectures_of_the_package_keep_to_it(architecture):
     contract.check(find(architecture)(channels=CHANNELS, **SIZES.get(architecture, {})))
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_spikes_may_be_bytes(architecture, training):
+    sizes = SIZES.get(architecture, {})
+    decoder = find(architecture)(channels=CHANNELS, **sizes).train(training)
+    spikes = (torch.rand(256, 3, CHANNELS) < 0.2).float()
+    torch.manual_seed(0)
+    expected = decoder.decode(spikes)
+    torch.manual_seed(0)
+    velocity = decoder.decode(spikes.to(torch.uint8))
+    assert velocity.dtype == expected.dtype == torch.float32
+    assert torch.equal(velocity, expected)
+
+
 @pytest.mark.parametrize("kind", [Centred, Gated, Recurrent, Straight, Windowed, TinyGRU])
 def test_other_decoders_keep_to_it(kind):
     contract.check(kind(channels=CHANNELS))

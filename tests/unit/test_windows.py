@@ -42,7 +42,7 @@ def test_windows_are_slices_of_their_part(part, scheme):
     spikes, velocity = cut.batch(order)
     assert spikes.shape == (30, len(cut), 3)
     assert velocity.shape == (30, len(cut), 2)
-    assert (spikes.dtype, velocity.dtype) == (np.float32, np.float32)
+    assert (spikes.dtype, velocity.dtype) == (np.uint8, np.float32)
     for column, number in enumerate(order):
         source, start = expected[number]
         np.testing.assert_array_equal(spikes[:, column], source.spikes[start : start + 30])

@@ -90,7 +90,7 @@ class Windows:
             jitter: shift each start at random by up to this many steps, within its part.
             rng: needed for jitter.
         Returns:
-            spikes (window, B, channels) float32 of 0 and 1, velocity (window, B, 2) float32.
+            spikes (window, B, channels) as bytes, velocity (window, B, 2) float32.
         """
         owners, starts = self.locate(indices, jitter, rng)
         spikes = np.empty((self.window, len(starts), self.channels), np.uint8)
@@ -100,7 +100,7 @@ class Windows:
             steps = slice(start, start + self.window)
             spikes[:, i] = session.spikes[steps, self.columns[owner]]
             velocity[:, i] = session.velocity[steps]
-        return spikes.astype(np.float32), velocity
+        return spikes, velocity
 
 
 def _as_slice(columns: np.ndarray) -> slice | np.ndarray:

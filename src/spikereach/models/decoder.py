@@ -86,6 +86,8 @@ class Decoder(nn.Module):
     whole_windows: int = 1
     #: bits of one stored input value (spikes; 8 where the published system keeps bytes)
     input_bits: int = 1
+    #: whether :meth:`forward` also takes spikes as bytes, which are a quarter of the memory
+    takes_bytes: bool = False
     #: whether :meth:`fold` has been called; part of a checkpoint
     folded: bool = False
 
@@ -123,7 +125,7 @@ class Decoder(nn.Module):
         """Decode ``spikes`` (T, B, C), binary float.
 
         Args:
-            spikes: T >= 1 further steps of B streams.
+            spikes: T >= 1 further steps of B streams; bytes only where :attr:`takes_bytes`.
             state: as returned by the last call; ``None`` starts anew.
             trace: filled in when given.
         Returns:
@@ -155,8 +157,10 @@ class Decoder(nn.Module):
     def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
         """Velocity (T, B, 2) of each of the T steps, aligned in time.
 
-        The end of the recording is followed by ``lookahead`` silent steps.
+        The end of the recording is followed by ``lookahead`` silent steps. Spikes may be bytes.
         """
+        if spikes.dtype == torch.uint8 and not self.takes_bytes:
+            spikes = spikes.float()
         if self.lookahead:
             silence = spikes.new_zeros(self.lookahead, *spikes.shape[1:])
             spikes = torch.cat([spikes, silence])

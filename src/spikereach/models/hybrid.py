@@ -217,6 +217,8 @@ class Hybrid(Decoder):
         ValueError: sizes that do not fit each other.
     """
 
+    takes_bytes = True
+
     def __init__(
         self,
         *,

@@ -71,6 +71,8 @@ class RSNN(Decoder):
         slope: of the SuperSpike surrogate gradient.
     """
 
+    takes_bytes = True
+
     def __init__(
         self,
         *,

@@ -16,7 +16,7 @@ class Feed(Protocol):
     def batch(
         self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Spikes (window, B, C) and velocity (window, B, 2), float32; see `Windows.batch`."""
+        """Spikes (window, B, C) and velocity (window, B, 2), as `Windows.batch` has them."""
 
 
 def make_feed(windows: Windows, device: torch.device) -> Feed:
@@ -59,7 +59,7 @@ class OnDevice:
             columns = self._send(np.flatnonzero(owners == owner))
             spikes[:, columns] = self.spikes[owner][steps[:, columns]]
             velocity[:, columns] = self.velocity[owner][steps[:, columns]]
-        return spikes.float(), velocity
+        return spikes, velocity
 
     def _send(self, numbers: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(numbers)
