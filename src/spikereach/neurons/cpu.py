@@ -95,7 +95,9 @@ class _CurrentLIF(torch.autograd.Function):
         ctx.save_for_backward(x, w_input, w_recurrent, w_output, mem, syn)
         segments = -(-steps // kernels.SEGMENT) if any(ctx.needs_input_grad) else 0
         ctx.checkpoints = np.empty((segments, 3, streams * units), np.float32)
-        z, out = v.new_empty(steps, streams, units), v.new_empty(steps, streams, outputs)
+        # NumPy asks for huge pages, PyTorch does not: a fault for every 4 KiB takes longer.
+        z = torch.from_numpy(np.empty((steps, streams, units), np.float32))
+        out = v.new_empty(steps, streams, outputs)
         ctx.bits = [np.empty((steps, streams, words(n)), np.uint64) for n in (x.shape[2], units)]
         state = [_copy(s, s) for s in (v, i, a)]
         arguments = (
