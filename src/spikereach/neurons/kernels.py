@@ -235,7 +235,12 @@ def current_lif_backward(
     v = np.empty(size, np.float32)
     i = np.empty(size, np.float32)
     a = np.empty(size, np.float32)
-    gz = np.empty(size, np.float32)
+    # The gradient of i is that of a one step earlier: both go back to the spikes of two steps in
+    # one matrix product, which is faster than two.
+    both = np.empty((2, size), np.float32)
+    products = np.empty((2, size), np.float32)
+    _copy(ga, both[0])
+    _copy(gi, both[1])
     slopes = np.empty(size, np.float32)
     through = np.empty(size, np.float32)
     drawn = np.empty((units + LANES - 1) // LANES, np.uint64)
@@ -260,12 +265,14 @@ def current_lif_backward(
                 words = part(sent, row, sent.shape[2])
                 _send(words, z, dropout[2], recurrent_t, arriving)
         for t in range(t1 - 1, t0 - 1, -1):
-            k = t - t0
-            np.dot(ga.reshape(-1, units), recurrent, gz.reshape(-1, units))
+            k, turn = t - t0, (t1 - 1 - t) % 2
+            if turn == 0:
+                np.dot(both.reshape(-1, units), recurrent, products.reshape(-1, units))
+            gz = products[turn]
             for s in range(here):
                 row, slot = t * streams + start + s, k * here + s
                 now, z = part(x, row, inputs), part(zs, slot, units)
-                arriving, out = part(ga, s, units), part(gouts, row, outputs)
+                arriving, out = part(both, s, units), part(gouts, row, outputs)
                 words = part(received, row, received.shape[2])
                 _learn(words, now, x_dropout[2], arriving, ginput_t)
                 words = part(sent, row, sent.shape[2])
@@ -282,8 +289,11 @@ def current_lif_backward(
                     gz[e] += outside[e]
             _derivative(shape, slope, peak, vs[k], ONE, slopes)
             _current_step_back(
-                zs[k], vs[k], is_[k], gz, slopes, mem, syn, gv, gi, ga, through, gmem, gsyn
-            )
+                zs[k], vs[k], is_[k], gz, slopes, mem, syn, gv, both[1], both[0], through,
+                gmem, gsyn,
+            )  # fmt: skip
+    _copy(both[0], ga)
+    _copy(both[1], gi)
 
 
 @compiled
