@@ -93,7 +93,7 @@ class Block(nn.Module):
             outputs = decoder.buffer(outputs).transpose(1, 2)
             frames = torch.cat([frames, outputs], dim=1) if frames.shape[1] else outputs
         whole = frames.shape[1] // 2 * 2
-        pooled = frames[:, :whole].unflatten(1, (-1, 2)).amax(2)
+        pooled = torch.maximum(frames[:, :whole:2], frames[:, 1:whole:2])
         dropout = self._draw_dropout(pooled.shape)
         pooled = pooled if dropout is None else dropout(pooled)
         return pooled, BlockState(kept, frames[:, whole:])

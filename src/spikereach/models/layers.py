@@ -20,8 +20,26 @@ class Linear(nn.Linear):
 
 
 class Conv1d(nn.Conv1d):
-    """``nn.Conv1d`` computing in the format of its input."""
+    """``nn.Conv1d`` computing in the format of its input, and in its order of memory.
+
+    Inputs whose channels lie side by side, step after step, PyTorch copies before it convolves
+    them. Those of an image of one row it takes as they are, and in half the time.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return self._conv_forward(x, self.weight.to(x.dtype), bias)
+        plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        if x.device.type != "cpu" or x.dim() != 3 or x.stride(1) != 1 or not plain:
+            return self._conv_forward(x, weight, bias)
+        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
+        image = functional.conv2d(
+            x[:, :, None],
+            weight[:, :, None],
+            bias,
+            stride=(1, stride),
+            padding=(0, padding),
+            dilation=(1, dilation),
+            groups=self.groups,
+        )
+        return image[:, :, 0]
