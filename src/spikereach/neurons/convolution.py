@@ -58,13 +58,12 @@ class _ConvPool(torch.autograd.Function):
         ctx.rule, ctx.chunks = rule, Chunks(batch, 1)
         ctx.edges = np.cumsum([0, *(part.shape[1] for part in parts)]).tolist()
         ctx.frames = frames = ctx.edges[-1] - taps + 1
-        inputs = None if rule.events else torch.cat(parts, 1)
-        ctx.save_for_backward(weight, inputs)
         ctx.spikes = _Spikes(parts, ctx.chunks) if rule.events else None
-        streams = ctx.spikes or _Values(inputs)
+        streams = ctx.spikes or _Values(parts)
+        ctx.save_for_backward(weight, *([] if rule.events else parts))
         matrix = streams.matrix(weight)
         keep = any(ctx.needs_input_grad) and not rule.events
-        ctx.convolved = np.empty((batch, frames, outputs), np.float32) if keep else None
+        ctx.convolved = _arrays(batch, frames, outputs) if keep else None
         pooled, odd = (bias.new_empty(batch, n, outputs) for n in (frames // 2, frames % 2))
         outs = pooled.numpy(), odd.numpy()
         rising = np.ones(outputs, bool) if rule.eps is None else (norm_weight >= 0).numpy()
@@ -102,14 +101,14 @@ class _ConvPool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gpooled, godd, *_):
-        weight, inputs = ctx.saved_tensors
+        weight, *parts = ctx.saved_tensors
         rule, chunks, frames = ctx.rule, ctx.chunks, ctx.frames
-        streams = ctx.spikes or _Values(inputs)
+        streams = ctx.spikes or _Values(parts)
         matrix, (batch, _, outputs) = streams.matrix(weight), gpooled.shape
         convolved, ctx.convolved = ctx.convolved, None  # not to hold it until the graph goes
         again = convolved is None
         if again:
-            convolved = np.empty((batch, frames, outputs), np.float32)
+            convolved = _arrays(batch, frames, outputs)
         outside = [g.contiguous().numpy() for g in (gpooled, godd)]
         centre, scale, _ = ctx.affine
         rules = *ctx.affine, *rule.grid, drawn(rule.dropout)
@@ -141,7 +140,7 @@ class _ConvPool(torch.autograd.Function):
         needed, gx = ctx.needs_input_grad[5:], None
         if any(needed) and not rule.events:
             skipped = ctx.edges[needed.index(True)]
-            gx = torch.empty_like(inputs[:, skipped:])
+            gx = weight.new_empty(batch, ctx.edges[-1] - skipped, weight.shape[1])
         shares = np.zeros((len(chunks.bounds), *matrix.shape), np.float32)
 
         def learn(chunk: int, start: int, stop: int) -> None:
@@ -207,8 +206,8 @@ class _Spikes:
 class _Values:
     """Streams of any values, convolved by oneDNN."""
 
-    def __init__(self, inputs: Tensor):
-        self.inputs = inputs.detach()
+    def __init__(self, parts: Sequence[Tensor]):
+        self.parts = [part.detach() for part in parts]
 
     @staticmethod
     def matrix(weight: Tensor) -> np.ndarray:
@@ -221,7 +220,7 @@ class _Values:
         return matrix.view(outputs, taps, channels).permute(0, 2, 1)
 
     def convolve(self, b: int, matrix: np.ndarray, y: np.ndarray) -> None:
-        y[:] = _rows(F.conv2d(_image(self.inputs[b][None]), self._kernel(matrix)))
+        y[:] = _rows(F.conv2d(_image(self._stream(b)[None]), self._kernel(matrix)))
 
     def send_back(self, gy: np.ndarray, matrix: np.ndarray) -> Tensor:
         """Gradient of the inputs of a stream from that of its convolution: (S, C)."""
@@ -230,16 +229,25 @@ class _Values:
     def learn(self, b: int, gy: np.ndarray, gmatrix: np.ndarray) -> None:
         """Add to the weight's gradient, as products of matrices: runs of K steps that do not
         overlap are one, without a copy."""
-        rows = self.inputs[b].numpy()
+        rows = self._stream(b).numpy()
         width, size = gmatrix.shape[1], rows.itemsize
         for offset in range(min(width // rows.shape[1], len(gy))):
             received = gy[offset :: width // rows.shape[1]]
             sent = as_strided(rows[offset:], (len(received), width), (width * size, size))
             gmatrix += received.T @ sent
 
+    def _stream(self, b: int) -> Tensor:
+        """(S, C). Put together when it is needed: a copy of all streams would be large."""
+        return torch.cat([part[b] for part in self.parts])
+
     def _kernel(self, matrix: np.ndarray) -> Tensor:
         """(O, C, 1, K)"""
-        return _image(torch.from_numpy(matrix).view(len(matrix), -1, self.inputs.shape[2]))
+        return _image(torch.from_numpy(matrix).view(len(matrix), -1, self.parts[0].shape[2]))
+
+
+def _arrays(batch: int, *shape: int) -> list[np.ndarray]:
+    """One per stream: they find room where one for all would not."""
+    return [np.empty(shape, np.float32) for _ in range(batch)]
 
 
 def _image(streams: Tensor) -> Tensor:
