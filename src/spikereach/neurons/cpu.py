@@ -313,13 +313,13 @@ class _LIF(torch.autograd.Function):
         ctx.chunks = chunks = Chunks(*currents.shape[1:])
         ctx.rule, ctx.constants = rule, _constants(surrogate)
         zs = torch.empty_like(currents, memory_format=torch.contiguous_format)
-        vs = torch.empty_like(zs)
+        vs = [zs.new_empty(len(zs), hi - lo) for lo, hi in chunks.bounds]
         last = _copy(v, v), _copy(z, z)
-        ctx.save_for_backward(recurrent, decay, v, z, vs)
+        ctx.save_for_backward(recurrent, decay, v, z, *vs)
         weight = currents.new_empty(0, units) if recurrent is None else recurrent.T
         arguments = _flat(currents, 2), _matrix(weight)
         decays = chunks.repeat(decay)
-        flat_last, flat_zs, flat_vs = [_flat(s, 1) for s in last], _flat(zs, 2), _flat(vs, 2)
+        flat_last, flat_zs = [_flat(s, 1) for s in last], _flat(zs, 2)
 
         def work(chunk: int, lo: int, hi: int) -> None:
             kernels.lif_forward(
@@ -330,7 +330,7 @@ class _LIF(torch.autograd.Function):
                 hi,
                 *(s[lo:hi] for s in flat_last),
                 flat_zs,
-                flat_vs,
+                vs[chunk].numpy(),
             )
 
         chunks.run(work)
@@ -339,15 +339,15 @@ class _LIF(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gzs, gv, gz):
-        recurrent, decay, first_v, first_z, vs = ctx.saved_tensors
-        chunks, units = ctx.chunks, vs.shape[-1]
-        weight = _matrix(vs.new_empty(0, units) if recurrent is None else recurrent)
-        gcurrents = torch.empty_like(vs)
+        recurrent, decay, first_v, first_z, *vs = ctx.saved_tensors
+        chunks, (streams, units) = ctx.chunks, first_v.shape
+        weight = _matrix(first_v.new_empty(0, units) if recurrent is None else recurrent)
+        gcurrents = first_v.new_empty(len(vs[0]), streams, units)
         gstate = _copy(gv, first_v), _copy(gz, first_z)
         gweight = np.zeros((len(chunks.bounds), *weight.shape), np.float32)
         gdecay, decays = chunks.shares(), chunks.repeat(decay)
-        outside = _flat(torch.zeros_like(vs) if gzs is None else gzs, 2)
-        flat_vs, flat_gcurrents = _flat(vs, 2), _flat(gcurrents, 2)
+        outside = _flat(torch.zeros_like(gcurrents) if gzs is None else gzs, 2)
+        flat_gcurrents = _flat(gcurrents, 2)
         first, flat_gstate = (
             [_flat(s, 1) for s in state] for state in ((first_v, first_z), gstate)
         )
@@ -355,7 +355,7 @@ class _LIF(torch.autograd.Function):
         def work(chunk: int, lo: int, hi: int) -> None:
             kernels.lif_backward(
                 *(s[lo:hi] for s in first),
-                flat_vs,
+                vs[chunk].numpy(),
                 weight,
                 decays[: hi - lo],
                 *ctx.rule,

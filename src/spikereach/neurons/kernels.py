@@ -366,13 +366,13 @@ def lif_forward(
 ):
     """Fill spikes and membranes before they are stored; v and z in place.
 
-    ``weight_t`` is empty without recurrence.
+    ``vs`` has the chunk's elements only; ``weight_t`` is empty without recurrence.
     """
     received = np.zeros(hi - lo, np.float32)
     units = weight_t.shape[1]
     words = np.empty((units + WIDTH - 1) // WIDTH, np.uint64)
     for t in range(len(currents)):
-        current, new = currents[t, lo:hi], vs[t, lo:hi]
+        current, new = currents[t, lo:hi], vs[t]
         _clear(received)
         if len(weight_t):
             for s in range(len(z) // units):
@@ -412,9 +412,9 @@ def lif_backward(
     words = np.empty((units + WIDTH - 1) // WIDTH, np.uint64)
     stored = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
-    snap(vs[len(vs) - 1, lo:hi], grid, lowest, highest, stored)
+    snap(vs[len(vs) - 1], grid, lowest, highest, stored)
     for t in range(len(vs) - 1, -1, -1):
-        outside, new, g = gzs[t, lo:hi], vs[t, lo:hi], gcurrents[t, lo:hi]
+        outside, new, g = gzs[t, lo:hi], vs[t], gcurrents[t, lo:hi]
         _derivative(shape, slope, peak, stored, threshold, slopes)
         for e in range(size):
             g[e] = gv[e] + slopes[e] * (outside[e] + gz[e])
@@ -422,7 +422,7 @@ def lif_backward(
             for e in range(size):
                 g[e] = g[e] if new[e] >= lowest and new[e] <= highest else NIL
         if t:
-            snap(vs[t - 1, lo:hi], grid, lowest, highest, stored)
+            snap(vs[t - 1], grid, lowest, highest, stored)
             _fire(stored, threshold, z)
         else:
             _copy(first_v, stored)
