@@ -12,15 +12,18 @@ import copy
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spikereach.evaluation import counting
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
 from spikereach.models.decoder import Decoder, LayerCalls, Trace
+from spikereach.neurons.chunks import alone
 
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""
@@ -152,12 +155,12 @@ def measure(
     decoder.eval()
     decoder.stepwise = like_neurobench is not None
     try:
-        with torch.inference_mode(), ThreadPoolExecutor(1) as counting_thread:
+        with torch.inference_mode():
             counted = None
             for part, trace in in_pieces(decoder, inputs, piece, traced=True):
                 if counted is not None:
                     counted.result()
-                counted = counting_thread.submit(tally.add_piece, trace)  # while the next decodes
+                counted = _counting_thread().submit(tally.add_piece, trace)  # decoding goes on
                 predicted.append(part[:, 0].float().cpu())
             counted.result()
     finally:
@@ -174,6 +177,11 @@ def measure(
         "effective_acs": acs / steps,
     }
     return metrics, prediction.numpy()
+
+
+@cache
+def _counting_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, initializer=alone)
 
 
 @dataclass
@@ -273,8 +281,13 @@ def _convolution(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
     taps = _taps(layer, shape[1:])
     out, group, *_ = layer.weight.shape
     weights = (layer.weight != 0).reshape(layer.groups, out // layer.groups, group, -1).sum(dim=1)
-    met = taps.T @ weights.reshape(shape[0], -1).double().T
-    return met.to(torch.int32).T.reshape(shape), int(taps.sum()) * group * out
+    # Neighbours away from the edges meet the same taps.
+    other = (taps[:, 1:] != taps[:, :-1]).any(dim=0)
+    first = functional.pad(other, (1, 0), value=True).nonzero()[:, 0]
+    alike = first.diff(append=first.new_tensor([taps.shape[1]]))
+    met = (taps[:, first].T @ weights.reshape(shape[0], -1).double().T).to(torch.int32)
+    met = met.repeat_interleave(alike, dim=0)
+    return met.T.reshape(shape), int(taps.sum()) * group * out
 
 
 def _taps(layer: nn.Module, positions: torch.Size) -> Tensor:

@@ -16,6 +16,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from spikereach.neurons.threads import one_thread
+
 
 class Chunks:
     """The streams of a batch in chunks: four, but of 8 to 64 streams."""
@@ -31,9 +33,10 @@ class Chunks:
         jobs = [(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)]
         threads = torch.get_num_threads()
         with _blas().limit(limits=1):  # its threads would fight with these
-            if threads == 1:
-                for job in jobs:
-                    work(*job)
+            if min(threads, len(jobs)) == 1:
+                with one_thread():  # as in the pool
+                    for job in jobs:
+                        work(*job)
             else:
                 list(_pool(min(threads, len(jobs))).map(lambda job: work(*job), jobs))
 
@@ -61,10 +64,10 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, initializer=_alone)
+    return ThreadPoolExecutor(threads, initializer=alone)
 
 
-def _alone() -> None:
+def alone() -> None:
     """Give this thread no threads of PyTorch's own: they would fight with the pool's, and some
     results depend on how many there are."""
     torch.get_num_threads()  # the first call in a thread sets their number

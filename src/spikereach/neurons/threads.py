@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -12,7 +12,17 @@ GRAIN = 32768
 
 
 @contextmanager
-def few_elements(elements: int) -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread within."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def few_elements(elements: int) -> AbstractContextManager[None]:
     """One thread for operations of fewer than :data:`GRAIN` elements.
 
     PyTorch's loops do so by themselves, its matrix products do not: in a loop over time their
@@ -22,12 +32,4 @@ def few_elements(elements: int) -> Iterator[None]:
     Args:
         elements: of the largest operation within.
     """
-    threads = torch.get_num_threads()
-    if elements >= GRAIN or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return one_thread() if elements < GRAIN else nullcontext()
