@@ -2,9 +2,9 @@
 
 State, spikes and constants of a chunk stay in cache. Spikes are rare: only units that fire add
 to the recurrent input and to the recurrent weight's gradient. The forward pass of the recurrent
-current-based neuron keeps a checkpoint of its state every `SEGMENT` steps, from which the
-backward pass computes the membranes again. No fast-math: each product and sum is rounded as in
-PyTorch.
+current-based neuron keeps a checkpoint of its state every `SEGMENT` steps and, as bits, what was
+sent, from which the backward pass computes the membranes again. No fast-math: each product and sum
+is rounded as in PyTorch.
 
 Arrays are float32 and C-contiguous. Streams and units share an axis of ``B N`` elements, of
 which a chunk is the slice ``lo:hi``; sequences are (T, B N), states (B N), and constants and
