@@ -306,7 +306,7 @@ class SGRU(Windowed):
         silent = hidden.new_zeros(windows, 2 * self.hidden), torch.zeros_like(hidden)
         gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
         rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
-        constants = LIFParameters(*map(hidden.new_tensor, self.constants))  # made once
+        constants = LIFParameters(*(hidden.new_full((), c) for c in self.constants))  # made once
         outputs, kept, spikes = [], [], []
         with few_elements(3 * hidden.numel()):
             for current in currents:

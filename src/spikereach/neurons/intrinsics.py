@@ -23,7 +23,8 @@ def words(size: int) -> int:
 def part(typing, values, number, size):
     """Part ``number`` of an array's memory cut into vectors of one size.
 
-    A slice that is neither clamped to the array nor counted as a reference to it.
+    A slice that is neither clamped to the array nor counted as a reference to it: what it looks
+    into must be in use for longer, as an argument or outside the loop is.
     """
     if not (isinstance(values, types.Array) and values.layout == "C"):
         return None
