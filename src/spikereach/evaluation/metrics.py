@@ -49,9 +49,9 @@ def r2_axes(pred: np.ndarray | Tensor, true: np.ndarray | Tensor) -> tuple[float
             f"R2 needs two arrays (N, 2): got {tuple(pred.shape)} and {tuple(true.shape)}"
         )
     for name, values in {"predicted": pred, "true": true}.items():
-        finite = torch.isfinite(values).all(dim=1)
+        finite = torch.isfinite(values)
         if not finite.all():
-            step = int(finite.logical_not().nonzero()[0])
+            step = int(finite.logical_not().nonzero()[0, 0])
             raise EvaluationError(f"R2: the {name} velocity is not finite at step {step}")
     scores = []
     for axis in range(2):
@@ -162,13 +162,14 @@ def measure(
                     counted.result()
                 counted = _counting_thread().submit(tally.add_piece, trace)  # decoding goes on
                 predicted.append(part[:, 0].float().cpu())
+            prediction = torch.cat(predicted)
+            score = r2(prediction, torch.as_tensor(velocity[:steps]))
             counted.result()
     finally:
         decoder.stepwise = stepwise
-    prediction = torch.cat(predicted)
     macs, acs = tally.effective()
     metrics = {
-        "r2": r2(prediction, torch.as_tensor(velocity[:steps])),
+        "r2": score,
         "footprint": footprint(decoder),
         "connection_sparsity": connection_sparsity(decoder),
         "activation_sparsity": tally.activation_sparsity(),
