@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikereach.config import System
-from spikereach.data.transfer import checksum
+from spikereach.files import checksum
 from spikereach.models import zoo
 from spikereach.models.decoder import Decoder
 from spikereach.published.importers import import_weights
@@ -48,7 +48,7 @@ def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpo
 
 
 def _source(system: str, path: str | Path) -> Source:
-    sha256 = checksum(Path(path), "sha256")
+    sha256 = checksum(Path(path))
     for source in of_system(system):
         if source.sha256 == sha256:
             return source

@@ -15,7 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 from spikereach.config import Download
-from spikereach.data.transfer import NoNetworkError, RemoteFile, Server, checksum
+from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
+from spikereach.files import checksum
 
 
 class WeightsError(ValueError):
@@ -120,8 +121,4 @@ def fetch(
 
 
 def _is(source: Source, path: Path) -> bool:
-    return (
-        path.is_file()
-        and path.stat().st_size == source.size
-        and checksum(path, "sha256") == source.sha256
-    )
+    return path.is_file() and path.stat().st_size == source.size and checksum(path) == source.sha256
