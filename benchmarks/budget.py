@@ -149,7 +149,7 @@ def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
     decoder = zoo.build(system, run.channels, areas=areas).to(device).train()
     optimiser = optimisers.build(run.stage, list(decoder.parameters()))
     shape = run.stage.window, run.stage.batch
-    spikes = (torch.rand(*shape, run.channels, device=device) < RATE).float()
+    spikes = (torch.rand(*shape, run.channels, device=device) < RATE).byte()
     target = torch.randn(*shape, 2, device=device)
 
     def update() -> None:
