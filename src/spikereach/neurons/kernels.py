@@ -42,7 +42,7 @@ inlined = njit(inline="always", error_model="numpy")
 
 
 @compiled
-def _fire(v, threshold, z):
+def fire(v, threshold, z):
     for e in range(len(z)):
         z[e] = ONE if v[e] > threshold else NIL
 
@@ -199,7 +199,7 @@ def current_lif_forward(
             _copy(i, checkpoints[t // SEGMENT, 1, lo:hi])
             _copy(a, checkpoints[t // SEGMENT, 2, lo:hi])
         fired = zs[t, lo:hi]
-        _fire(v, ONE, fired)
+        fire(v, ONE, fired)
         _current_step(fired, v, i, a, mem, syn)
         _clear(a)
         for s in range(stop - start):
@@ -254,7 +254,7 @@ def current_lif_backward(
             k = t - t0
             _copy(v, vs[k])
             _copy(i, is_[k])
-            _fire(v, ONE, zs[k])
+            fire(v, ONE, zs[k])
             _current_step(zs[k], v, i, a, mem, syn)
             _clear(a)
             for s in range(here):
@@ -394,7 +394,7 @@ def lif_forward(
             for e in range(len(new)):
                 new[e] = decay[e] * v[e] + received[e]
         snap(new, grid, lowest, highest, v)
-        _fire(v, threshold, z)
+        fire(v, threshold, z)
         _copy(z, zs[t, lo:hi])
 
 
@@ -423,7 +423,7 @@ def lif_backward(
                 g[e] = g[e] if new[e] >= lowest and new[e] <= highest else NIL
         if t:
             snap(vs[t - 1], grid, lowest, highest, stored)
-            _fire(stored, threshold, z)
+            fire(stored, threshold, z)
         else:
             _copy(first_v, stored)
             _copy(first_z, z)
@@ -457,12 +457,12 @@ def spike_bits(rows, first, step, bits):
 
 
 @inlined
-def _receivers(t, taps, frames):
-    """The frames that step ``t`` reaches, from the first to before the last, and the tap of the
-    first, counted from the newest input."""
+def _receivers(t, taps, frames, outputs):
+    """Where what step ``t`` reaches lies: in the frames, and in a weight's row of taps, of which
+    that of the newest input is the first. Each from its first element to before its last."""
     oldest = t - taps + 1
-    first = max(oldest, 0)
-    return first, min(t + 1, frames), first - oldest
+    first, last = max(oldest, 0), min(t + 1, frames)
+    return first * outputs, last * outputs, (first - oldest) * outputs, (last - oldest) * outputs
 
 
 @compiled
@@ -476,9 +476,8 @@ def spike_conv_forward(bits, weight, y):
     taps, rows = weight.shape[1] // outputs, y.reshape(-1)
     _clear(rows)
     for t in range(len(bits)):
-        first, last, tap = _receivers(t, taps, frames)
-        low, high = tap * outputs, (tap + last - first) * outputs
-        out = rows[first * outputs : last * outputs]
+        first, last, low, high = _receivers(t, taps, frames, outputs)
+        out = rows[first:last]
         for w in range(bits.shape[1]):
             left = bits[t, w]
             while left:
@@ -500,9 +499,8 @@ def spike_conv_backward(bits, gy, gweight):
     frames, outputs = gy.shape
     taps, rows = gweight.shape[1] // outputs, gy.reshape(-1)
     for t in range(len(bits)):
-        first, last, tap = _receivers(t, taps, frames)
-        low, high = tap * outputs, (tap + last - first) * outputs
-        received = rows[first * outputs : last * outputs]
+        first, last, low, high = _receivers(t, taps, frames, outputs)
+        received = rows[first:last]
         for w in range(bits.shape[1]):
             left = bits[t, w]
             while left:

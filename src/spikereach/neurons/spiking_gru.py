@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikereach.neurons import cpu
 from spikereach.neurons.chunks import Chunks
-from spikereach.neurons.kernels import NIL, ONE, compiled, snap
+from spikereach.neurons.kernels import NIL, compiled, fire, snap
 from spikereach.neurons.lif import LIFParameters
 from spikereach.neurons.single import receive, store
 
@@ -80,12 +80,12 @@ def _scan(
         v[:], z[:], h[:] = NIL, NIL, first[n]
         for t in range(len(currents)):
             receive(h, gates_t, currents[t, n, :both], total[:both])
-            _fire(total[:both], v[:both], z[:both], decay, threshold, *grid)
+            _step(total[:both], v[:both], z[:both], decay, threshold, *grid)
             kept, new = remembered[t, n], z[both:]
             for e in range(units):
                 kept[e] = h[e] - z[e] * h[e]
             receive(kept, candidate_t, currents[t, n, both:], total[both:])
-            _fire(total[both:], v[both:], new, decay, threshold, *grid)
+            _step(total[both:], v[both:], new, decay, threshold, *grid)
             for e in range(units):
                 h[e] = new[e] if z[units + e] > NIL else h[e]
             store(h, *stored)
@@ -93,10 +93,9 @@ def _scan(
 
 
 @compiled
-def _fire(total, v, z, decay, threshold, grid, lowest, highest):
+def _step(total, v, z, decay, threshold, grid, lowest, highest):
     """One step of LIF neurons, in place."""
     for e in range(len(v)):
         v[e] = decay * v[e] + total[e] - z[e] * threshold
     snap(v, grid, lowest, highest, v)
-    for e in range(len(z)):
-        z[e] = ONE if v[e] > threshold else NIL
+    fire(v, threshold, z)
