@@ -8,7 +8,7 @@ threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 import numpy as np
@@ -20,25 +20,35 @@ from spikereach.neurons.threads import one_thread
 
 
 class Chunks:
-    """The streams of a batch in chunks: four, but of 8 to 64 streams."""
+    """The streams of a batch in chunks: four, but of ``least`` to 64 streams."""
 
-    def __init__(self, streams: int, units: int):
-        size = min(64, max(8, -(-streams // 4)))
+    def __init__(self, streams: int, units: int, *, least: int = 8):
+        size = min(64, max(least, -(-streams // 4)))
         self.streams, self.units = streams, units
         starts = range(0, streams, size)
         self.bounds = [(s * units, min(s + size, streams) * units) for s in starts]
 
     def run(self, work: Callable[[int, int, int], None]) -> None:
-        """Call ``work(chunk, lo, hi)`` for every chunk, on as many threads as PyTorch uses."""
-        jobs = [(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)]
-        threads = torch.get_num_threads()
-        with _blas().limit(limits=1):  # its threads would fight with these
-            if min(threads, len(jobs)) == 1:
-                with one_thread():  # as in the pool
-                    for job in jobs:
-                        work(*job)
-            else:
-                list(_pool(min(threads, len(jobs))).map(lambda job: work(*job), jobs))
+        """Call ``work(chunk, lo, hi)`` for every chunk, on as many threads as PyTorch uses.
+
+        This thread is one of them: two that are woken at once may share a core at first.
+        """
+        threads = min(torch.get_num_threads(), len(self.bounds))
+        left = iter([(chunk, lo, hi) for chunk, (lo, hi) in enumerate(self.bounds)])
+
+        def take() -> None:
+            for job in left:
+                work(*job)
+
+        with _blas().limit(limits=1), one_thread():  # their threads would fight with these
+            helpers = [_pool(threads).submit(take) for _ in range(threads - 1)]
+            try:
+                take()
+            finally:
+                wait([helper for helper in helpers if not helper.cancel()])
+            for helper in helpers:
+                if not helper.cancelled():
+                    helper.result()
 
     def repeat(self, values: Tensor) -> np.ndarray:
         """One value per unit, repeated for the streams of the largest chunk."""
@@ -64,7 +74,7 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, initializer=alone)
+    return ThreadPoolExecutor(threads - 1, initializer=alone)
 
 
 def alone() -> None:
