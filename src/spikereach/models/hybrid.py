@@ -106,7 +106,7 @@ class Block(nn.Module):
             wanted = self.spikes and any(part.requires_grad for part in x)
             on_cpu = x[0].device.type == "cpu" and not wanted
             return on_cpu and decoder.buffer_format != "float16"
-        return self.spikes and all(map(decoder.by_events, x))
+        return all(map(decoder.by_events, x))
 
     def _pass(self, parts: Sequence[Tensor], decoder: Decoder) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""

@@ -1,28 +1,29 @@
-"""Convolution, batch norm, pooling and dropout of training batches in compiled passes.
+"""Convolution, batch norm, pooling and dropout in compiled passes.
 
 Layout (B, T, channels): the ``K`` steps under a kernel lie side by side. Spikes are convolved
-event by event, other inputs by PyTorch; of each stream the frames are pooled as soon as they are
-there. What lies between the convolution and the pooled frames is computed again in the backward
-pass, and so is the convolution of spikes.
+event by event, other inputs by matrix products; of each stream the frames are pooled as soon as
+they are there. What lies between the convolution and the pooled frames is computed again in the
+backward pass, and so is the convolution of spikes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from spikereach.neurons import kernels
 from spikereach.neurons.chunks import Chunks
 from spikereach.neurons.cpu import as_spikes, drawn, fixed_point_grid
 from spikereach.neurons.dropout import Dropout
 from spikereach.neurons.intrinsics import words
+
+LEAST, MOST = 256, 4096
+"""Frames of a stream that are convolved at a time where nothing is learned."""
 
 
 class Normalisation(NamedTuple):
@@ -56,12 +57,11 @@ class _ConvPool(torch.autograd.Function):
     def forward(ctx: Any, rule, weight, bias, norm_weight, norm_bias, *parts):
         (outputs, _, taps), batch = weight.shape, len(parts[0])
         ctx.rule, ctx.chunks = rule, Chunks(batch, 1)
-        ctx.edges = np.cumsum([0, *(part.shape[1] for part in parts)]).tolist()
-        ctx.frames = frames = ctx.edges[-1] - taps + 1
-        ctx.spikes = _Spikes(parts, ctx.chunks) if rule.events else None
-        streams = ctx.spikes or _Values(parts)
+        streams = _streams(rule.events)(parts)
+        ctx.edges, ctx.frames = streams.edges, streams.edges[-1] - taps + 1
+        frames, matrix = ctx.frames, streams.matrix(weight)
         ctx.save_for_backward(weight, *([] if rule.events else parts))
-        matrix = streams.matrix(weight)
+        ctx.bits = [None] * batch
         keep = any(ctx.needs_input_grad) and not rule.events
         ctx.convolved = _arrays(batch, frames, outputs) if keep else None
         pooled, odd = (bias.new_empty(batch, n, outputs) for n in (frames // 2, frames % 2))
@@ -73,7 +73,9 @@ class _ConvPool(torch.autograd.Function):
             scratch = None if keep else np.empty((frames, outputs), np.float32)
             for b in range(start, stop):
                 y = ctx.convolved[b] if keep else scratch
-                streams.convolve(b, matrix, y)
+                inputs = streams.inputs(b, 0, streams.edges[-1])
+                streams.convolve(inputs, matrix, y)
+                ctx.bits[b] = inputs if rule.events else None
                 kernels.pool(y, rising, *(out[b] for out in outs), *sums[chunk])
 
         ctx.chunks.run(convolve)
@@ -103,8 +105,9 @@ class _ConvPool(torch.autograd.Function):
     def backward(ctx: Any, gpooled, godd, *_):
         weight, *parts = ctx.saved_tensors
         rule, chunks, frames = ctx.rule, ctx.chunks, ctx.frames
-        streams = ctx.spikes or _Values(parts)
+        streams = _streams(rule.events)
         matrix, (batch, _, outputs) = streams.matrix(weight), gpooled.shape
+        values = None if rule.events else _Values(parts)
         convolved, ctx.convolved = ctx.convolved, None  # not to hold it until the graph goes
         again = convolved is None
         if again:
@@ -112,6 +115,9 @@ class _ConvPool(torch.autograd.Function):
         outside = [g.contiguous().numpy() for g in (gpooled, godd)]
         centre, scale, _ = ctx.affine
         rules = *ctx.affine, *rule.grid, drawn(rule.dropout)
+
+        def inputs(b: int) -> np.ndarray:
+            return ctx.bits[b] if rule.events else values.inputs(b, 0, ctx.edges[-1])
 
         def unpool(b: int, gframes: np.ndarray) -> None:
             """Done twice, which takes less than to keep the result."""
@@ -124,7 +130,7 @@ class _ConvPool(torch.autograd.Function):
             gframes = np.empty((frames, outputs), np.float32)
             for b in range(start, stop):
                 if again:
-                    streams.convolve(b, matrix, convolved[b])
+                    streams.convolve(inputs(b), matrix, convolved[b])
                 unpool(b, gframes)
                 kernels.norm_sums(convolved[b], gframes, centre, *sums[chunk])
 
@@ -137,21 +143,25 @@ class _ConvPool(torch.autograd.Function):
             corrections = total / count, product / (count * ctx.deviation**2)
             total, product = (c.float().numpy() for c in corrections)
         # Inputs that come from the last call, at the beginning, rarely need a gradient.
-        needed, gx = ctx.needs_input_grad[5:], None
+        needed, gx, beyond = ctx.needs_input_grad[5:], None, 0
         if any(needed) and not rule.events:
             skipped = ctx.edges[needed.index(True)]
             gx = weight.new_empty(batch, ctx.edges[-1] - skipped, weight.shape[1])
+            beyond = weight.shape[2] - 1
+            back = _Values.matrix(weight.transpose(0, 1).flip(2))
         shares = np.zeros((len(chunks.bounds), *matrix.shape), np.float32)
 
         def learn(chunk: int, start: int, stop: int) -> None:
-            gy = np.empty((frames, outputs), np.float32)
+            # Between zeros, as the convolution that leads back to the inputs takes it.
+            around = np.zeros((frames + 2 * beyond, outputs), np.float32)
+            gy = around[beyond : beyond + frames]
             for b in range(start, stop):
                 unpool(b, gy)
                 if rule.eps is not None:
                     kernels.norm_backward(convolved[b], gy, centre, scale, total, product)
-                streams.learn(b, gy, shares[chunk])
+                streams.learn(inputs(b), gy, shares[chunk])
                 if gx is not None:
-                    gx[b] = streams.send_back(gy, matrix)[skipped:]
+                    _Values.convolve(around[skipped:], back, gx[b].numpy())
 
         chunks.run(learn)
         gweight = streams.weight(torch.from_numpy(shares.sum(0)), weight.shape)
@@ -163,28 +173,42 @@ class _ConvPool(torch.autograd.Function):
         return None, gweight, gbias, *gnorm, *gparts
 
 
-class _Spikes:
-    """Streams as bits, found once, which take little memory."""
+class _Streams:
+    """Inputs (B, S, C) in parts that follow each other."""
 
-    def __init__(self, parts: Sequence[Tensor], chunks: Chunks):
-        batch, _, channels = parts[0].shape
-        edges = np.cumsum([0, *(part.shape[1] for part in parts)])
-        self.bits = np.empty((batch, edges[-1], words(channels)), np.uint64)
-        sources = []  # rows, those between two streams, and those between two steps
-        for part in parts:
+    def __init__(self, parts: Sequence[Tensor]):
+        self.parts = [part.detach() for part in parts]
+        self.edges = np.cumsum([0, *(part.shape[1] for part in parts)]).tolist()
+
+    def within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The parts that hold the steps ``start:stop``: number, and from and to which step."""
+        for number, edge in enumerate(self.edges[:-1]):
+            low, high = max(start - edge, 0), min(stop - edge, self.edges[number + 1] - edge)
+            if low < high:
+                yield number, low, high
+
+
+class _Spikes(_Streams):
+    """Spikes, as bits once found, which take little memory."""
+
+    def __init__(self, parts: Sequence[Tensor]):
+        super().__init__(parts)
+        batch, _, self.channels = parts[0].shape
+        self.sources = []  # rows, those between two streams, and those between two steps
+        for part in self.parts:
             by_stream = part.is_contiguous()
-            rows = as_spikes(part if by_stream else part.transpose(0, 1)).reshape(-1, channels)
-            sources.append((rows, *((part.shape[1], 1) if by_stream else (1, batch))))
+            rows = as_spikes(part if by_stream else part.transpose(0, 1)).reshape(-1, self.channels)
+            self.sources.append((rows, *((part.shape[1], 1) if by_stream else (1, batch))))
 
-        def work(chunk: int, start: int, stop: int) -> None:
-            for b in range(start, stop):
-                for (rows, next_stream, next_step), low, high in zip(
-                    sources, edges[:-1], edges[1:], strict=True
-                ):
-                    bits = self.bits[b, low:high]
-                    kernels.spike_bits(rows, b * next_stream, next_step, bits)
-
-        chunks.run(work)
+    def inputs(self, b: int, start: int, stop: int) -> np.ndarray:
+        """Bits (steps, words) of one stream."""
+        bits, done = np.empty((stop - start, words(self.channels)), np.uint64), 0
+        for number, low, high in self.within(start, stop):
+            rows, next_stream, next_step = self.sources[number]
+            first = b * next_stream + low * next_step
+            kernels.spike_bits(rows, first, next_step, bits[done : done + high - low])
+            done += high - low
+        return bits
 
     @staticmethod
     def matrix(weight: Tensor) -> np.ndarray:
@@ -196,53 +220,34 @@ class _Spikes:
         outputs, channels, taps = shape
         return matrix.view(channels, taps, outputs).permute(2, 0, 1).flip(2)
 
-    def convolve(self, b: int, matrix: np.ndarray, y: np.ndarray) -> None:
-        kernels.spike_conv_forward(self.bits[b], matrix, y)
-
-    def learn(self, b: int, gy: np.ndarray, gmatrix: np.ndarray) -> None:
-        kernels.spike_conv_backward(self.bits[b], gy, gmatrix)
+    convolve = staticmethod(kernels.spike_conv_forward)
+    learn = staticmethod(kernels.spike_conv_backward)
 
 
-class _Values:
-    """Streams of any values, convolved by oneDNN."""
+class _Values(_Streams):
+    """Any values."""
 
-    def __init__(self, parts: Sequence[Tensor]):
-        self.parts = [part.detach() for part in parts]
+    def inputs(self, b: int, start: int, stop: int) -> np.ndarray:
+        """(steps, C) of one stream. Put together when needed: a copy of all would be large."""
+        found = [self.parts[number][b, low:high] for number, low, high in self.within(start, stop)]
+        return torch.cat(found).numpy()
 
     @staticmethod
     def matrix(weight: Tensor) -> np.ndarray:
-        """(O, K C)"""
-        return weight.detach().permute(0, 2, 1).flatten(1).contiguous().numpy()
+        """(K C, O)"""
+        return weight.detach().permute(2, 1, 0).flatten(0, 1).contiguous().numpy()
 
     @staticmethod
     def weight(matrix: Tensor, shape: torch.Size) -> Tensor:
         outputs, channels, taps = shape
-        return matrix.view(outputs, taps, channels).permute(0, 2, 1)
+        return matrix.view(taps, channels, outputs).permute(2, 1, 0)
 
-    def convolve(self, b: int, matrix: np.ndarray, y: np.ndarray) -> None:
-        y[:] = _rows(F.conv2d(_image(self._stream(b)[None]), self._kernel(matrix)))
+    convolve = staticmethod(kernels.conv_forward)
+    learn = staticmethod(kernels.conv_backward)
 
-    def send_back(self, gy: np.ndarray, matrix: np.ndarray) -> Tensor:
-        """Gradient of the inputs of a stream from that of its convolution: (S, C)."""
-        return _rows(F.conv_transpose2d(_image(torch.from_numpy(gy)[None]), self._kernel(matrix)))
 
-    def learn(self, b: int, gy: np.ndarray, gmatrix: np.ndarray) -> None:
-        """Add to the weight's gradient, as products of matrices: runs of K steps that do not
-        overlap are one, without a copy."""
-        rows = self._stream(b).numpy()
-        width, size = gmatrix.shape[1], rows.itemsize
-        for offset in range(min(width // rows.shape[1], len(gy))):
-            received = gy[offset :: width // rows.shape[1]]
-            sent = as_strided(rows[offset:], (len(received), width), (width * size, size))
-            gmatrix += received.T @ sent
-
-    def _stream(self, b: int) -> Tensor:
-        """(S, C). Put together when it is needed: a copy of all streams would be large."""
-        return torch.cat([part[b] for part in self.parts])
-
-    def _kernel(self, matrix: np.ndarray) -> Tensor:
-        """(O, C, 1, K)"""
-        return _image(torch.from_numpy(matrix).view(len(matrix), -1, self.parts[0].shape[2]))
+def _streams(events: bool) -> type[_Spikes] | type[_Values]:
+    return _Spikes if events else _Values
 
 
 def _arrays(batch: int, *shape: int) -> list[np.ndarray]:
@@ -250,14 +255,32 @@ def _arrays(batch: int, *shape: int) -> list[np.ndarray]:
     return [np.empty(shape, np.float32) for _ in range(batch)]
 
 
-def _image(streams: Tensor) -> Tensor:
-    """(B, T, C) as (B, C, 1, T), in PyTorch's channels-last format."""
-    return streams[:, None].permute(0, 3, 1, 2)
+def _spans(batch: int, frames: int) -> list[tuple[int, int, int]]:
+    """Number, first frame and end of stretches of the streams: at least four where that is worth a
+    thread, so that threads share a single stream, too. No pair of frames is cut."""
+    number = max(-(-frames // MOST), min(-(-4 // batch), -(-frames // LEAST)))
+    span = -(-frames // (2 * number)) * 2
+    return [(b, t, min(t + span, frames)) for b in range(batch) for t in range(0, frames, span)]
 
 
-def _rows(image: Tensor) -> Tensor:
-    """(1, C, 1, T) as (T, C)."""
-    return image[0, :, 0].T
+def _infer(parts, weight, bias, rule) -> Pooled:
+    """:func:`conv_pool` without batch norm, dropout and gradients."""
+    (outputs, _, taps), batch = weight.shape, len(parts[0])
+    streams = _streams(rule.events)(parts)
+    frames, matrix = streams.edges[-1] - taps + 1, streams.matrix(weight)
+    pooled, odd = (bias.new_empty(batch, n, outputs) for n in (frames // 2, frames % 2))
+    spans = _spans(batch, frames)
+    outs, bias = (pooled.numpy(), odd.numpy()), bias.detach().contiguous().numpy()
+
+    def work(_: int, first: int, last: int) -> None:
+        for b, start, stop in spans[first:last]:
+            y = np.empty((stop - start, outputs), np.float32)
+            streams.convolve(streams.inputs(b, start, stop + taps - 1), matrix, y)
+            received = outs[0][b, start // 2 : stop // 2], outs[1][b, : int(stop == frames)]
+            kernels.pool_alone(y, bias, *rule.grid, *received)
+
+    Chunks(len(spans), 1, least=1).run(work)
+    return Pooled(pooled, odd, None, None)
 
 
 def conv_pool(
@@ -286,5 +309,8 @@ def conv_pool(
         dropout: (B, (S - K + 1) // 2, O).
     """
     rule = _Rule(events, None if norm is None else norm.eps, fixed_point_grid(fixed_point), dropout)
+    differentiated = any(t.requires_grad for t in (weight, bias, *parts))
+    if norm is None and dropout is None and not (torch.is_grad_enabled() and differentiated):
+        return _infer(parts, weight, bias, rule)
     weights = (None, None) if norm is None else norm[:2]
     return Pooled(*_ConvPool.apply(rule, weight, bias, *weights, *parts))

@@ -510,6 +510,42 @@ def spike_conv_backward(bits, gy, gweight):
                     row[n] += received[n]
 
 
+@inlined
+def _runs(inputs, taps, offset, frames):
+    """What every ``taps``-th frame from ``offset`` on depends on, (frames, taps C): the steps under
+    a kernel are one run of memory, and runs that do not overlap are a matrix, without a copy."""
+    return inputs[offset : offset + frames * taps].reshape(frames, taps * inputs.shape[1])
+
+
+@compiled
+def conv_forward(inputs, weight, y):
+    """Fill ``y`` (frames, O) with the convolution of a stream (frames + K - 1, C).
+
+    ``weight`` is (K C, O).
+    """
+    taps = len(weight) // inputs.shape[1]
+    products = np.empty(((len(y) + taps - 1) // taps, y.shape[1]), np.float32)
+    for offset in range(min(taps, len(y))):
+        frames = (len(y) - offset + taps - 1) // taps
+        np.dot(_runs(inputs, taps, offset, frames), weight, products[:frames])
+        for t in range(frames):
+            _copy(products[t], y[offset + t * taps])
+
+
+@compiled
+def conv_backward(inputs, gy, gweight):
+    """Add to the weight's gradient (K C, O)."""
+    taps = len(gweight) // inputs.shape[1]
+    received = np.empty(((len(gy) + taps - 1) // taps, gy.shape[1]), np.float32)
+    product = np.empty_like(gweight)
+    for offset in range(min(taps, len(gy))):
+        frames = (len(gy) - offset + taps - 1) // taps
+        for t in range(frames):
+            _copy(gy[offset + t * taps], received[t])
+        np.dot(_runs(inputs, taps, offset, frames).T, received[:frames], product)
+        gweight += product
+
+
 @compiled
 def pool(y, rising, pooled, odd, total, squares):
     """Fill ``pooled`` (frames // 2, O) with that of every two frames of ``y`` whose image by a
@@ -529,6 +565,23 @@ def pool(y, rising, pooled, odd, total, squares):
             total[n] += row[n]
         for n in range(len(row)):
             squares[n] += np.float64(row[n]) * np.float64(row[n])
+
+
+@compiled
+def pool_alone(y, bias, grid, lowest, highest, pooled, odd):
+    """Fill ``pooled`` (frames // 2, O) with the larger of every two frames of ``y``, and ``odd``
+    with the last where it has no partner; with the bias, and as stored."""
+    for t in range(len(pooled)):
+        out, one, other = pooled[t], y[2 * t], y[2 * t + 1]
+        for n in range(len(out)):
+            out[n] = max(one[n], other[n]) + bias[n]
+        if grid > NIL:
+            snap(out, grid, lowest, highest, out)
+    if len(odd):
+        out, one = odd[0], y[len(y) - 1]
+        for n in range(len(out)):
+            out[n] = one[n] + bias[n]
+        snap(out, grid, lowest, highest, out)
 
 
 @inlined
