@@ -85,6 +85,8 @@ LAYERS = {
     "padded conv": lambda: nn.Conv1d(7, 6, 5, padding=3),
     "strided, dilated conv": lambda: nn.Conv1d(7, 6, 3, padding=2, stride=2, dilation=2),
     "grouped conv": lambda: nn.Conv1d(7, 14, 3, groups=7, padding="same"),
+    "strided, padded conv": lambda: nn.Conv1d(7, 6, 4, padding=6, stride=3),
+    "image conv": lambda: nn.Conv2d(1, 3, (2, 4), padding=(0, 2), stride=2),
     "circular conv": lambda: nn.Conv1d(7, 6, 3, padding=1, padding_mode="circular"),
     "gru": lambda: nn.GRUCell(7, 5),
 }
@@ -93,7 +95,9 @@ LAYERS = {
 @pytest.mark.parametrize("layer_kind", LAYERS)
 @pytest.mark.parametrize("inputs_kind", ["real", "signs", "spikes", "zero"])
 @pytest.mark.parametrize("pruned", [0.0, 0.7, 1.0])
-def test_every_call_counts_as_in_neurobench(layer_kind, inputs_kind, pruned):
+@pytest.mark.parametrize("steps", [11, 60])
+@pytest.mark.parametrize("by_step", [True, False])
+def test_every_call_counts_as_in_neurobench(layer_kind, inputs_kind, pruned, steps, by_step):
     generator = torch.Generator().manual_seed(3)
     layer = LAYERS[layer_kind]()
     with torch.no_grad():
@@ -106,8 +110,11 @@ def test_every_call_counts_as_in_neurobench(layer_kind, inputs_kind, pruned):
             random_inputs("real", (calls, batch, 5), generator),
         )
     else:
-        shape = (calls, batch, 11, 7) if isinstance(layer, nn.Linear) else (calls, batch, 7, 11)
-        inputs = (random_inputs(inputs_kind, shape, generator),)
+        sample = {nn.Linear: (steps, 7), nn.Conv1d: (7, steps), nn.Conv2d: (1, 7, steps)}
+        values = random_inputs(inputs_kind, (calls, batch, *sample[type(layer)]), generator)
+        if by_step:  # channels side by side in memory, step after step
+            values = values.transpose(-1, -2).contiguous().transpose(-1, -2)
+        inputs = (values,)
     effective, binary, dense = metrics.count(LayerCalls(layer, inputs))
     single = [tuple(values[call] for values in inputs) for call in range(calls)]
     single = [call[0] if len(call) == 1 else call for call in single]

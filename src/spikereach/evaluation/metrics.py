@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import copy
 import math
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spikereach.evaluation import counting
+from spikereach.evaluation.counting import FanOut
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
 from spikereach.models.decoder import Decoder, LayerCalls, Trace
-from spikereach.neurons.chunks import alone
 
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""
@@ -31,7 +29,8 @@ PIECE = 8192
 WINDOWS = 64
 """Windows per call of a decoder of whole windows, which run side by side."""
 
-_STATELESS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_STATELESS = (nn.Linear, *_CONVOLUTIONS)
 _CELLS = (nn.RNNCellBase,)
 
 
@@ -156,15 +155,11 @@ def measure(
     decoder.stepwise = like_neurobench is not None
     try:
         with torch.inference_mode():
-            counted = None
             for part, trace in in_pieces(decoder, inputs, piece, traced=True):
-                if counted is not None:
-                    counted.result()
-                counted = _counting_thread().submit(tally.add_piece, trace)  # decoding goes on
+                tally.add_piece(trace)
                 predicted.append(part[:, 0].float().cpu())
-            prediction = torch.cat(predicted)
-            score = r2(prediction, torch.as_tensor(velocity[:steps]))
-            counted.result()
+        prediction = torch.cat(predicted)
+        score = r2(prediction, torch.as_tensor(velocity[:steps]))
     finally:
         decoder.stepwise = stepwise
     macs, acs = tally.effective()
@@ -180,11 +175,6 @@ def measure(
     return metrics, prediction.numpy()
 
 
-@cache
-def _counting_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, initializer=alone)
-
-
 @dataclass
 class Tally:
     """Operations and activations counted so far, as integers."""
@@ -197,29 +187,25 @@ class Tally:
     _macs: int = 0
     _acs: int = 0
     _hoisted: dict[nn.Module, tuple[int, bool]] = field(default_factory=dict)
-    _fan_outs: dict[tuple[nn.Module, torch.Size], tuple[Tensor, int]] = field(default_factory=dict)
+    _fan_outs: dict[tuple[nn.Module, torch.Size], FanOut] = field(default_factory=dict)
 
-    @torch.inference_mode()
     def add_piece(self, trace: Trace) -> None:
         """Count what one call of a decoder noted, and free what its layers received."""
         while trace.calls:  # one by one: the next piece then finds warm memory
             self.add(trace.calls.pop())
         for activation in trace.activations:
             self.activations += activation.numel()
-            self.nonzero += int(torch.count_nonzero(activation))
+            self.nonzero += counting.nonzero(activation)
 
     def add(self, calls: LayerCalls) -> None:
         """Count the calls of one layer."""
         operations, binary, dense = count(calls, self._fan_outs)
         self.dense += dense
+        total, spiking = int(operations.sum()), int(operations[binary].sum())
         if self.merge and len(operations) == 1:
             before, all_binary = self._hoisted.get(calls.layer, (0, True))
-            self._hoisted[calls.layer] = (
-                before + int(operations),
-                all_binary and bool(binary),
-            )
+            self._hoisted[calls.layer] = before + total, all_binary and bool(binary[0])
         else:
-            total, spiking = int(operations.sum()), int(operations[binary].sum())
             self._acs += spiking
             self._macs += total - spiking
 
@@ -238,9 +224,8 @@ class Tally:
 
 
 def count(
-    calls: LayerCalls,
-    fan_outs: dict[tuple[nn.Module, torch.Size], tuple[Tensor, int]] | None = None,
-) -> tuple[Tensor, Tensor, int]:
+    calls: LayerCalls, fan_outs: dict[tuple[nn.Module, torch.Size], FanOut] | None = None
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Operations of each call by NeuroBench's rules.
 
     Args:
@@ -253,61 +238,73 @@ def count(
         EvaluationError: NeuroBench or this module has no rule for the layer.
     """
     layer, first = calls.layer, calls.inputs[0]
-    if isinstance(layer, nn.GRUCell):
-        nothing = torch.zeros(layer.input_size)
-        effective, dense = _gru_cell(layer, *calls.inputs)
-        return effective, counting.tally(first, nothing)[1], dense
-    if not isinstance(layer, _STATELESS):
+    if not isinstance(layer, (*_STATELESS, nn.GRUCell)):
         raise EvaluationError(
             f"synaptic operations: no exact count for a layer of type {type(layer).__name__}; "
             "use Linear, Conv1d, Conv2d, Conv3d or GRUCell layers"
         )
     fan_outs, key = {} if fan_outs is None else fan_outs, (layer, first.shape)
     if key not in fan_outs:
-        fan_outs[key] = (_linear if isinstance(layer, nn.Linear) else _convolution)(layer, first)
-    fan_out, dense = fan_outs[key]
-    effective, binary = counting.tally(first, fan_out)
-    return effective, binary, dense * (first.numel() // fan_out.numel())
+        rule = _convolution if isinstance(layer, _CONVOLUTIONS) else _matrix
+        fan_outs[key] = rule(layer, first)
+    effective, binary = counting.tally(first, fan_outs[key])
+    if isinstance(layer, nn.GRUCell):
+        effective, dense = _gru_cell(layer, *calls.inputs)
+        return effective.numpy(force=True), binary, dense
+    return (
+        effective,
+        binary,
+        fan_outs[key].dense * (first.numel() // math.prod(fan_outs[key].shape)),
+    )
 
 
-def _linear(layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, int]:
-    """Non-zero weights each input meets, (inputs,), and all weights that all of them meet."""
-    return (layer.weight != 0).sum(dim=0, dtype=torch.int32), layer.weight.numel()
+def _matrix(layer: nn.Linear | nn.GRUCell, inputs: Tensor) -> FanOut:
+    """Of the last axis; a GRU's is not asked for."""
+    weight = layer.weight_ih if isinstance(layer, nn.GRUCell) else layer.weight
+    counts = (weight != 0).sum(dim=0, dtype=torch.int32).numpy(force=True)
+    return FanOut(counts, np.arange(len(counts)), weight.numel())
 
 
-def _convolution(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
-    """The same of one sample, (channels, *positions), channels last in memory: as decoders whose
-    data lie in the order of time pass it."""
-    shape = inputs.shape[-layer.weight.ndim + 1 :]
-    taps = _taps(layer, shape[1:])
+def _convolution(layer: nn.Module, inputs: Tensor) -> FanOut:
+    """Of the channels and positions of one sample."""
+    channels, *others, size = inputs.shape[-layer.weight.ndim + 1 :]
+    positions = _positions(layer, size)
+    few = *others, int(positions[-1]) + 1
+    taps = _taps(layer, few)
     out, group, *_ = layer.weight.shape
     weights = (layer.weight != 0).reshape(layer.groups, out // layer.groups, group, -1).sum(dim=1)
-    # Neighbours away from the edges meet the same taps.
-    other = (taps[:, 1:] != taps[:, :-1]).any(dim=0)
-    first = functional.pad(other, (1, 0), value=True).nonzero()[:, 0]
-    alike = first.diff(append=first.new_tensor([taps.shape[1]]))
-    met = (taps[:, first].T @ weights.reshape(shape[0], -1).double().T).to(torch.int32)
-    met = met.repeat_interleave(alike, dim=0)
-    return met.T.reshape(shape), int(taps.sum()) * group * out
+    counts = weights.reshape(channels, -1).numpy(force=True) @ taps
+    met = taps.sum(axis=0).reshape(few)[..., positions].sum()
+    counts = counts.reshape(channels, *few).astype(np.int32)
+    return FanOut(counts, positions, int(met) * group * out)
 
 
-def _taps(layer: nn.Module, positions: torch.Size) -> Tensor:
-    """How often each tap of a kernel meets each input position, (taps, positions) float64.
+def _positions(layer: nn.Module, size: int) -> np.ndarray:
+    """For each of ``size`` positions on the last axis, one of the first that meets as many taps,
+    counted from either edge: between, those that are a stride apart do."""
+    stride, padding = layer.stride[-1], max(layer._reversed_padding_repeated_twice[:2])
+    reach = layer.dilation[-1] * (layer.kernel_size[-1] - 1) + stride + padding
+    left_out = max(0, size - 2 * reach - stride) // stride * stride
+    positions = np.arange(size)
+    alike = np.minimum(positions, reach + (positions - reach) % stride)
+    return np.where(positions < reach + left_out, alike, positions - left_out)
+
+
+def _taps(layer: nn.Module, positions: Sequence[int]) -> np.ndarray:
+    """How often each tap of a kernel meets each input position, (taps, positions) int64.
 
     A convolution whose kernels are one-hot copies the inputs that meet each tap; here it
     copies their numbers, counted from 1, so that padding stays 0.
     """
     kernel = layer.weight.shape[2:]
-    taps, count = math.prod(kernel), math.prod(positions)
+    taps, count = math.prod(kernel), math.prod(positions) + 1
     probe = copy.copy(layer)
     probe.groups = 1
-    device = layer.weight.device
-    one_hot = torch.eye(taps, dtype=torch.float64, device=device).reshape(taps, 1, *kernel)
-    numbers = torch.arange(1.0, count + 1, dtype=torch.float64, device=device)
+    one_hot = torch.eye(taps, dtype=torch.float64).reshape(taps, 1, *kernel)
+    numbers = torch.arange(1.0, count, dtype=torch.float64)
     met = probe._conv_forward(numbers.reshape(1, 1, *positions), one_hot, None)
-    hits = torch.zeros(taps, count + 1, dtype=torch.float64, device=device)
-    met = met.flatten(2)[0].round().long()
-    return hits.scatter_add_(1, met, torch.ones_like(met, dtype=torch.float64))[:, 1:]
+    met = np.rint(met.flatten(2)[0].numpy()).astype(np.int64) + count * np.arange(taps)[:, None]
+    return np.bincount(met.ravel(), minlength=taps * count).reshape(taps, count)[:, 1:]
 
 
 def _gru_cell(layer: nn.GRUCell, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, int]:
