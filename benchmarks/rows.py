@@ -108,7 +108,7 @@ def _rows():
         yield Row(
             f"metrics-{system}",
             f"exact metrics, {system}",
-            f"ours on 40,960 steps, NeuroBench on {steps}, time per step; results of the latter",
+            f"ours on 102,400 steps, NeuroBench on {steps}, time per step; results of the latter",
             contenders,
             (Goal("seconds", 200),),
             same=("neurobench",),

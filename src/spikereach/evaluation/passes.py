@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,7 +29,8 @@ def usable_steps(decoder: Decoder, steps: int) -> int:
 
 
 def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
-    """Spikes (T, C) of any type as one stream (T, 1, C), on the decoder's device.
+    """Spikes (T, C) of any type as one stream (T, 1, C), on the decoder's device: bytes as they
+    are, others in float32.
 
     Raises:
         EvaluationError: the number of channels is not the decoder's.
@@ -39,28 +41,32 @@ def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
             f"{tuple(spikes.shape)}: expected (steps, {decoder.channels})"
         )
     device = next((p.device for p in decoder.parameters()), torch.device("cpu"))
-    return torch.as_tensor(spikes).to(device)[:, None]
+    spikes = torch.as_tensor(spikes).to(device)[:, None]
+    return spikes if spikes.dtype == torch.uint8 else spikes.float()
 
 
 def in_pieces(
     decoder: Decoder, spikes: Tensor, piece: int, *, traced: bool
 ) -> Iterator[tuple[Tensor, Trace | None]]:
-    """Decode (T, 1, C) aligned in time, ``piece`` steps per call, carrying the state.
+    """Decode (T, 1, C) aligned in time, at most ``piece`` steps per call, carrying the state.
 
-    As in :meth:`Decoder.decode`, ``lookahead`` silent steps follow the recording. Of spikes in
-    bytes, one piece at a time is in float32.
+    As in :meth:`Decoder.decode`, ``lookahead`` silent steps follow the recording. Pieces are of
+    one length, so that none is short and takes as long as the others.
 
     Yields:
         velocity (t, 1, 2) in session units and the call's trace (None unless ``traced``);
         the t of all calls add up to T.
     """
     state, early, length = None, decoder.lookahead, len(spikes) + decoder.lookahead
+    unit = math.lcm(decoder.update_period, decoder.whole_windows)
+    share = math.ceil(length / math.ceil(length / piece))
+    piece = min(piece, math.ceil(share / unit) * unit)
     for start in range(0, length, piece):
         trace = Trace() if traced else None
-        recorded, steps = spikes[start : start + piece], min(piece, length - start)
-        part = recorded.new_empty((steps, *spikes.shape[1:]), dtype=torch.float32)
-        part[: len(recorded)] = recorded
-        part[len(recorded) :] = 0
+        part = decoder.as_taken(spikes[start : start + piece])
+        silent = min(piece, length - start) - len(part)
+        if silent:
+            part = torch.cat([part, part.new_zeros(silent, *part.shape[1:])])
         velocity, state = decoder(part, state, trace=trace)
         skipped = min(early, len(velocity))
         early -= skipped

@@ -154,13 +154,16 @@ class Decoder(nn.Module):
 
         return step
 
+    def as_taken(self, spikes: Tensor) -> Tensor:
+        """Spikes as :meth:`forward` takes them: bytes only where it does."""
+        return spikes.float() if spikes.dtype == torch.uint8 and not self.takes_bytes else spikes
+
     def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
         """Velocity (T, B, 2) of each of the T steps, aligned in time.
 
         The end of the recording is followed by ``lookahead`` silent steps. Spikes may be bytes.
         """
-        if spikes.dtype == torch.uint8 and not self.takes_bytes:
-            spikes = spikes.float()
+        spikes = self.as_taken(spikes)
         if self.lookahead:
             silence = spikes.new_zeros(self.lookahead, *spikes.shape[1:])
             spikes = torch.cat([spikes, silence])

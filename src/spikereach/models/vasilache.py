@@ -61,6 +61,7 @@ class Windowed(Decoder):
 
     #: the published footprint counts one byte per bin of the window
     input_bits = 8
+    takes_bytes = True
 
     def __init__(
         self,
@@ -136,7 +137,7 @@ class Windowed(Decoder):
             if block == 0 and not self.training and self.by_events(x):
                 x = self.buffer(self._convolve_spikes(x, conv))
             else:
-                x = self.pool(self.buffer(conv(x)))
+                x = self.pool(self.buffer(conv(x.float() if block == 0 else x)))
         hidden = self.dropout(self.recur(x.permute(2, 0, 1), trace))
         if trace is not None:
             trace.calls.append(LayerCalls(self.readout_x, (hidden[None],)))
