@@ -247,15 +247,12 @@ def count(
     if key not in fan_outs:
         rule = _convolution if isinstance(layer, _CONVOLUTIONS) else _matrix
         fan_outs[key] = rule(layer, first)
-    effective, binary = counting.tally(first, fan_outs[key])
+    fan_out = fan_outs[key]
+    effective, binary = counting.tally(first, fan_out)
     if isinstance(layer, nn.GRUCell):
         effective, dense = _gru_cell(layer, *calls.inputs)
         return effective.numpy(force=True), binary, dense
-    return (
-        effective,
-        binary,
-        fan_outs[key].dense * (first.numel() // math.prod(fan_outs[key].shape)),
-    )
+    return effective, binary, fan_out.dense * (first.numel() // math.prod(fan_out.shape))
 
 
 def _matrix(layer: nn.Linear | nn.GRUCell, inputs: Tensor) -> FanOut:
