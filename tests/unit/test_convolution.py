@@ -76,6 +76,7 @@ SHAPES = [
     (40, 33, 6, 9, 3),
     (2, 5, 4, 5, 2),
     (9, 6, 4, 5, 18),
+    (2, 90, 3, 31, 4),  # more taps than fit into one matrix
 ]
 
 

@@ -21,6 +21,8 @@ from spikereach.neurons.dropout import GAMMA, LANES, ROUNDS
 from spikereach.neurons.intrinsics import WIDTH, lowest, nonzero, part
 
 SEGMENT = 16
+GROUP = 12
+"""Taps of a convolution in one matrix."""
 
 # Codes of `Surrogate.shape` and `Reset`.
 RATIONAL, TRIANGLE, ARCTAN = 0, 1, 2
@@ -511,39 +513,56 @@ def spike_conv_backward(bits, gy, gweight):
 
 
 @inlined
-def _runs(inputs, taps, offset, frames):
-    """What every ``taps``-th frame from ``offset`` on depends on, (frames, taps C): the steps under
-    a kernel are one run of memory, and runs that do not overlap are a matrix, without a copy."""
-    return inputs[offset : offset + frames * taps].reshape(frames, taps * inputs.shape[1])
+def _runs(inputs, first, taps, frames):
+    """What every ``taps``-th frame depends on, (frames, taps C), from the step ``first`` on: the
+    steps under a kernel are one run of memory, and runs that do not overlap are a matrix."""
+    return inputs[first : first + frames * taps].reshape(frames, taps * inputs.shape[1])
 
 
 @compiled
 def conv_forward(inputs, weight, y):
     """Fill ``y`` (frames, O) with the convolution of a stream (frames + K - 1, C).
 
-    ``weight`` is (K C, O).
+    ``weight`` is (K C, O). A matrix has as many rows as runs fit into the stream: of long kernels,
+    `GROUP` taps are taken at a time.
     """
-    taps = len(weight) // inputs.shape[1]
-    products = np.empty(((len(y) + taps - 1) // taps, y.shape[1]), np.float32)
-    for offset in range(min(taps, len(y))):
-        frames = (len(y) - offset + taps - 1) // taps
-        np.dot(_runs(inputs, taps, offset, frames), weight, products[:frames])
-        for t in range(frames):
-            _copy(products[t], y[offset + t * taps])
+    channels = inputs.shape[1]
+    taps = len(weight) // channels
+    groups = (taps + GROUP - 1) // GROUP
+    products = np.empty((len(y) // (taps // groups) + 1, y.shape[1]), np.float32)
+    for group in range(groups):
+        low, high = group * taps // groups, (group + 1) * taps // groups
+        size, rows = high - low, weight[low * channels : high * channels]
+        for offset in range(min(size, len(y))):
+            frames = (len(y) - offset + size - 1) // size
+            np.dot(_runs(inputs, low + offset, size, frames), rows, products[:frames])
+            for t in range(frames):
+                out, product = y[offset + t * size], products[t]
+                if group == 0:
+                    _copy(product, out)
+                else:
+                    for n in range(len(out)):
+                        out[n] += product[n]
 
 
 @compiled
 def conv_backward(inputs, gy, gweight):
     """Add to the weight's gradient (K C, O)."""
-    taps = len(gweight) // inputs.shape[1]
-    received = np.empty(((len(gy) + taps - 1) // taps, gy.shape[1]), np.float32)
-    product = np.empty_like(gweight)
-    for offset in range(min(taps, len(gy))):
-        frames = (len(gy) - offset + taps - 1) // taps
-        for t in range(frames):
-            _copy(gy[offset + t * taps], received[t])
-        np.dot(_runs(inputs, taps, offset, frames).T, received[:frames], product)
-        gweight += product
+    channels = inputs.shape[1]
+    taps = len(gweight) // channels
+    groups = (taps + GROUP - 1) // GROUP
+    received = np.empty((len(gy) // (taps // groups) + 1, gy.shape[1]), np.float32)
+    for group in range(groups):
+        low, high = group * taps // groups, (group + 1) * taps // groups
+        size, rows = high - low, gweight[low * channels : high * channels]
+        product = np.empty_like(rows)
+        for offset in range(min(size, len(gy))):
+            frames = (len(gy) - offset + size - 1) // size
+            for t in range(frames):
+                _copy(gy[offset + t * size], received[t])
+            sent = _runs(inputs, low + offset, size, frames)
+            np.dot(sent.T, received[:frames], product)
+            rows += product
 
 
 @compiled
