@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from spikereach.models.decoder import Decoder
 from spikereach.models.hybrid import Block
-from spikereach.neurons.convolution import Normalisation, conv_pool
+from spikereach.neurons.convolution import Normalisation, _spans, conv_pool
 from spikereach.neurons.dropout import draw_dropout
 from spikereach.neurons.fixed_point import quantise
 
@@ -179,3 +179,31 @@ def test_a_block_trains_alike_in_compiled_passes_and_in_modules(spikes, norm, st
         results.append([t.detach() for t in tensors])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fixed_point", [None, (1, 4)])
+@pytest.mark.parametrize("events", [True, False])
+@pytest.mark.parametrize(
+    ("streams", "steps"), [(1, 300), (1, 2301), (2, 900), (5, 700), (1, 20001)]
+)
+def test_stretches_of_streams_without_gradients(streams, steps, events, fixed_point):
+    x, (weight, bias, *_), _ = case(streams, steps, 3, 5, 4, events=events)
+    x, weight, bias = ((t * 8).round() / 8 for t in (x, weight, bias))  # exact in float32
+    parts = x.split([2, steps // 3, steps - 2 - steps // 3], 1)
+    ours = conv_pool(parts, weight, bias, None, events=events, fixed_point=fixed_point)
+    frames = F.conv1d(x.double().transpose(1, 2), weight.double(), bias.double())
+    frames = frames if fixed_point is None else quantise(frames, *fixed_point)
+    pooled = F.max_pool1d(frames, 2).transpose(1, 2)
+    assert torch.equal(ours.frames.double(), pooled)
+    odd = frames[:, :, pooled.shape[1] * 2 :].transpose(1, 2)
+    assert torch.equal(ours.odd.double(), odd)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 255, 256, 257, 1024, 4097, 40_000])
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_stretches_cover_each_stream_once_and_cut_no_pair(batch, frames):
+    spans = _spans(batch, frames)
+    covered = [(b, t) for b, start, stop in spans for t in range(start, stop)]
+    assert covered == [(b, t) for b in range(batch) for t in range(frames)]
+    assert all(start % 2 == 0 for _, start, _ in spans)
+    assert max(stop - start for _, start, stop in spans) <= 4096 + 1
