@@ -25,14 +25,14 @@ import torch
 
 from spikereach import config
 from spikereach.config import Config, Stage, System
-from spikereach.demand import retrainings
-from spikereach.evaluation.passes import in_pieces
+from spikereach.data.sessions import Session, find
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S, Trace
-from spikereach.sessions import Session, find
+from spikereach.models.passes import in_pieces
 from spikereach.training import optimisers
 from spikereach.training.loop import PIECE
 from spikereach.training.losses import LOSSES, penalty
+from spikereach.workflow.demand import retrainings
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 0.05  # spikes per channel and step

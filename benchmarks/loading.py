@@ -13,7 +13,7 @@ import torch
 from rows import Job
 
 from spikereach.data import binning, synthetic
-from spikereach.sessions import Session, find
+from spikereach.data.sessions import Session, find
 
 NAME, DURATION_S = "synthetic_loco_1", 2192.0
 FILE = Path(tempfile.gettempdir()) / "spikereach-bench" / "loco_20170210_03.mat"

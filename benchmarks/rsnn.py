@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from spikereach.config import Penalties
 from spikereach.models.decoder import Trace
-from spikereach.neurons.dropout import draw_dropout
+from spikereach.ops.common.dropout import draw_dropout
 from spikereach.training.losses import penalty
 
 DROPOUT = 0.3

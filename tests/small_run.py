@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from spikereach.manifest import recorded
+from spikereach.workflow.manifest import recorded
 
 METRICS = "results/evaluate/RTnet/synthetic_indy_1/seed0/metrics.json"
 REALTIME = "results/evaluate/RTnet/synthetic_indy_1/seed0/realtime.json"

@@ -11,8 +11,8 @@ from torch import nn
 
 from spikereach.config import Stage, System, Training
 from spikereach.data.binning import BinnedSession
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
-from spikereach.training.checkpoint import Checkpoint
 
 CHANNELS = 6
 

@@ -15,8 +15,8 @@ import typer
 if TYPE_CHECKING:
     from spikereach.config import Config, System
     from spikereach.data.binning import BinnedSession
-    from spikereach.sessions import Session
-    from spikereach.training.checkpoint import Checkpoint
+    from spikereach.data.sessions import Session
+    from spikereach.models.checkpoint import Checkpoint
 
 
 class _OneLineErrors(typer.core.TyperGroup):
@@ -26,7 +26,7 @@ class _OneLineErrors(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            from spikereach.job import one_line
+            from spikereach.workflow.job import one_line
 
             message = one_line(error)
             if message is None:
@@ -221,7 +221,7 @@ def decode(
 
     from spikereach.evaluation.evaluate import input_spikes, replace
     from spikereach.evaluation.metrics import PIECE
-    from spikereach.evaluation.passes import as_input, in_pieces
+    from spikereach.models.passes import as_input, in_pieces
 
     inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
     with torch.inference_mode():
@@ -342,8 +342,8 @@ def import_weights(
     \b
     Example: spikereach import-weights SNN2 model.pt SNN2.safetensors
     """
+    from spikereach.models.checkpoint import save
     from spikereach.published.checkpoints import published_checkpoint
-    from spikereach.training.checkpoint import save
 
     checkpoint = published_checkpoint(system, _system(system, config), file)
     save(checkpoint, out)
@@ -417,7 +417,7 @@ def verify(
     """
     from tqdm import tqdm
 
-    from spikereach.verify import verify
+    from spikereach.workflow.verify import verify
 
     with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
 
@@ -469,7 +469,7 @@ def _system(name: str, config: list[Path]) -> System:
 
 
 def _load(path: Path, trust: list[str]) -> Checkpoint:
-    from spikereach.training.checkpoint import load
+    from spikereach.models.checkpoint import load
 
     return load(path, trust=trust)
 
@@ -489,7 +489,7 @@ def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]
     """What is known of a session file: by the options, else by its name."""
     from spikereach.config import Config, ConfigError
     from spikereach.data.errors import SessionError
-    from spikereach.sessions import Session, find
+    from spikereach.data.sessions import Session, find
 
     if not file.exists():
         raise SessionError(f"{file}: no such file; check the path")

@@ -233,7 +233,7 @@ class Parameter(Model):
 
 
 class Search(Model):
-    """Hyperparameter search (`spikereach.search`)."""
+    """Hyperparameter search (`spikereach.workflow.search`)."""
 
     system: Name = Field(description="whose architecture and fine-tuning recipe every trial has")
     session: Name

@@ -10,7 +10,7 @@ from neurobench.datasets.primate_reaching import PrimateReaching
 
 from session_files import random_session, write_session
 from spikereach.data.binning import bin_session
-from spikereach.sessions import Session
+from spikereach.data.sessions import Session
 
 
 def oracle(path) -> PrimateReaching:

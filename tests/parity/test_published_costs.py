@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from spikereach import config
+from spikereach.data.sessions import ZENODO
 from spikereach.evaluation import metrics
 from spikereach.evaluation.describe import describe
 from spikereach.models import zoo
 from spikereach.published import figures
-from spikereach.sessions import ZENODO
 
 SYSTEMS = config.read(Path(__file__).resolve().parents[2] / "config.yaml").systems
 ROWS = [name for name, entry in SYSTEMS.items() if entry.published == name]

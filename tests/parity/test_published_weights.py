@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from spikereach.cli import app
 from spikereach.evaluation import metrics
+from spikereach.models import checkpoint
 from spikereach.models.ann2 import ANN2
 from spikereach.models.ann3 import ANN3
 from spikereach.models.decoder import Trace
@@ -19,7 +20,6 @@ from spikereach.models.snn3 import SNN3
 from spikereach.published import figures
 from spikereach.published.importers import import_weights
 from spikereach.published.weights import WeightsError, sources
-from spikereach.training import checkpoint
 
 DECODERS = {"ANN2": ANN2, "ANN3": ANN3, "SNN2": SNN2, "SNN3": SNN3, "tinyRSNN": RSNN}
 SESSIONS = {"indy": "indy_20160622_01", "loco": "loco_20170210_03"}

@@ -7,8 +7,8 @@ import torch
 
 from spikereach.models.decoder import Trace
 from spikereach.models.rsnn import RSNN, kernel_energy
-from spikereach.neurons.current_lif import CurrentState
-from spikereach.neurons.scan import scan_current_integrator
+from spikereach.ops.current_lif.step import CurrentState
+from spikereach.ops.integrator import scan_current_integrator
 
 
 class Step(torch.autograd.Function):

@@ -152,7 +152,7 @@ def binned(folder):
     from session_files import random_session
     from spikereach.data.binning import BinnedSession, bin_session
     from spikereach.data.errors import SessionError
-    from spikereach.sessions import Session
+    from spikereach.data.sessions import Session
 
     raw = random_session(folder / "sound.mat", channels=2, steps=400)
     path, target = folder / "sound.h5", folder / "damaged.h5"
@@ -167,8 +167,8 @@ def binned(folder):
 
 
 def a_checkpoint(folder):
+    from spikereach.models.checkpoint import save
     from spikereach.models.zoo import build
-    from spikereach.training.checkpoint import save
     from training_cases import CHANNELS, checkpoint, rsnn
 
     path = folder / "sound.safetensors"
@@ -178,7 +178,7 @@ def a_checkpoint(folder):
 
 def checkpoint(folder):
     """Bytes of a checkpoint are damaged."""
-    from spikereach.training.checkpoint import CheckpointError, load
+    from spikereach.models.checkpoint import CheckpointError, load
 
     content, target = a_checkpoint(folder).read_bytes(), folder / "damaged.safetensors"
 
@@ -191,7 +191,7 @@ def checkpoint(folder):
 
 def header(folder):
     """The header of a checkpoint is changed; its length is right."""
-    from spikereach.training.checkpoint import CheckpointError, load
+    from spikereach.models.checkpoint import CheckpointError, load
 
     content, target = a_checkpoint(folder).read_bytes(), folder / "damaged.safetensors"
     begin = 8 + int.from_bytes(content[:8], "little")
@@ -207,8 +207,8 @@ def header(folder):
 
 def metadata(folder):
     """What a checkpoint says about its decoder is forged, with the checksum that belongs to it."""
-    from spikereach.training import tensorfile
-    from spikereach.training.checkpoint import KIND, CheckpointError, load
+    from spikereach.models import tensorfile
+    from spikereach.models.checkpoint import KIND, CheckpointError, load
 
     path, target = a_checkpoint(folder), folder / "damaged.safetensors"
     tensors, fields = tensorfile.read(path, KIND)

@@ -11,11 +11,11 @@ import handmade_results as handmade
 from spikereach.compression import compress
 from spikereach.config import FixedPoint, System, validate
 from spikereach.evaluation.footprint import deployment
+from spikereach.models import checkpoint
 from spikereach.models.zoo import build
 from spikereach.reporting import ablations, drawing, render
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.energy import operation_pj
-from spikereach.training import checkpoint
 from spikereach.training.fit import fit
 from training_cases import CHANNELS, run_options, session, stage, system
 

@@ -17,7 +17,7 @@ import spikereach
 from session_files import random_session, write_session
 from spikereach.data.binning import BinnedSession, bin_columns, bin_session
 from spikereach.data.errors import SessionError
-from spikereach.sessions import Session
+from spikereach.data.sessions import Session
 
 THREE = Session("x", "monkey", {"M1": 2, "S1": 1})
 

@@ -14,9 +14,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikereach.models import tensorfile
+from spikereach.models.checkpoint import CheckpointError, load, save
 from spikereach.models.zoo import build
-from spikereach.training import tensorfile
-from spikereach.training.checkpoint import CheckpointError, load, save
 from training_cases import CHANNELS, TRUST, TinyGRU, bits, checkpoint, rsnn, stage, system
 
 relaxed = settings(

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikereach.neurons.chunks import Chunks, _blas
+from spikereach.ops.common.chunks import Chunks, _blas
 
 
 @pytest.fixture

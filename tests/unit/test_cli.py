@@ -15,12 +15,12 @@ from spikereach import config
 from spikereach.cli import app
 from spikereach.data import synthetic
 from spikereach.data.binning import BinnedSession, bin_session
+from spikereach.data.sessions import Session
 from spikereach.evaluation import evaluate, metrics
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import write_json, write_predictions
 from spikereach.models import zoo
-from spikereach.sessions import Session
-from spikereach.training.checkpoint import Checkpoint, load, save
+from spikereach.models.checkpoint import Checkpoint, load, save
 
 
 @pytest.fixture(scope="module")

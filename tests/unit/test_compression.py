@@ -13,9 +13,9 @@ from spikereach.compression.prune import magnitude_mask
 from spikereach.compression.retrain import COLUMNS, Run
 from spikereach.config import FixedPoint, Half, Prune, Retrain
 from spikereach.data.windows import Windows
+from spikereach.models.checkpoint import load, save
 from spikereach.models.zoo import build
 from spikereach.training import loop
-from spikereach.training.checkpoint import load, save
 from spikereach.training.loop import TrainingError
 from spikereach.training.losses import weight_matrices
 from training_cases import (

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from spikereach.models.decoder import Decoder
 from spikereach.models.hybrid import Block
-from spikereach.neurons.convolution import Normalisation, _spans, conv_pool
-from spikereach.neurons.dropout import draw_dropout
-from spikereach.neurons.fixed_point import quantise
+from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.fixed_point import quantise
+from spikereach.ops.conv_pool.cpu import Normalisation, _spans, conv_pool
 
 NAMES = ("frames", "odd", "mean", "variance", "x", "weight", "bias", "norm weight", "norm bias")
 

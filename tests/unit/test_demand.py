@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from spikereach import demand
 from spikereach.compression import prune
 from spikereach.config import Half, Prune, Stage
+from spikereach.workflow import demand
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from session_files import random_session
 from spikereach import files
 from spikereach.data.binning import bin_session
 from spikereach.data.errors import SessionError
+from spikereach.data.sessions import Session
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import replace
+from spikereach.models import checkpoint
+from spikereach.models.checkpoint import CheckpointError
 from spikereach.reporting.render import write_text
-from spikereach.sessions import Session
-from spikereach.training import checkpoint
-from spikereach.training.checkpoint import CheckpointError
 from training_cases import checkpoint as tiny
 
 CONTENT = np.random.default_rng(0).bytes(5000)

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from spikereach import gpus
+from spikereach.workflow import gpus
 
 HOLDER = """
 import sys
 from pathlib import Path
-from spikereach import gpus
+from spikereach.workflow import gpus
 
 gpus.POLL_S = 0.02
 with gpus.lease(int(sys.argv[1]), Path(sys.argv[2])) as gpu:

@@ -9,9 +9,9 @@ import sys
 import pytest
 import torch
 
+from spikereach.models import tensorfile
+from spikereach.models.checkpoint import KIND, CheckpointError, load, save
 from spikereach.models.zoo import build
-from spikereach.training import tensorfile
-from spikereach.training.checkpoint import KIND, CheckpointError, load, save
 from training_cases import CHANNELS, TRUST, checkpoint, rsnn
 
 

@@ -13,7 +13,7 @@ from session_files import random_session
 from spikereach.data import binning
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
-from spikereach.sessions import Session
+from spikereach.data.sessions import Session
 
 MEMORY = 512 * 2**20
 """Bytes of address space a reader may take up, beside what the interpreter has at its start."""
@@ -27,7 +27,7 @@ from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import read
 from spikereach.data.errors import SessionError
-from spikereach.sessions import Session
+from spikereach.data.sessions import Session
 
 kind, path, memory, channels = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 pages = int(Path("/proc/self/statm").read_text().split()[0])

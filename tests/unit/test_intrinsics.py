@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from spikereach.neurons.intrinsics import WIDTH, lowest, nonzero, part, words
+from spikereach.ops.common.intrinsics import WIDTH, lowest, nonzero, part, words
 
 
 @njit

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikereach import job as jobs
 from spikereach.config import ConfigError
+from spikereach.workflow import job as jobs
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_job_waits_for_the_same_job_of_an_earlier_run(snakemake, capsys):
 JOB = """
 import sys, time
 from types import SimpleNamespace
-from spikereach.job import job
+from spikereach.workflow.job import job
 fields = {"log": ["job.log"], "config": {"threads": 1}, "resources": {}, "input": [], "output": []}
 with job(SimpleNamespace(**fields)):
     print("begun", file=sys.__stdout__, flush=True)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import small_run
 from small_run import BINNED, CHAIN, CHECKPOINT, METRICS, RAW, REALTIME, TABLE, run_all, run_job
-from spikereach import manifest as manifests
 from spikereach.config import digest, overlay, overrides
-from spikereach.manifest import ManifestError, recorded
+from spikereach.workflow import manifest as manifests
+from spikereach.workflow.manifest import ManifestError, recorded
 
 
 @pytest.fixture(autouse=True)

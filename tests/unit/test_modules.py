@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import spikereach
-from spikereach.modules import code_digest
+from spikereach.workflow.code import code_digest
 
 SCRIPT = "from spikereach.top import go\ngo()\n"
 FILES = {
@@ -108,7 +108,7 @@ def test_modules_outside_the_package(tmp_path, monkeypatch, digest, line):
 @pytest.mark.parametrize("script", ["fetch_session", "bin_session", "write_table", "draw_figure"])
 def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
     """Seen from the files, as the digest sees it: nothing they lead to imports torch."""
-    from spikereach import modules
+    from spikereach.workflow import code as modules
 
     found, waiting = set(), [repository / "workflow" / "scripts" / f"{script}.py"]
     while waiting:

@@ -8,18 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
-from spikereach.neurons.dropout import draw_dropout
-from spikereach.neurons.leaky import Leaky
-from spikereach.neurons.lif import LIFParameters, LIFState, lif_step
-from spikereach.neurons.scan import (
-    scan_current_integrator,
-    scan_current_lif,
-    scan_integrator,
-    scan_lif,
-)
-from spikereach.neurons.spikes import Spikes
-from spikereach.neurons.surrogates import Surrogate, arctan, fast_sigmoid, spike, triangle
+from spikereach.models.leaky import Leaky
+from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.surrogates import Surrogate, arctan, fast_sigmoid, spike, triangle
+from spikereach.ops.current_lif import scan_current_lif
+from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.integrator import scan_current_integrator, scan_integrator
+from spikereach.ops.lif import scan_lif
+from spikereach.ops.lif.step import LIFParameters, LIFState, lif_step
 
 
 def rest(batch, units):

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikereach.evaluation.passes import in_pieces
 from spikereach.models.decoder import Decoder
+from spikereach.models.passes import in_pieces
 
 
 class Delayed(Decoder):

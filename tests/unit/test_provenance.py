@@ -7,8 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from spikereach.reporting import provenance as module
-from spikereach.reporting.provenance import provenance, repository_state, short_commit
+from spikereach import provenance as module
+from spikereach.provenance import provenance, repository_state, short_commit
 
 
 def test_complete_and_repeatable(repository):

@@ -95,7 +95,7 @@ def test_small_tables():
 def test_no_torch():
     code = (
         "import sys, spikereach.published.figures as f; f.load(); "
-        "import spikereach.reporting.provenance as p; p.provenance(seed=0); "
+        "import spikereach.provenance as p; p.provenance(seed=0); "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ from torch import nn
 
 from spikereach.evaluation import realtime
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.evaluation.passes import as_input
+from spikereach.models.passes import as_input
 from stand_ins import Centred, Gated, Peeking, Recurrent, Straight, Windowed
 
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from spikereach.runfolder import LOCKS, RunFolder, RunFolderError
+from spikereach.workflow.runfolder import LOCKS, RunFolder, RunFolderError
 
 PROCESS = """
 import sys
 from pathlib import Path
-from spikereach.runfolder import LOCKS, RunFolder
+from spikereach.workflow.runfolder import LOCKS, RunFolder
 
 folder = RunFolder()
 folder.claim()

@@ -13,12 +13,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikereach import search as search_module
 from spikereach.config import ConfigError, Search, System, overlay, validate
 from spikereach.reporting import drawing
 from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
-from spikereach.search import SearchError, importance, open_study, run_trial
+from spikereach.workflow import search as search_module
+from spikereach.workflow.search import SearchError, importance, open_study, run_trial
 from training_cases import rsnn, session, stage, system
 
 SPACE = {

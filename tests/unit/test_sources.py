@@ -11,7 +11,7 @@ import pytest
 from spikereach.config import Config, Download, Synthetic, read
 from spikereach.data import sources
 from spikereach.data.errors import SessionError
-from spikereach.sessions import ZENODO, find
+from spikereach.data.sessions import ZENODO, find
 
 CONTENT = bytes(range(256)) * 1000
 

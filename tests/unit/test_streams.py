@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from spikereach import config
 from spikereach.models import zoo
-from spikereach.neurons import single
+from spikereach.ops.common import single
 
 SYSTEMS = ["SNN2", "tinyRSNN", "bigRSNN", "RTnet", "ANN2"]
 AREAS = ["M1"] * 20 + ["S1"] * 4

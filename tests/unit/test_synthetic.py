@@ -11,8 +11,8 @@ from neurobench.datasets import PrimateReaching
 from scipy.linalg import solve
 
 from spikereach.data.errors import SessionError
+from spikereach.data.sessions import ZENODO, Session
 from spikereach.data.synthetic import MEAN_SPIKES, generate
-from spikereach.sessions import ZENODO, Session
 
 SESSIONS = {
     f"synthetic_{monkey}_{n}": Session(f"synthetic_{monkey}_{n}", f"synthetic_{monkey}", areas)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spikereach.neurons.threads import GRAIN, few_elements
+from spikereach.ops.common.threads import GRAIN, few_elements
 
 
 @pytest.fixture

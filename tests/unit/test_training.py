@@ -15,13 +15,13 @@ from neurobench.metrics.workload import R2
 from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
+from spikereach.models.checkpoint import load, save
 from spikereach.models.decoder import STEP_S
+from spikereach.models.tensorfile import CheckpointError
 from spikereach.training import loop
-from spikereach.training.checkpoint import load, save
 from spikereach.training.feed import OnDevice, make_feed
 from spikereach.training.fit import fit
 from spikereach.training.loop import COLUMNS, RandomStreams, Sums, TrainingError, score, train
-from spikereach.training.tensorfile import CheckpointError
 from training_cases import (
     CHANNELS,
     TRUST,

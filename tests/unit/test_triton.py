@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikereach.neurons import cuda
+from spikereach.ops.common import cuda
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 

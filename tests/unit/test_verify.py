@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 import small_run
 from small_run import BINNED, CHAIN, CHECKPOINT, METRICS, RAW, TABLE, run_all, run_job, write
-from spikereach import manifest as manifests
-from spikereach import verify as module
 from spikereach.cli import app
-from spikereach.manifest import recorded
 from spikereach.published.weights import sources
-from spikereach.verify import VerifyError, verify
+from spikereach.workflow import manifest as manifests
+from spikereach.workflow import verify as module
+from spikereach.workflow.manifest import recorded
+from spikereach.workflow.verify import VerifyError, verify
 
 
 @pytest.fixture

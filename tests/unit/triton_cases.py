@@ -9,17 +9,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from spikereach.neurons import scan
 from torch.nn import functional as F
 
 from spikereach.models.decoder import Trace
 from spikereach.models.hybrid import Hybrid
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2
-from spikereach.neurons import cuda, scan
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
-from spikereach.neurons.dropout import draw_dropout
-from spikereach.neurons.lif import LIFParameters, LIFState
-from spikereach.neurons.surrogates import Surrogate, arctan, fast_sigmoid, triangle
+from spikereach.ops.common import cuda
+from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.surrogates import Surrogate, arctan, fast_sigmoid, triangle
+from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.lif.step import LIFParameters, LIFState
 
 DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 SURROGATES = st.sampled_from([fast_sigmoid(5.0), triangle(0.3), arctan(2.0)])

@@ -14,7 +14,7 @@ import markdown
 import session_files
 from spikereach import config
 from spikereach.data.binning import BinnedSession, bin_session
-from spikereach.sessions import Session, find
+from spikereach.data.sessions import Session, find
 
 CHANNELS, STEPS = 96, 3000
 

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 import markdown
-from spikereach import config, demand
+from spikereach import config
+from spikereach.workflow import demand
 
 BINNED_MB = 9.3
 """Of the sessions measured."""

@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from spikereach.training import tensorfile
+from spikereach.models import tensorfile
 
 WIENER = "results/train/Wiener/synthetic_indy_1/seed0/checkpoint.safetensors"
 TRAINED = "results/train/RTnet/synthetic_indy_1/seed0/checkpoint.safetensors"

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from spikereach.verify import verify
+from spikereach.workflow.verify import verify
 
 TARGET = "paper_tables/coopt.csv"
 KILLS = 20

@@ -23,7 +23,7 @@ from training_cases import rsnn, run_options, session, stage
 from spikereach.compression import compress
 from spikereach.config import Half, Prune
 from spikereach.data.windows import Windows
-from spikereach.training.checkpoint import save
+from spikereach.models.checkpoint import save
 from spikereach.training.fit import fit
 
 folder, where, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

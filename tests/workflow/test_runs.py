@@ -7,8 +7,8 @@ import shutil
 import pytest
 import yaml
 
-from spikereach import manifest as manifests
-from spikereach.verify import verify
+from spikereach.workflow import manifest as manifests
+from spikereach.workflow.verify import verify
 
 pytestmark = pytest.mark.slow
 

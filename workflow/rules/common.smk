@@ -11,14 +11,14 @@ from typing import get_args
 from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
 
-from spikereach import demand, gpus
+from spikereach.workflow import demand, gpus
 from spikereach.config import ConfigError, System, Table, validate
-from spikereach.job import ERRORS
+from spikereach.workflow.job import ERRORS
 from spikereach.models.architectures import locate
-from spikereach.modules import code_digest
+from spikereach.workflow.code import code_digest
 from spikereach.published import weights
-from spikereach.runfolder import RunFolder, RunFolderError
-from spikereach.sessions import evaluation_session, find
+from spikereach.workflow.runfolder import RunFolder, RunFolderError
+from spikereach.data.sessions import evaluation_session, find
 
 # ---- Configuration ----------------------------------------------------------------------
 

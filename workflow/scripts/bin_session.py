@@ -1,12 +1,12 @@
 """Bin a session file."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json
 
     from spikereach.data.binning import bin_session
-    from spikereach.sessions import Session
+    from spikereach.data.sessions import Session
 
     session = Session(**json.loads(snakemake.params.session))
     bin_session(snakemake.input.raw, session).save(snakemake.output.binned)

@@ -1,12 +1,12 @@
 """Compress a trained decoder by the steps of its system."""
 
-from spikereach.job import clear, device, events_folder, job, resume_folder
+from spikereach.workflow.job import clear, device, events_folder, job, resume_folder
 
 with job(snakemake):
     from spikereach.compression import compress
     from spikereach.config import System
     from spikereach.data.binning import BinnedSession
-    from spikereach.training import checkpoint
+    from spikereach.models import checkpoint
 
     system = System.model_validate_json(snakemake.params.system)
     trained = checkpoint.load(snakemake.input.checkpoint, trust=[system.architecture])

@@ -1,6 +1,6 @@
 """Frames per layer of convolutional decoders for one keypoint."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json

@@ -1,6 +1,6 @@
 """A figure of the results of several systems."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json

@@ -1,6 +1,6 @@
 """Latency against the kernel length of convolutional decoders."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     from pathlib import Path

@@ -1,6 +1,6 @@
 """The hyperparameter search as a figure, and its best trial as a system."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json
@@ -11,7 +11,7 @@ with job(snakemake):
     from spikereach.config import Search, System
     from spikereach.reporting import drawing, search
     from spikereach.reporting.render import write_text
-    from spikereach.search import importance
+    from spikereach.workflow.search import importance
 
     settings, entry = json.loads(snakemake.params.spec)
     settings = Search.model_validate(settings)

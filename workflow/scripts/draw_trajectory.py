@@ -1,6 +1,6 @@
 """Decoded against true movement of one session."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     from dataclasses import replace

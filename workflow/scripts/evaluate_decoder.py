@@ -1,13 +1,13 @@
 """Measure a decoder on the test part of a session, and check it bin by bin."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     from spikereach.config import Evaluation
     from spikereach.data.binning import BinnedSession
     from spikereach.evaluation.evaluate import evaluate, write_json, write_predictions
-    from spikereach.reporting.provenance import provenance
-    from spikereach.training import checkpoint
+    from spikereach.models import checkpoint
+    from spikereach.provenance import provenance
 
     decoder = checkpoint.load(snakemake.input.checkpoint, trust=[snakemake.params.architecture])
     decoder.system_name = snakemake.wildcards.system

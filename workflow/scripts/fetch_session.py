@@ -1,14 +1,14 @@
 """Fetch, copy or generate a session file, and write down its MD5."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import hashlib
     from pathlib import Path
 
     from spikereach.config import validate
+    from spikereach.data.sessions import find
     from spikereach.data.sources import fetch
-    from spikereach.sessions import find
 
     config = validate(snakemake.config)
     target = Path(snakemake.output.raw)

@@ -1,6 +1,6 @@
 """Fetch one file of published weights, or find it in a folder."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     from pathlib import Path

@@ -1,6 +1,6 @@
 """One trial of the hyperparameter search."""
 
-from spikereach.job import clear, device, events_folder, job, resume_folder
+from spikereach.workflow.job import clear, device, events_folder, job, resume_folder
 
 with job(snakemake):
     import json
@@ -9,7 +9,7 @@ with job(snakemake):
     from spikereach.config import Search, System, digest
     from spikereach.data.binning import BinnedSession
     from spikereach.reporting.render import write_text
-    from spikereach.search import run_trial
+    from spikereach.workflow.search import run_trial
 
     settings, entry = json.loads(snakemake.params.spec)
     session = BinnedSession.load(snakemake.input.binned)

@@ -1,12 +1,12 @@
 """Train a system on one session, or pretrain it on all sessions of a monkey."""
 
-from spikereach.job import clear, device, events_folder, job, resume_folder
+from spikereach.workflow.job import clear, device, events_folder, job, resume_folder
 
 with job(snakemake):
     from spikereach.config import System
     from spikereach.data.binning import BinnedSession
-    from spikereach.reporting.provenance import provenance
-    from spikereach.training import checkpoint
+    from spikereach.models import checkpoint
+    from spikereach.provenance import provenance
     from spikereach.training.fit import fit
 
     system = System.model_validate_json(snakemake.params.system)

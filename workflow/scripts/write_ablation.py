@@ -1,6 +1,6 @@
 """An ablation as a figure and a table."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json

@@ -1,6 +1,6 @@
 """The configuration of the run, as all its jobs saw it, beside its results and for the report."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json

@@ -1,6 +1,6 @@
 """One LaTeX document of all tables."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     from pathlib import Path

@@ -1,15 +1,15 @@
 """The table of hyperparameters, as LaTeX, CSV and Markdown."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json
     from pathlib import Path
 
     from spikereach.config import System
+    from spikereach.provenance import repository_state, short_commit
     from spikereach.reporting import render
     from spikereach.reporting.hyperparameters import hyperparameters
-    from spikereach.reporting.provenance import repository_state, short_commit
 
     systems = {
         name: System.model_validate(entry) for name, entry in json.loads(snakemake.params.systems)

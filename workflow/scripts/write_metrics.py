@@ -1,6 +1,6 @@
 """The figures of all tables in one file."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     from spikereach.reporting import summary

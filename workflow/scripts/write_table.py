@@ -1,6 +1,6 @@
 """One table of systems, as LaTeX, CSV and Markdown."""
 
-from spikereach.job import job
+from spikereach.workflow.job import job
 
 with job(snakemake):
     import json

@@ -13,7 +13,7 @@ import pandas as pd
 from spikereach.compression import fixed_point, half, prune, retrain
 from spikereach.config import Compression
 from spikereach.data.binning import BinnedSession
-from spikereach.training.checkpoint import Checkpoint
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.training.loop import TrainingError, device_of
 
 STEPS = {

@@ -8,7 +8,7 @@ from torch.nn.utils import parametrize
 
 from spikereach import config
 from spikereach.compression.retrain import Run
-from spikereach.neurons.fixed_point import quantise
+from spikereach.ops.common.fixed_point import quantise
 
 
 class FixedPointWeight(nn.Module):

@@ -24,7 +24,7 @@ from spikereach import files
 from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
-from spikereach.sessions import Session
+from spikereach.data.sessions import Session
 
 Scheme = Literal["neurobench", "liu2024"]
 

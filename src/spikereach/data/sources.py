@@ -11,7 +11,7 @@ import pooch
 from spikereach.config import Config
 from spikereach.data import synthetic, zenodo
 from spikereach.data.errors import SessionError
-from spikereach.sessions import ZENODO, Session
+from spikereach.data.sessions import ZENODO, Session
 
 
 def fetch(session: Session, target: Path, config: Config) -> None:

@@ -19,7 +19,7 @@ from scipy.signal import lfilter
 
 from spikereach import files
 from spikereach.data.errors import SessionError
-from spikereach.sessions import Session
+from spikereach.data.sessions import Session
 
 STEP_S = 0.004
 RATE_HZ = 250

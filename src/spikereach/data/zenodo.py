@@ -13,8 +13,8 @@ import requests
 
 from spikereach.config import Download
 from spikereach.data.errors import SessionError
+from spikereach.data.sessions import Session
 from spikereach.data.transfer import AddressError, NoNetworkError, RemoteFile, Server, checksum
-from spikereach.sessions import Session
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import torch
 from spikereach.config import System
 from spikereach.evaluation import metrics, realtime
 from spikereach.evaluation.footprint import deployment
-from spikereach.evaluation.passes import as_input
 from spikereach.models import contract, zoo
 from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.passes import as_input
 
 
 def describe(system: System, channels: int) -> dict[str, Any]:

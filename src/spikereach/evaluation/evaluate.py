@@ -17,9 +17,9 @@ from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics, neurobench, realtime
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.footprint import deployment
-from spikereach.evaluation.passes import usable_steps
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
-from spikereach.training.checkpoint import Checkpoint
+from spikereach.models.passes import usable_steps
 
 
 @dataclass(frozen=True, eq=False)

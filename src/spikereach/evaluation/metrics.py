@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from spikereach.evaluation import counting
 from spikereach.evaluation.counting import FanOut
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
 from spikereach.models.decoder import Decoder, LayerCalls, Trace
+from spikereach.models.passes import as_input, in_pieces, usable_steps
 
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from spikereach.evaluation import metrics
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
 from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.passes import as_input, in_pieces, usable_steps
 
 PROBE = 64
 """Steps from which the operations of a call are projected."""

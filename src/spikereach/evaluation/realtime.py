@@ -13,8 +13,8 @@ from torch import Tensor
 
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.footprint import deployment
-from spikereach.evaluation.passes import as_input
 from spikereach.models.decoder import STEP_S, Decoder
+from spikereach.models.passes import as_input
 
 MAX_LATENCY_MS, MIN_RATE_HZ = 100.0, 10.0
 """Krausse et al. 2025: what counts as real time."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.streams import Stream
-from spikereach.neurons.fixed_point import quantise
+from spikereach.ops.common.fixed_point import quantise
 
 STEP_S = 0.004
 """Length of one time step in seconds (250 Hz)."""

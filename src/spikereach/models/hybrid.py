@@ -15,10 +15,10 @@ from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF
-from spikereach.neurons.convolution import Normalisation, conv_pool
-from spikereach.neurons.dropout import Dropout, draw_dropout
-from spikereach.neurons.lif import LIFState
-from spikereach.neurons.spikes import Spikes
+from spikereach.ops.common.dropout import Dropout, draw_dropout
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.conv_pool.cpu import Normalisation, conv_pool
+from spikereach.ops.lif.step import LIFState
 
 Merge = Literal["none", "pre-LIF", "post-LIF"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.layers import Linear
-from spikereach.neurons.kernels import compiled
+from spikereach.ops.common.kernels import compiled
 
 FIT_STRIDE = 4
 """The Wiener filter is fitted on every fourth step: neighbouring rows share most counts."""

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.decoder import STEP_S, LayerCalls, Trace
 from spikereach.models.layers import Linear
-from spikereach.neurons import surrogates
-from spikereach.neurons.lif import LIFParameters, LIFState
-from spikereach.neurons.scan import scan_lif
-from spikereach.neurons.spikes import Spikes
-from spikereach.neurons.surrogates import Surrogate
+from spikereach.ops.common import surrogates
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.surrogates import Surrogate
+from spikereach.ops.lif import scan_lif
+from spikereach.ops.lif.step import LIFParameters, LIFState
 
 SURROGATES = {
     "fast_sigmoid": surrogates.fast_sigmoid,
@@ -110,8 +110,7 @@ class RecurrentLIF(nn.Module):
                 steps.append(z)
             spikes = torch.cat(steps)
         else:
-            recurrent = self.recurrent.weight.to(currents.dtype)
-            spikes, state = scan_lif(currents, recurrent, self.constants, state, **rules)
+            spikes, state = scan_lif(currents, self.recurrent, self.constants, state, **rules)
         spikes = self.spikes(spikes)
         if trace is not None:
             trace.activations.append(spikes)

@@ -12,17 +12,18 @@ from torch.nn import functional as F
 
 from spikereach.models import streams
 from spikereach.models.decoder import STEP_S, BufferSize, Decoder, LayerCalls, Trace
-from spikereach.neurons.current_lif import (
+from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.surrogates import super_spike
+from spikereach.ops.current_lif import scan_current_lif
+from spikereach.ops.current_lif.step import (
+    CurrentLayers,
     CurrentParameters,
     CurrentState,
-    CurrentWeights,
     current_integrator_step,
     current_lif_step,
 )
-from spikereach.neurons.dropout import draw_dropout
-from spikereach.neurons.scan import scan_current_integrator, scan_current_lif
-from spikereach.neurons.spikes import Spikes
-from spikereach.neurons.surrogates import super_spike
+from spikereach.ops.integrator import scan_current_integrator
 
 STEP_MS = STEP_S * 1000
 READOUT_START = -0.01
@@ -59,7 +60,7 @@ class RSNN(Decoder):
 
     No layer has a bias. Membrane and synaptic time constants are learned per unit:
     ``tau = tau0 * softplus(p)``. Inputs and hidden spikes reach the next layer one step later
-    (:mod:`spikereach.neurons.current_lif`). Read-outs start at -0.01.
+    (:mod:`spikereach.ops.current_lif.step`). Read-outs start at -0.01.
 
     Args:
         channels: input channels.
@@ -171,13 +172,13 @@ class RSNN(Decoder):
     def streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            streams.CurrentLIF(self._weights(), self._hidden_decays(), state.hidden),
+            streams.CurrentLIF(self._layers().weights, self._hidden_decays(), state.hidden),
             streams.CurrentIntegrator(self._readout_decays(), state.readout),
             lambda membranes: membranes.reshape(-1, 2).mean(0),
         )
 
-    def _weights(self) -> CurrentWeights:
-        return CurrentWeights(self.input.weight, self.recurrent.weight, self.readout.weight)
+    def _layers(self) -> CurrentLayers:
+        return CurrentLayers(self.input, self.recurrent, self.readout)
 
     def _scan(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
         """Hidden spikes (T, B, N), read-out membranes (T, B, 2 R) and the new state."""
@@ -187,7 +188,7 @@ class RSNN(Decoder):
             dropout = [draw_dropout(s, self.dropout, x.device) for s in (x.shape, sent)]
         z, currents, hidden = scan_current_lif(
             x,
-            self._weights(),
+            self._layers(),
             self._hidden_decays(),
             state.hidden,
             surrogate=self.surrogate,

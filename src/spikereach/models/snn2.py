@@ -9,11 +9,12 @@ from torch.nn import functional as F
 
 from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
-from spikereach.neurons.leaky import Leaky
-from spikereach.neurons.lif import LIFState, Reset
-from spikereach.neurons.scan import scan_integrator, scan_lif
-from spikereach.neurons.spikes import Spikes
-from spikereach.neurons.surrogates import fast_sigmoid
+from spikereach.models.leaky import Leaky
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.surrogates import fast_sigmoid
+from spikereach.ops.integrator import scan_integrator
+from spikereach.ops.lif import scan_lif
+from spikereach.ops.lif.step import LIFState, Reset
 
 
 class SNN2State(NamedTuple):

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from spikereach.models.counts import Counts, CountState
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
-from spikereach.neurons.leaky import Leaky
-from spikereach.neurons.lif import LIFState, lif_step
-from spikereach.neurons.spikes import Spikes
-from spikereach.neurons.surrogates import arctan
+from spikereach.models.leaky import Leaky
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.surrogates import arctan
+from spikereach.ops.lif.step import LIFState, lif_step
 
 
 class SNN3(Decoder):

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikereach.neurons import cpu, intrinsics, kernels, single
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
-from spikereach.neurons.lif import LIFParameters, LIFState, Reset
+from spikereach.ops.common import cpu, intrinsics, kernels, single
+from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.lif.step import LIFParameters, LIFState, Reset
 
 Stream = Callable[[np.ndarray], np.ndarray]
 """From the spikes of the next bin (C,) uint8 to velocity (2,) float32, standardised as trained."""
@@ -47,7 +47,7 @@ class Receiver:
 
 
 class LIF:
-    """Input weights, and :func:`~spikereach.neurons.scan.scan_lif` of one stream."""
+    """Input weights, and :func:`~spikereach.ops.lif.scan_lif` of one stream."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class LIF:
 
 
 class Integrator:
-    """:func:`~spikereach.neurons.scan.scan_integrator` of one stream."""
+    """:func:`~spikereach.ops.integrator.scan_integrator` of one stream."""
 
     def __init__(self, decay: float, membrane: Tensor):
         self.v = values(membrane[0])
@@ -94,7 +94,7 @@ class Integrator:
 
 
 class CurrentLIF:
-    """:func:`~spikereach.neurons.scan.scan_current_lif` of one stream: what the outputs get.
+    """:func:`~spikereach.ops.current_lif.scan_current_lif` of one stream: what the outputs get.
 
     Weights in float16: every sum and product is rounded, as in :meth:`Decoder.forward`.
     """
@@ -143,7 +143,7 @@ class CurrentLIF:
 
 
 class CurrentIntegrator:
-    """:func:`~spikereach.neurons.scan.scan_current_integrator` of one stream."""
+    """:func:`~spikereach.ops.integrator.scan_current_integrator` of one stream."""
 
     def __init__(self, parameters: CurrentParameters, state: CurrentState):
         self.half = parameters.mem.dtype == torch.float16

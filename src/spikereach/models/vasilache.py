@@ -13,12 +13,12 @@ from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
-from spikereach.neurons import cpu
-from spikereach.neurons.convolution import conv_pool
-from spikereach.neurons.lif import LIFParameters, LIFState, lif_step
-from spikereach.neurons.spikes import Spikes
-from spikereach.neurons.spiking_gru import Recursion, scan_spiking_gru
-from spikereach.neurons.threads import few_elements
+from spikereach.ops.common import cpu
+from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.threads import few_elements
+from spikereach.ops.conv_pool.cpu import conv_pool
+from spikereach.ops.lif.step import LIFParameters, LIFState, lif_step
+from spikereach.ops.spiking_gru.cpu import Recursion, scan_spiking_gru
 
 
 class WindowState(NamedTuple):

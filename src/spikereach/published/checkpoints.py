@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from spikereach.config import System
+from spikereach.data.sessions import ZENODO
 from spikereach.files import checksum
 from spikereach.models import zoo
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import Decoder
 from spikereach.published.importers import import_weights
 from spikereach.published.weights import Source, WeightsError, of_system
-from spikereach.sessions import ZENODO
-from spikereach.training.checkpoint import Checkpoint
 
 
 def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpoint:

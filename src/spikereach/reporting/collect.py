@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.reporting.provenance import short_commit
+from spikereach.provenance import short_commit
 
 KEY = ["system", "session", "seed"]
 

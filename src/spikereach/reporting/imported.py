@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from spikereach.config import System
+from spikereach.data.sessions import evaluation_session
 from spikereach.published import figures
 from spikereach.reporting.captions import caption, comment
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import MISSING, Column, Table
-from spikereach.sessions import evaluation_session
 
 #: metric -> heading, and the form of a value and of a difference
 METRICS = {

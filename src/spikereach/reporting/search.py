@@ -16,7 +16,7 @@ from spikereach.reporting.colours import GREY, TRUE, colour
 from spikereach.reporting.drawing import DOUBLE, Plot, legend_above, new_figure, style
 
 Trials = Sequence[Mapping[str, Any]]
-"""As `spikereach.search.run_trial` gives them."""
+"""As `spikereach.workflow.search.run_trial` gives them."""
 
 
 def best(trials: Trials) -> Mapping[str, Any]:

@@ -14,9 +14,9 @@ import torch
 from spikereach.config import System
 from spikereach.data.binning import BinnedSession
 from spikereach.models import contract
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.zoo import build
-from spikereach.training.checkpoint import Checkpoint
 from spikereach.training.loop import (
     COLUMNS,
     RandomStreams,

@@ -27,12 +27,13 @@ from spikereach.config import Stage, Training, digest
 from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.evaluation.passes import as_input, in_pieces, usable_steps
+from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder, Trace
-from spikereach.training import optimisers, tensorfile
+from spikereach.models.passes import as_input, in_pieces, usable_steps
+from spikereach.models.tensorfile import CheckpointError
+from spikereach.training import optimisers
 from spikereach.training.feed import make_feed
 from spikereach.training.losses import LOSSES, penalty
-from spikereach.training.tensorfile import CheckpointError
 
 log = logging.getLogger(__name__)
 

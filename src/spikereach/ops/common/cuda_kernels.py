@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from spikereach.neurons import dropout
+from spikereach.ops.common import dropout
 
 # SplitMix64, as in `Dropout`.
 GAMMA = tl.constexpr(dropout.GAMMA)

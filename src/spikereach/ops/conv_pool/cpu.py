@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikereach.neurons import kernels
-from spikereach.neurons.chunks import Chunks
-from spikereach.neurons.cpu import as_spikes, drawn, fixed_point_grid
-from spikereach.neurons.dropout import Dropout
-from spikereach.neurons.intrinsics import words
+from spikereach.ops.common import kernels
+from spikereach.ops.common.chunks import Chunks
+from spikereach.ops.common.cpu import as_spikes, drawn, fixed_point_grid
+from spikereach.ops.common.dropout import Dropout
+from spikereach.ops.common.intrinsics import words
 
 LEAST, MOST = 256, 4096
 """Frames of a stream that are convolved at a time where nothing is learned."""

@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
-from spikereach.neurons.dropout import Dropout
-from spikereach.neurons.fixed_point import bounds
-from spikereach.neurons.lif import LIFParameters, LIFState, Reset
-from spikereach.neurons.surrogates import Surrogate, known
+from spikereach.ops.common.dropout import Dropout
+from spikereach.ops.common.fixed_point import bounds
+from spikereach.ops.common.surrogates import Surrogate, known
+from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.lif.step import LIFParameters, LIFState, Reset
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _triton_works() -> bool:
 
 @cache
 def _kernels() -> ModuleType:
-    from spikereach.neurons import cuda_kernels
+    from spikereach.ops.common import cuda_kernels
 
     return cuda_kernels
 
@@ -137,7 +137,7 @@ def _current(name: str, streams: int, units: int) -> Callable[..., None]:
     """The kernel of one program per stream, or what stands for it with many units."""
     if units <= MAX_UNITS:
         return getattr(_kernels(), name)[(streams,)]
-    from spikereach.neurons import cuda_wide
+    from spikereach.ops.common import cuda_wide
 
     return getattr(cuda_wide, name)
 

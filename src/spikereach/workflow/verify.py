@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from spikereach.data import transfer
+from spikereach.data.sessions import ZENODO
 from spikereach.files import checksum
-from spikereach.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
+from spikereach.provenance import short_commit
 from spikereach.published.weights import sources
-from spikereach.reporting.provenance import short_commit
-from spikereach.sessions import ZENODO
+from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
 
 RESULTS = (
     "data/raw/*.mat",

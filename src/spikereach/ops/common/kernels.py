@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from spikereach.neurons.dropout import GAMMA, LANES, ROUNDS
-from spikereach.neurons.intrinsics import WIDTH, lowest, nonzero, part
+from spikereach.ops.common.dropout import GAMMA, LANES, ROUNDS
+from spikereach.ops.common.intrinsics import WIDTH, lowest, nonzero, part
 
 SEGMENT = 16
 GROUP = 12

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from spikereach.neurons.fixed_point import quantise
-from spikereach.neurons.surrogates import Surrogate, spike
+from spikereach.ops.common.fixed_point import quantise
+from spikereach.ops.common.surrogates import Surrogate, spike
 
 Reset = Literal["subtract", "zero", "zero_and_input", "none"]
 """What a spike does to the next step: take the threshold off, set v to zero before the step's

@@ -16,7 +16,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from spikereach.neurons.threads import one_thread
+from spikereach.ops.common.threads import one_thread
 
 
 class Chunks:

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from spikereach import gpus
 from spikereach.config import ConfigError, digest
 from spikereach.files import checksum
-from spikereach.manifest import recorded
+from spikereach.workflow import gpus
+from spikereach.workflow.manifest import recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
@@ -68,7 +68,7 @@ class _Log:
 def job(snakemake: Any) -> Iterator[None]:
     """Run the body of a workflow script.
 
-    What the job reads is checked, and what it was is written down (`spikereach.manifest`).
+    What the job reads is checked, and what it was is written down (`spikereach.workflow.manifest`).
     All output goes to the rule's ``log:``; where the terminal is a real one, progress bars
     are shown there as well. Torch and its libraries must be imported inside, because the
     number of threads and the visible GPUs are set here. An error ends the process with

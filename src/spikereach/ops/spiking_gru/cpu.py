@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from spikereach.neurons import cpu
-from spikereach.neurons.chunks import Chunks
-from spikereach.neurons.kernels import NIL, compiled, fire, snap
-from spikereach.neurons.lif import LIFParameters
-from spikereach.neurons.single import receive, store
+from spikereach.ops.common import cpu
+from spikereach.ops.common.chunks import Chunks
+from spikereach.ops.common.kernels import NIL, compiled, fire, snap
+from spikereach.ops.common.single import receive, store
+from spikereach.ops.lif.step import LIFParameters
 
 
 class Recursion(NamedTuple):

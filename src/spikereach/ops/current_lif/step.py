@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from spikereach.neurons.surrogates import Surrogate, spike
+from spikereach.ops.common.surrogates import Surrogate, spike
 
 
 class CurrentParameters(NamedTuple):
@@ -16,8 +16,23 @@ class CurrentParameters(NamedTuple):
     syn: Tensor
 
 
+class CurrentLayers(NamedTuple):
+    """Linear layers of C inputs, of the units' own spikes, and of O outputs."""
+
+    input: nn.Module
+    """C -> N"""
+    recurrent: nn.Module
+    """N -> N"""
+    output: nn.Module
+    """N -> O"""
+
+    @property
+    def weights(self) -> CurrentWeights:
+        return CurrentWeights(*(layer.weight for layer in self))
+
+
 class CurrentWeights(NamedTuple):
-    """Weights of C inputs, of the units' own spikes, and of O outputs; row: receiver."""
+    """The layers' weights; row: receiver."""
 
     input: Tensor
     """(N, C)"""

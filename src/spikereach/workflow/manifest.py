@@ -21,7 +21,7 @@ import yaml
 
 from spikereach.config import digest, overrides
 from spikereach.files import checksum, replace
-from spikereach.reporting.provenance import environment
+from spikereach.provenance import environment
 
 FOLDER = Path("manifests")
 SUFFIX = ".manifest.json"

@@ -12,11 +12,11 @@ import torch
 from pydantic import ValidationError
 
 from spikereach.config import ConfigError, System
+from spikereach.models import tensorfile
 from spikereach.models.architectures import ARCHITECTURES
 from spikereach.models.decoder import Decoder
+from spikereach.models.tensorfile import CheckpointError
 from spikereach.models.zoo import build
-from spikereach.training import tensorfile
-from spikereach.training.tensorfile import CheckpointError
 
 KIND = "checkpoint"
 

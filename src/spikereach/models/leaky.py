@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from spikereach.neurons.lif import LIFParameters, Reset
+from spikereach.ops.lif.step import LIFParameters, Reset
 
 # snnTorch's codes; it has one for both resets to zero, which differ between its versions.
 _CODES = {"subtract": 0, "zero": 1, "zero_and_input": 1, "none": 2}
@@ -20,7 +20,7 @@ class Leaky(nn.Module):
     Args:
         beta: decay of the membrane per step.
         threshold: an int makes an int64 buffer of 8 bytes, as in the published SNN2.
-        reset: see :data:`spikereach.neurons.lif.Reset`.
+        reset: see :data:`spikereach.ops.lif.step.Reset`.
         learn: train ``beta`` and ``threshold``.
     Raises:
         ValueError: unknown reset.

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikereach.neurons import kernels
-from spikereach.neurons.chunks import Chunks
-from spikereach.neurons.current_lif import CurrentParameters, CurrentState, CurrentWeights
-from spikereach.neurons.dropout import Dropout
-from spikereach.neurons.fixed_point import bounds
-from spikereach.neurons.intrinsics import words
-from spikereach.neurons.lif import LIFParameters, LIFState, Reset
-from spikereach.neurons.surrogates import Surrogate, known
+from spikereach.ops.common import kernels
+from spikereach.ops.common.chunks import Chunks
+from spikereach.ops.common.dropout import Dropout
+from spikereach.ops.common.fixed_point import bounds
+from spikereach.ops.common.intrinsics import words
+from spikereach.ops.common.surrogates import Surrogate, known
+from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.lif.step import LIFParameters, LIFState, Reset
 
 _SHAPES = {
     "rational": kernels.RATIONAL,

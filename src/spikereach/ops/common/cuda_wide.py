@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikereach.neurons import cuda_kernels
+from spikereach.ops.common import cuda_kernels
 
 BLOCK = 256
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikereach.neurons.kernels import (
+from spikereach.ops.common.kernels import (
     NIL,
     ONE,
     compiled,

@@ -1,0 +1,62 @@
+"""Current-based leaky integrate-and-fire neurons over time."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from spikereach.ops.common.backends import Backend, choose
+from spikereach.ops.common.dropout import Dropout
+from spikereach.ops.common.record import note_call
+from spikereach.ops.common.surrogates import Surrogate
+from spikereach.ops.current_lif import reference
+from spikereach.ops.current_lif.step import (
+    CurrentLayers,
+    CurrentParameters,
+    CurrentState,
+    CurrentWeights,
+    current_lif_step,
+)
+
+__all__ = [
+    "CurrentLayers",
+    "CurrentParameters",
+    "CurrentState",
+    "CurrentWeights",
+    "current_lif_step",
+    "scan_current_lif",
+]
+
+
+def scan_current_lif(
+    x: Tensor,
+    layers: CurrentLayers,
+    parameters: CurrentParameters,
+    state: CurrentState,
+    *,
+    surrogate: Surrogate,
+    dropout: tuple[Dropout | None, Dropout | None] = (None, None),
+    backend: Backend | None = None,
+) -> tuple[Tensor, Tensor, CurrentState]:
+    """Run :func:`~spikereach.ops.current_lif.step.current_lif_step` over time.
+
+    Args:
+        x: inputs, mostly zeros (T, B, C), of any type; bytes are fastest. Not differentiated.
+        layers: of inputs, recurrence and outputs, without biases.
+        parameters: decays.
+        state: before the first step.
+        surrogate: gradient of the spikes.
+        dropout: of the inputs (T, B, C), and of the spikes on all their ways (T, B, N).
+        backend: see `spikereach.ops`.
+    Returns:
+        spikes (T, B, N), before dropout; what they send to the outputs (T, B, O); and the
+        state after the last step.
+    """
+    weights = layers.weights
+    chosen = choose(reference, backend, *weights, *parameters, *state)
+    rules = {"surrogate": surrogate, "dropout": dropout}
+    if chosen is reference:
+        return reference.current_lif(x, layers, parameters, state, **rules)
+    z, out, last = chosen.current_lif(x, weights, parameters, state, **rules)
+    for layer, received in zip(layers, (x, z, z), strict=True):
+        note_call(layer, received)
+    return z, out, last

@@ -1,0 +1,38 @@
+"""The neuron over time in plain PyTorch."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from spikereach.ops.common.dropout import Dropout
+from spikereach.ops.common.surrogates import Surrogate
+from spikereach.ops.current_lif.step import (
+    CurrentLayers,
+    CurrentParameters,
+    CurrentState,
+    current_lif_step,
+)
+
+
+def current_lif(
+    x: Tensor,
+    layers: CurrentLayers,
+    parameters: CurrentParameters,
+    state: CurrentState,
+    *,
+    surrogate: Surrogate,
+    dropout: tuple[Dropout | None, Dropout | None],
+) -> tuple[Tensor, Tensor, CurrentState]:
+    x, (received, sent) = x.to(layers.input.weight.dtype), dropout
+    currents = layers.input(x if received is None else received(x))
+    kept = itertools.repeat(1.0) if sent is None else sent.keep * sent.scale
+    spikes, sending = [], []
+    for current, factor in zip(currents, kept, strict=False):
+        z, state = current_lif_step(state, parameters, surrogate=surrogate)
+        sending.append(z * factor)
+        state = state._replace(arriving=current + layers.recurrent(sending[-1]))
+        spikes.append(z)
+    return torch.stack(spikes), layers.output(torch.stack(sending)), state

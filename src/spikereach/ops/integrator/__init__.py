@@ -1,0 +1,52 @@
+"""Leaky integrators over time, the read-outs of spiking nets."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from spikereach.ops.common.backends import Backend, choose
+from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
+from spikereach.ops.integrator import reference
+
+
+def scan_current_integrator(
+    currents: Tensor,
+    parameters: CurrentParameters,
+    state: CurrentState,
+    *,
+    backend: Backend | None = None,
+) -> tuple[Tensor, CurrentState]:
+    """Run :func:`~spikereach.ops.current_lif.step.current_integrator_step` over time.
+
+    Args:
+        currents: inputs already multiplied by the input matrix, (T, B, N).
+        parameters: decays.
+        state: before the first step.
+        backend: see above.
+    Returns:
+        membranes ``v`` (T, B, N) and the state after the last step.
+    """
+    chosen = choose(reference, backend, currents, *parameters, *state)
+    return chosen.current_integrator(currents, parameters, state)
+
+
+def scan_integrator(
+    currents: Tensor,
+    decay: Tensor | float,
+    membrane: Tensor,
+    *,
+    backend: Backend | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Leaky integrator ``v <- decay v + I`` over time.
+
+    Args:
+        currents: ``I``, (T, B, N).
+        decay: scalar or (N,).
+        membrane: ``v`` before the first step, (B, N).
+        backend: see above.
+    Returns:
+        ``v`` of every step (T, B, N) and of the last (B, N).
+    """
+    return choose(reference, backend, currents, decay, membrane).integrator(
+        currents, decay, membrane
+    )

@@ -1,0 +1,59 @@
+"""Leaky integrate-and-fire neurons over time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from spikereach.ops.common.backends import Backend, choose
+from spikereach.ops.common.record import active, note_call
+from spikereach.ops.common.surrogates import Surrogate
+from spikereach.ops.lif import reference
+from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, lif_step
+
+__all__ = ["LIFParameters", "LIFState", "Reset", "lif_step", "scan_lif"]
+
+
+def scan_lif(
+    currents: Tensor,
+    recurrent: nn.Module | None,
+    parameters: LIFParameters,
+    state: LIFState | None,
+    *,
+    surrogate: Surrogate,
+    reset: Reset = "subtract",
+    fixed_point: tuple[int, int] | None = None,
+    backend: Backend | None = None,
+) -> tuple[Tensor, LIFState]:
+    """Run :func:`~spikereach.ops.lif.step.lif_step` over time.
+
+    Args:
+        currents: inputs already multiplied by the input matrix, (T, B, N).
+        recurrent: linear layer (N, N) from the spikes of the last step, or None.
+        parameters: decay and threshold; a threshold to be learned needs ``reference``.
+        state: before the first step. None: silent neurons, from which nothing arrives, so that
+            the recurrent layer is not called for the first step.
+        surrogate: gradient of the spikes.
+        reset: as for one step.
+        fixed_point: as for one step.
+        backend: see `spikereach.ops`.
+    Returns:
+        spikes (T, B, N) and the state after the last step.
+    """
+    first = state
+    if state is None:
+        zeros = torch.zeros_like(currents[0])
+        state = LIFState(zeros, zeros)
+    weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
+    chosen = choose(reference, backend, currents, parameters.decay, *state, recurrent=weight)
+    if backend is None and isinstance(parameters.threshold, Tensor):
+        learned = parameters.threshold.requires_grad or parameters.threshold.numel() > 1
+        chosen = reference if learned else chosen
+    rules = {"surrogate": surrogate, "reset": reset, "fixed_point": fixed_point}
+    if chosen is reference:
+        return reference.lif(currents, recurrent, parameters, first, **rules)
+    spikes, last = chosen.lif(currents, weight, parameters, state, **rules)
+    if recurrent is not None and active() is not None:
+        before = spikes[:-1] if first is None else torch.cat([state.z[None], spikes[:-1]])
+        note_call(recurrent, before)
+    return spikes, last

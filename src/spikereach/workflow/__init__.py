@@ -1,0 +1,1 @@
+"""What the Snakemake workflow is made of, without Snakemake."""
