@@ -7,8 +7,6 @@ says on which sessions and seeds the systems run.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -410,11 +408,3 @@ def overrides(base: dict, config: dict) -> dict:
         elif key not in base or value != base[key]:
             result[key] = value
     return result
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value or model, independent of key order (hex)."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

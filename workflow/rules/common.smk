@@ -13,9 +13,9 @@ from snakemake.iocontainers import Wildcards
 
 from spikereach.workflow import demand, gpus
 from spikereach.config import ConfigError, System, Table, validate
+from spikereach.identity import canonical, code_digest
 from spikereach.workflow.job import ERRORS
 from spikereach.models.architectures import locate
-from spikereach.workflow.code import code_digest
 from spikereach.published import weights
 from spikereach.workflow.runfolder import RunFolder, RunFolderError
 from spikereach.data.sessions import evaluation_session, find
@@ -280,13 +280,6 @@ def weights_files():
 
 
 # ---- What a job depends on, as params: Snakemake reruns it when one of these changes -------
-
-
-def canonical(value):
-    """A JSON-like value or a model as text that does not depend on key order."""
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-    return json.dumps(value, sort_keys=True)
 
 
 @cache

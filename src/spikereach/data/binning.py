@@ -7,7 +7,6 @@ for element (Yik et al. 2025).
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
 from spikereach.data.sessions import Session
+from spikereach.identity import array_checksum, file_checksum
 
 Scheme = Literal["neurobench", "liu2024"]
 
@@ -131,7 +131,7 @@ class BinnedSession:
         image = io.BytesIO()
         with h5py.File(image, "w") as file:
             file.attrs["header"] = header
-            file.attrs["checksum"] = _checksum(header, arrays)
+            file.attrs["sha256"] = array_checksum(arrays, header)
             for name, array in arrays.items():
                 chunks = (min(len(array), 2**16), array.shape[1])
                 file.create_dataset(name, data=array, chunks=chunks, compression="gzip")
@@ -156,7 +156,7 @@ class BinnedSession:
                 name: file.values(name, file.field(name), kind)
                 for name, kind in (("spikes", "u"), ("position", "f"), ("segments", "i"))
             }
-            if _checksum(header, arrays) != file.attribute("checksum"):
+            if array_checksum(arrays, header) != file.attribute("sha256"):
                 raise file.error("content", "does not match its checksum")
             fields = json.loads(header)
             _check(file, fields, **arrays)
@@ -185,7 +185,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         SessionError: the file is damaged or is not that session.
     """
     with SessionFile(path) as file, ThreadPoolExecutor(1) as beside:
-        sha256 = beside.submit(files.checksum, file.path)
+        sha256 = beside.submit(file_checksum, file.path)
         areas = _areas(file, session)
         with np.errstate(over="ignore"):
             position = file.cursor_pos.T.astype(np.float32, order="C")
@@ -331,12 +331,3 @@ def _check(
     for name, good in sound.items():
         if not good:
             raise file.error(name, "does not fit the other fields")
-
-
-def _checksum(header: str, arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 of header and arrays, with their types and shapes."""
-    digest = hashlib.sha256(header.encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()

@@ -6,12 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-import pooch
-
 from spikereach.config import Config
 from spikereach.data import synthetic, zenodo
 from spikereach.data.errors import SessionError
 from spikereach.data.sessions import ZENODO, Session
+from spikereach.identity import file_checksum
 
 
 def fetch(session: Session, target: Path, config: Config) -> None:
@@ -47,7 +46,7 @@ def _copy(session: Session, folder: Path, target: Path) -> None:
     if not original.is_file():
         raise SessionError(f"{original}: no such file; {_contents(folder)}")
     if session.md5 is not None:
-        found = pooch.file_hash(str(original), alg="md5")
+        found = file_checksum(original, "md5")
         if found != session.md5:
             raise SessionError(
                 f"{original}: is not the published file of that name (MD5 {found}, expected "

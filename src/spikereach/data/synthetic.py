@@ -8,7 +8,6 @@ listed in docs/assumptions.md; the mean number of spikes is calibrated to the re
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from scipy.signal import lfilter
 from spikereach import files
 from spikereach.data.errors import SessionError
 from spikereach.data.sessions import Session
+from spikereach.identity import text_checksum
 
 STEP_S = 0.004
 RATE_HZ = 250
@@ -117,8 +117,8 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
 
 def _rng(*key: object) -> np.random.Generator:
     """A random stream of its own for every key."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+    entropy = bytes.fromhex(text_checksum(repr(key)))
+    return np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
 
 
 # Movement ------------------------------------------------------------------------------------

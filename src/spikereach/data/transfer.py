@@ -1,7 +1,7 @@
 """Transfer of published files over HTTP: resumed where it stopped, tried again, verified.
 
-pooch compares the checksums. The transfer itself is done here, because pooch starts anew after
-every cut connection, knows no ``Retry-After`` and leaves files that only their owner may read.
+The transfer is done here and not by a library: pooch, for one, starts anew after every cut
+connection, knows no ``Retry-After`` and leaves files that only their owner may read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import pooch
 import requests
 from requests.exceptions import (
     ConnectTimeout,
@@ -34,6 +33,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from spikereach.config import Download
+from spikereach.identity import file_checksum
 
 CHUNK = 2**16
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Server:
             desc=target.name, total=remote.size, unit="B", unit_scale=True, disable=not progress
         ) as bar:
             self.retried(lambda: self._transfer(remote, part, bar), contact=contact)
-        if (found := checksum(part, remote.algorithm)) != remote.checksum:
+        if (found := file_checksum(part, remote.algorithm)) != remote.checksum:
             part.unlink()
             raise self._error(
                 f"{target}: {remote.address} gave wrong bytes ({remote.algorithm.upper()} {found}, "
@@ -213,11 +213,6 @@ class Server:
                 ) from error
         if have < remote.size:
             raise _PassingError(f"the connection ended after {have} of {remote.size} bytes")
-
-
-def checksum(path: Path, algorithm: str) -> str:
-    """Of a file, in hex."""
-    return pooch.file_hash(str(path), alg=algorithm)
 
 
 def _begin(response: requests.Response) -> int | None:

@@ -14,7 +14,8 @@ import requests
 from spikereach.config import Download
 from spikereach.data.errors import SessionError
 from spikereach.data.sessions import Session
-from spikereach.data.transfer import AddressError, NoNetworkError, RemoteFile, Server, checksum
+from spikereach.data.transfer import AddressError, NoNetworkError, RemoteFile, Server
+from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def fetch(session: Session, target: Path, download: Download, *, progress: bool)
             log.warning(
                 "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
                 target,
-                checksum(target, "md5"),
+                file_checksum(target, "md5"),
             )
             return
         raise SessionError(
@@ -60,7 +61,7 @@ def fetch(session: Session, target: Path, download: Download, *, progress: bool)
 
 def _verify_present(target: Path, md5: str) -> None:
     """Refuse a file that someone else put at ``target`` unless it is the published one."""
-    if (found := checksum(target, "md5")) != md5:
+    if (found := file_checksum(target, "md5")) != md5:
         raise SessionError(
             f"{target}: is not the published file (MD5 {found}, expected {md5}); "
             "delete it, or replace it by a right copy, and run again"

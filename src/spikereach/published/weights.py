@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spikereach.config import Download
 from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
-from spikereach.files import checksum
+from spikereach.identity import file_checksum
 
 
 class WeightsError(ValueError):
@@ -121,4 +121,8 @@ def fetch(
 
 
 def _is(source: Source, path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == source.size and checksum(path) == source.sha256
+    return (
+        path.is_file()
+        and path.stat().st_size == source.size
+        and file_checksum(path) == source.sha256
+    )

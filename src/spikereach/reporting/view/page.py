@@ -7,7 +7,6 @@ allows only the style and the program that are written into it.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 import re
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from spikereach.identity import text_checksum
 from spikereach.reporting import predictions
 from spikereach.reporting.collect import ResultError, collect, commits
 from spikereach.reporting.colours import TRUE, colour
@@ -180,4 +180,4 @@ def _page(content: dict[str, Any]) -> str:
 
 
 def _sha256(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return f"'sha256-{base64.b64encode(bytes.fromhex(text_checksum(text))).decode()}'"
