@@ -25,7 +25,7 @@ import torch
 
 from spikereach import config
 from spikereach.config import Config, Stage, System
-from spikereach.data.sessions import Session, find
+from spikereach.config.sessions import Session, find
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S, Trace
 from spikereach.models.passes import in_pieces

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from rows import Job
 
+from spikereach.config.sessions import Session, find
 from spikereach.data import binning, synthetic
-from spikereach.data.sessions import Session, find
 
 NAME, DURATION_S = "synthetic_loco_1", 2192.0
 FILE = Path(tempfile.gettempdir()) / "spikereach-bench" / "loco_20170210_03.mat"

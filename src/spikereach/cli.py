@@ -14,8 +14,8 @@ import typer
 # Everything heavy is imported where it is used, so that help appears at once.
 if TYPE_CHECKING:
     from spikereach.config import Config, System
+    from spikereach.config.sessions import Session
     from spikereach.data.binning import BinnedSession
-    from spikereach.data.sessions import Session
     from spikereach.models.checkpoint import Checkpoint
 
 
@@ -488,8 +488,8 @@ def _session(
 def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]) -> Session:
     """What is known of a session file: by the options, else by its name."""
     from spikereach.config import Config, ConfigError
+    from spikereach.config.sessions import Session, find
     from spikereach.data.errors import SessionError
-    from spikereach.data.sessions import Session, find
 
     if not file.exists():
         raise SessionError(f"{file}: no such file; check the path")

@@ -150,9 +150,9 @@ def session(folder, *, compression):
 
 def binned(folder):
     from session_files import random_session
+    from spikereach.config.sessions import Session
     from spikereach.data.binning import BinnedSession, bin_session
     from spikereach.data.errors import SessionError
-    from spikereach.data.sessions import Session
 
     raw = random_session(folder / "sound.mat", channels=2, steps=400)
     path, target = folder / "sound.h5", folder / "damaged.h5"

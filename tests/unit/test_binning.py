@@ -15,9 +15,9 @@ from test_matfile import DAMAGE, damaged
 
 import spikereach
 from session_files import random_session, write_session
+from spikereach.config.sessions import Session
 from spikereach.data.binning import BinnedSession, bin_columns, bin_session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
 
 THREE = Session("x", "monkey", {"M1": 2, "S1": 1})
 

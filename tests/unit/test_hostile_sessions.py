@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from session_files import random_session
+from spikereach.config.sessions import Session
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
 from spikereach.identity import array_checksum
 
 MEMORY = 512 * 2**20
@@ -27,7 +27,7 @@ from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import read
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
+from spikereach.config.sessions import Session
 from spikereach.identity import array_checksum
 
 kind, path, memory, channels = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])

@@ -370,7 +370,7 @@ from pathlib import Path
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import read
-from spikereach.data.sessions import Session
+from spikereach.config.sessions import Session
 
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 path, binned, damages = Path(sys.argv[2]), sys.argv[3], json.load(sys.stdin)

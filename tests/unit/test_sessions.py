@@ -7,7 +7,7 @@ import pytest
 from neurobench.datasets.primate_reaching import PrimateReaching
 
 from spikereach.config import ConfigError, SessionEntry
-from spikereach.data.sessions import ZENODO, evaluation_session, find
+from spikereach.config.sessions import ZENODO, evaluation_session, find
 
 
 def config(**catalogue):

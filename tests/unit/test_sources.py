@@ -9,9 +9,9 @@ import h5py
 import pytest
 
 from spikereach.config import Config, Download, Synthetic, read
+from spikereach.config.sessions import ZENODO, find
 from spikereach.data import sources
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO, find
 
 CONTENT = bytes(range(256)) * 1000
 

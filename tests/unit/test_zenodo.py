@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from spikereach.config import Download
+from spikereach.config.sessions import ZENODO
 from spikereach.data import transfer, zenodo
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO
 
 CONTENT = np.random.default_rng(7).bytes(700_001)
 MD5 = hashlib.md5(CONTENT).hexdigest()

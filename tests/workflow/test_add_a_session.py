@@ -13,8 +13,8 @@ import yaml
 import markdown
 import session_files
 from spikereach import config
+from spikereach.config.sessions import Session, find
 from spikereach.data.binning import BinnedSession, bin_session
-from spikereach.data.sessions import Session, find
 
 CHANNELS, STEPS = 96, 3000
 

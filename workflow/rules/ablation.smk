@@ -3,7 +3,7 @@
 
 rule write_ablation:
     input:
-        ablation_results,
+        ask(plan.ablation_results),
     output:
         pdf="figures/{ablation}_ablation.pdf",
         png=report(
@@ -34,8 +34,8 @@ rule write_ablation:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        spec=ablation_spec,
-        code=code("write_ablation"),
+        spec=ask(plan.ablation_spec),
+        code=plan.code("write_ablation"),
     script:
         "../scripts/write_ablation.py"
 
@@ -45,11 +45,11 @@ rule ablations:
     input:
         expand(
             "figures/{ablation}_ablation.{type}",
-            ablation=made_ablations(),
+            ablation=plan.made_ablations(),
             type=["pdf", "png", "csv"],
         ),
         expand(
             "paper_tables/{ablation}_ablation.{type}",
-            ablation=made_ablations(),
+            ablation=plan.made_ablations(),
             type=["tex", "csv", "md"],
         ),

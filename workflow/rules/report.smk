@@ -3,10 +3,7 @@
 
 rule write_table:
     input:
-        metrics=lambda wildcards: evaluations(get_table(wildcards.table)),
-        realtime=lambda wildcards: evaluations(
-            get_table(wildcards.table), "realtime.json"
-        ),
+        unpack(ask(plan.table_inputs)),
     output:
         tex="paper_tables/{table}.tex",
         html=report(
@@ -29,8 +26,8 @@ rule write_table:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        systems=lambda wildcards: systems_spec(get_table(wildcards.table)),
-        code=code("write_table"),
+        systems=ask(plan.table_spec),
+        code=plan.code("write_table"),
     script:
         "../scripts/write_table.py"
 
@@ -57,8 +54,8 @@ rule write_hyperparameters:
         mem_mb=grows(500),
         runtime=grows(5),
     params:
-        systems=lambda wildcards: systems_spec(get_table("hyperparameters")),
-        code=code("write_hyperparameters"),
+        systems=ask(plan.table_spec, table="hyperparameters"),
+        code=plan.code("write_hyperparameters"),
     script:
         "../scripts/write_hyperparameters.py"
 
@@ -69,7 +66,7 @@ rule write_document:
     Ablations are targets of their own: it prints their tables where they have been made.
     """
     input:
-        tables=expand("paper_tables/{table}.tex", table=written_tables()),
+        tables=expand("paper_tables/{table}.tex", table=plan.written_tables()),
     output:
         tex="paper_tables/all.tex",
     log:
@@ -82,8 +79,8 @@ rule write_document:
         mem_mb=grows(500),
         runtime=grows(5),
     params:
-        where_made=[f"{name}_ablation" for name in made_ablations()],
-        code=code("write_document"),
+        where_made=[f"{name}_ablation" for name in plan.made_ablations()],
+        code=plan.code("write_document"),
     script:
         "../scripts/write_document.py"
 
@@ -91,10 +88,7 @@ rule write_document:
 rule draw_trajectory:
     """Decoded against true movement in a stretch of a session's test part."""
     input:
-        predictions=lambda wildcards: [
-            f"results/evaluate/{name}/{wildcards.session}/seed{run.seeds[0]}/predictions.h5"
-            for name in run.trajectory.systems
-        ],
+        predictions=ask(plan.trajectory_inputs),
     output:
         pdf="figures/trajectory_{session}.pdf",
         png=report(
@@ -114,9 +108,9 @@ rule draw_trajectory:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        trajectory=canonical(run.trajectory),
+        trajectory=plan.trajectory_spec(),
         source=run.source,
-        code=code("draw_trajectory"),
+        code=plan.code("draw_trajectory"),
     script:
         "../scripts/draw_trajectory.py"
 
@@ -124,8 +118,8 @@ rule draw_trajectory:
 rule draw_figure:
     """A figure of the results of all systems that stand in a table."""
     input:
-        metrics=evaluations(tabled_systems()),
-        realtime=evaluations(tabled_systems(), "realtime.json"),
+        metrics=plan.evaluations(plan.tabled_systems()),
+        realtime=plan.evaluations(plan.tabled_systems(), "realtime.json"),
     output:
         pdf="figures/{figure}.pdf",
         png=report(
@@ -147,8 +141,8 @@ rule draw_figure:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        systems=lambda wildcards: systems_spec(tabled_systems()),
-        code=code("draw_figure"),
+        systems=lambda wildcards: plan.systems_spec(plan.tabled_systems()),
+        code=plan.code("draw_figure"),
     script:
         "../scripts/draw_figure.py"
 
@@ -174,8 +168,8 @@ rule draw_buffers:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        systems=lambda wildcards: systems_spec(convolutional_systems()),
-        code=code("draw_buffers"),
+        systems=lambda wildcards: plan.systems_spec(plan.convolutional_systems()),
+        code=plan.code("draw_buffers"),
     script:
         "../scripts/draw_buffers.py"
 
@@ -201,7 +195,7 @@ rule draw_latency:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        code=code("draw_latency"),
+        code=plan.code("draw_latency"),
     script:
         "../scripts/draw_latency.py"
 
@@ -210,7 +204,7 @@ rule write_metrics:
     """All tables in one file, for `dvc metrics` (docs/versioned-data.md)."""
     input:
         tables=lambda wildcards: expand(
-            "paper_tables/{table}.csv", table=compared_tables()
+            "paper_tables/{table}.csv", table=plan.compared_tables()
         ),
     output:
         metrics="results/metrics.json",
@@ -224,7 +218,7 @@ rule write_metrics:
         mem_mb=grows(500),
         runtime=grows(5),
     params:
-        code=code("write_metrics"),
+        code=plan.code("write_metrics"),
     script:
         "../scripts/write_metrics.py"
 
@@ -248,8 +242,8 @@ rule write_config:
         mem_mb=grows(500),
         runtime=grows(5),
     params:
-        config=lambda wildcards: canonical(run),  # a function: braces in texts are no wildcards
-        code=code("write_config"),
+        config=ask(plan.config_spec),  # a function: braces in texts are no wildcards
+        code=plan.code("write_config"),
     script:
         "../scripts/write_config.py"
 
@@ -258,7 +252,7 @@ rule tables:
     input:
         expand(
             "paper_tables/{table}.{type}",
-            table=written_tables(),
+            table=plan.written_tables(),
             type=["tex", "csv", "md"],
         ),
         rules.write_document.output,

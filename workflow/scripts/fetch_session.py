@@ -6,7 +6,7 @@ with job(snakemake):
     from pathlib import Path
 
     from spikereach.config import validate
-    from spikereach.data.sessions import find
+    from spikereach.config.sessions import find
     from spikereach.data.sources import fetch
     from spikereach.identity import file_checksum
 

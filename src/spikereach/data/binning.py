@@ -20,10 +20,10 @@ import numpy as np
 
 import spikereach
 from spikereach import files
+from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
-from spikereach.data.sessions import Session
 from spikereach.identity import array_checksum, file_checksum
 
 Scheme = Literal["neurobench", "liu2024"]

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from spikereach.config import Config
+from spikereach.config.sessions import ZENODO, Session
 from spikereach.data import synthetic, zenodo
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO, Session
 from spikereach.identity import file_checksum
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.signal import lfilter
 
 from spikereach import files
+from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
 from spikereach.identity import text_checksum
 
 STEP_S = 0.004

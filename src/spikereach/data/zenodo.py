@@ -12,8 +12,8 @@ from pathlib import Path
 import requests
 
 from spikereach.config import Download
+from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
 from spikereach.data.transfer import AddressError, NoNetworkError, RemoteFile, Server
 from spikereach.identity import file_checksum
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spikereach.data.sessions import ZENODO
+from spikereach.config.sessions import ZENODO
 from spikereach.identity import file_checksum
 from spikereach.provenance import short_commit
 from spikereach.published.weights import sources

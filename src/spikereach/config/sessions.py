@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from spikereach.config import Config, ConfigError
+from spikereach.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spikereach.config import Config
 
 
 @dataclass(frozen=True)
