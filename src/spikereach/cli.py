@@ -487,7 +487,7 @@ def _session(
 
 def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]) -> Session:
     """What is known of a session file: by the options, else by its name."""
-    from spikereach.config import Config, ConfigError
+    from spikereach.config import ConfigError
     from spikereach.data.errors import SessionError
     from spikereach.data.sessions import Session, find
 
@@ -498,11 +498,11 @@ def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]
     if monkey is not None:
         return Session(file.stem, monkey, _areas(areas))
     local = Path("config.yaml").is_file()
-    known = _config(config) if config or local else Config.model_construct(catalogue={})
+    known = _config(config).catalogue if config or local else {}
     try:
         return find(file.stem, known)
-    except ConfigError as error:
-        raise ConfigError(
+    except SessionError as error:
+        raise SessionError(
             f"{error}; or describe the file by --monkey NAME --areas M1=CHANNELS"
         ) from None
 

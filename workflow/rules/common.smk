@@ -18,6 +18,8 @@ from spikereach.workflow.job import ERRORS
 from spikereach.models.architectures import locate
 from spikereach.published import weights
 from spikereach.workflow.runfolder import RunFolder, RunFolderError
+from spikereach.data import sources
+from spikereach.data.errors import SessionError
 from spikereach.data.sessions import evaluation_session, find
 
 # ---- Configuration ----------------------------------------------------------------------
@@ -36,14 +38,16 @@ try:
         run = validate(config)
     for monkey, names in run.pretrain_sessions.items():
         for name in names:
-            if find(name, run).monkey != monkey:
+            if (owner := find(name, run.catalogue).monkey) != monkey:
                 raise ConfigError(
-                    f"pretrain_sessions.{monkey}: {name} is a session of {find(name, run).monkey}"
+                    f"pretrain_sessions.{monkey}: {name} is a session of {owner}"
                 )
     for name in run.sessions:
-        find(name, run)
-except (ConfigError, RunFolderError) as error:
+        find(name, run.catalogue)
+except (ConfigError, SessionError, RunFolderError) as error:
     sys.exit(f"error: {error}")
+
+source = sources.of(run)
 
 
 wildcard_constraints:
@@ -59,8 +63,8 @@ wildcard_constraints:
 
 def get_session(name):
     try:
-        return find(name, run)
-    except ConfigError as error:
+        return find(name, run.catalogue)
+    except SessionError as error:
         raise WorkflowError(str(error)) from None
 
 
@@ -163,21 +167,12 @@ def trained(system, dataset, seed):
     return f"results/train/{system}/{dataset}/seed{seed}/checkpoint.safetensors"
 
 
-def local_file(wildcards):
-    """Source local: the user's own file, else None."""
-    if run.source != "local":
-        return None
-    path = Path(run.folder, f"{wildcards.session}.mat")
-    if not path.exists():
-        raise WorkflowError(
-            f"{path}: no such file; put the session there or change `folder`"
-        )
-    return path
-
-
 def fetch_input(wildcards):
     """One's own file, so that a new one there is fetched again."""
-    path = local_file(wildcards)
+    try:
+        path = source.local_file(get_session(wildcards.session))
+    except SessionError as error:
+        raise WorkflowError(str(error)) from None
     return {} if path is None else {"local": str(path)}
 
 
@@ -294,19 +289,11 @@ def code(script, system=None):
 
 
 def origin_spec(wildcards):
-    """Where a session comes from; how it is downloaded does not matter.
-
-    With the stamp of one's own file: put back to an older one it has an older date, at which
-    Snakemake alone would not look.
-    """
-    spec = {"source": run.source, "synthetic": None}
-    if run.source == "synthetic":
-        spec["synthetic"] = run.synthetic.model_dump()
-    path = local_file(wildcards)
-    if path is not None:
-        status = path.stat()
-        spec["stamp"] = [status.st_size, status.st_mtime_ns]
-    return canonical(spec)
+    """Where a session comes from; how it is downloaded does not matter."""
+    try:
+        return canonical(source.key(get_session(wildcards.session)))
+    except SessionError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def training_spec(wildcards):
@@ -447,9 +434,7 @@ def grows_with_input(amount, per_mb):
 
 
 def fetch_memory(wildcards, attempt):
-    """Simulation keeps all of a session; a download and a copy keep a piece of it."""
-    session_mb = 1.2 * run.synthetic.duration_s if run.source == "synthetic" else 0
-    return attempt * int(500 + session_mb)
+    return attempt * source.memory_mb()
 
 
 def training_stages(wildcards):

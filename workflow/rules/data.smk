@@ -16,11 +16,11 @@ rule fetch_session:
     benchmark:
         "logs/data/raw/{session}.tsv"
     priority: fetch_priority
-    localrule: run.source == "zenodo"
+    localrule: source.downloads
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        downloads=int(run.source == "zenodo"),
+        downloads=int(source.downloads),
         mem_mb=fetch_memory,
         runtime=grows(120),
     params:

@@ -13,50 +13,52 @@ import requests
 
 from spikereach.config import Download
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
+from spikereach.data.sessions import ZENODO, Session
+from spikereach.data.sources import Source
 from spikereach.data.transfer import AddressError, NoNetworkError, RemoteFile, Server
 from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
 
 
-def fetch(session: Session, target: Path, download: Download, *, progress: bool) -> None:
-    """Put the session's file at ``target``, unless the right one lies there already.
+class Zenodo(Source):
+    caption = "Data: Zenodo record 583331"
+    unit = "mm"
+    downloads = True
 
-    An interrupted transfer leaves ``target`` + ``.part`` and is taken up there by the next
-    call. The file gets its name only when it is complete and its checksum is right.
+    def fetch(self, session: Session, target: Path) -> None:
+        """Download the session's file, unless the right one lies at ``target`` already.
 
-    Args:
-        session: one of the Zenodo catalogue.
-        target: where the file shall lie; its folder is made if need be.
-        download: the block ``download`` of the configuration.
-        progress: show a progress bar.
-    Raises:
-        SessionError: no network, wrong bytes, a server that keeps failing, a full disk, or
-            metadata that contradict what is known of the file. It names the file and what
-            to do.
-    """
-    if target.exists() and session.md5 is not None:
-        _verify_present(target, session.md5)
-        return
-    server = _server(session.name, target, download)
-    try:
-        remote = server.retried(lambda: _find(session, download.record, server), contact=True)
-    except NoNetworkError as reason:
-        if target.exists():
-            log.warning(
-                "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
-                target,
-                file_checksum(target, "md5"),
+        An interrupted transfer leaves ``target`` + ``.part`` and is taken up there by the next
+        call. The file gets its name only when it is complete and its checksum is right.
+        """
+        if session.name not in ZENODO:
+            raise SessionError(
+                f"{session.name} is not on Zenodo: take it out of `sessions` and "
+                "`pretrain_sessions`, or set `source` to where it lies"
             )
+        if target.exists() and session.md5 is not None:
+            _verify_present(target, session.md5)
             return
-        raise SessionError(
-            _by_hand(session.name, target, download.record, f"no network ({reason})")
-        ) from None
-    if target.exists():
-        _verify_present(target, remote.checksum)
-        return
-    server.download(remote, target, progress=progress)
+        record = self.config.download.record
+        server = _server(session.name, target, self.config.download)
+        try:
+            remote = server.retried(lambda: _find(session, record, server), contact=True)
+        except NoNetworkError as reason:
+            if target.exists():
+                log.warning(
+                    "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
+                    target,
+                    file_checksum(target, "md5"),
+                )
+                return
+            raise SessionError(
+                _by_hand(session.name, target, record, f"no network ({reason})")
+            ) from None
+        if target.exists():
+            _verify_present(target, remote.checksum)
+            return
+        server.download(remote, target, progress=self.config.progress)
 
 
 def _verify_present(target: Path, md5: str) -> None:
