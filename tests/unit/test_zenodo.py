@@ -208,6 +208,33 @@ def test_retry_after_as_a_date(server, target, waits):
     assert 55 < waits[0] <= 60
 
 
+def test_retry_after_that_is_none_and_every_wait_are_told(server, target, waits, caplog):
+    server.script["file"].extend(
+        [{"status": 503, "headers": {"Retry-After": "soon"}}, {"cut_after": 300_000}]
+    )
+    with caplog.at_level(logging.WARNING):
+        fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert waits == [0.01, 0.02]
+    busy, cut = (record.getMessage() for record in caplog.records)
+    assert busy == f"{target.name}: 503 Service Unavailable; next try in 0.0 s"
+    assert "300000 bytes read" in cut
+
+
+def test_metadata_that_are_cut_are_asked_for_again(server, target):
+    server.script["record"].append({"cut_after": 50})
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_server_that_goes_away_is_tried_again(server, target, waits):
+    """Unlike one that cannot be reached from the start."""
+    server.metadata["files"][1]["links"]["self"] = closed_port()
+    with pytest.raises(SessionError, match=r"gave up after 4 tries.*refused"):
+        fetch(server, target)
+    assert waits == [0.01, 0.02, 0.04]
+
+
 def test_waits_double_and_end(server, target, waits):
     server.script["file"].extend([{"status": 503}] * 9)
     with pytest.raises(SessionError) as error:

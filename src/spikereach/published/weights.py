@@ -106,18 +106,17 @@ def fetch(
         part.replace(target)
         return
 
-    def by_hand(problem: str) -> str:
-        return (
+    def failed(problem: str) -> WeightsError:
+        return WeightsError(
             f"cannot download {source.address}: {problem}. A copy fetched elsewhere is used when "
             f"put at {target}, or into the folder that `weights_folder` names"
         )
 
-    server = Server(source.file, settings, by_hand=by_hand, error=WeightsError)
     remote = RemoteFile(source.address, source.size, "sha256", source.sha256)
     try:
-        server.download(remote, target, progress=progress, contact=True)
+        Server(source.file, settings, failed).download(remote, target, progress=progress)
     except NoNetworkError as reason:
-        raise WeightsError(by_hand(f"no network ({reason})")) from None
+        raise failed(f"no network ({reason})") from None
 
 
 def _is(source: Source, path: Path) -> bool:

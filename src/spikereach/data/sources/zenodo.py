@@ -11,11 +11,10 @@ from pathlib import Path
 
 import requests
 
-from spikereach.config import Download
 from spikereach.data.errors import SessionError
 from spikereach.data.sessions import ZENODO, Session
 from spikereach.data.sources import Source
-from spikereach.data.transfer import AddressError, NoNetworkError, RemoteFile, Server
+from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
 from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
@@ -40,21 +39,28 @@ class Zenodo(Source):
         if target.exists() and session.md5 is not None:
             _verify_present(target, session.md5)
             return
-        record = self.config.download.record
-        server = _server(session.name, target, self.config.download)
+        record, name = self.config.download.record, f"{session.name}.mat"
+        page = record.replace("/api/records/", "/records/").rstrip("/")
+        server = Server(
+            name,
+            self.config.download,
+            lambda problem: SessionError(
+                f"cannot download {name} from {page}/files/{name}: {problem}. "
+                f"A copy fetched elsewhere is used as it is when put at {target}. "
+                "To run without any download: make demo"
+            ),
+        )
         try:
-            remote = server.retried(lambda: _find(session, record, server), contact=True)
+            remote = server.retried(lambda: _find(session, record, server))
         except NoNetworkError as reason:
-            if target.exists():
-                log.warning(
-                    "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
-                    target,
-                    file_checksum(target, "md5"),
-                )
-                return
-            raise SessionError(
-                _by_hand(session.name, target, record, f"no network ({reason})")
-            ) from None
+            if not target.exists():
+                raise server.failed(f"no network ({reason})") from None
+            log.warning(
+                "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
+                target,
+                file_checksum(target, "md5"),
+            )
+            return
         if target.exists():
             _verify_present(target, remote.checksum)
             return
@@ -70,33 +76,10 @@ def _verify_present(target: Path, md5: str) -> None:
         )
 
 
-def _server(name: str, target: Path, download: Download) -> Server:
-    return Server(
-        f"{name}.mat",
-        download,
-        by_hand=lambda problem: _by_hand(name, target, download.record, problem),
-        error=SessionError,
-    )
-
-
-def _by_hand(name: str, target: Path, record: str, problem: str) -> str:
-    """The message of a failed download: what can be done instead."""
-    page = record.replace("/api/records/", "/records/").rstrip("/")
-    return (
-        f"cannot download {name}.mat from {page}/files/{name}.mat: {problem}. "
-        f"A copy fetched elsewhere is used as it is when put at {target}. "
-        "To run without any download: make demo"
-    )
-
-
 def _find(session: Session, record: str, server: Server) -> RemoteFile:
     """Look the session's file up in the record's metadata."""
     name = f"{session.name}.mat"
-    try:
-        response = server.get(record)
-    except AddressError as error:
-        raise SessionError(f"{error}; check download.record in the config") from None
-    with response:
+    with server.get(record) as response:
         try:
             files = response.json()["files"]
             entry = next((file for file in files if file["key"] == name), None)
@@ -106,9 +89,9 @@ def _find(session: Session, record: str, server: Server) -> RemoteFile:
                 )
             kind, _, md5 = entry["checksum"].partition(":")
             remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5.lower())
+        except SessionError:
+            raise
         except (requests.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, SessionError):
-                raise
             raise SessionError(
                 f"{record} is not the metadata of a Zenodo record "
                 f"({type(error).__name__}: {error}); check download.record in the config"
