@@ -7,7 +7,6 @@ The fields, as they lie in HDF5 (O'Doherty, Cardoso, Makin, Sabes 2017, Zenodo 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,23 +21,6 @@ NAME = 1000
 """Most characters of a channel's name."""
 
 _REMEDY = "fetch the file again, or export it again in the layout of Zenodo record 583331"
-
-
-@dataclass(frozen=True, eq=False)
-class RawSession:
-    """One recording session as it lies in the file; T samples at 250 Hz."""
-
-    path: Path
-    spikes: tuple[np.ndarray, ...]
-    """Per channel the sorted spike times of all its units in seconds, float64."""
-    t: np.ndarray
-    """(T,) seconds, float64."""
-    cursor_pos: np.ndarray
-    """(2, T) in the file's own unit and precision."""
-    target_pos: np.ndarray
-    """(2, T) in the file's own unit and precision."""
-    names: tuple[str, ...]
-    """Channel names; empty where the file has no ``chan_names``."""
 
 
 class SessionFile(GuardedFile):
@@ -59,11 +41,6 @@ class SessionFile(GuardedFile):
         except BaseException:
             self.close()
             raise
-
-    @property
-    def units(self) -> int:
-        """Units per channel (unit 0: unsorted threshold crossings)."""
-        return self._cells.shape[0]
 
     @property
     def channels(self) -> int:
@@ -140,25 +117,6 @@ class SessionFile(GuardedFile):
             for unit, cell in enumerate(self._cells[:, channel])
         ]
 
-    def inside(self, times: np.ndarray) -> int:
-        """How many of a unit's sorted spike times lie within ``t``, its first bin included."""
-        first, end = np.searchsorted(times, (self.t[0] - STEP_S, np.nextafter(self.t[-1], np.inf)))
-        return int(end - first)
-
-    def check_range(self, inside: int, total: int) -> None:
-        """Refuse a file most of whose spikes lie outside ``t``: its times are in another unit.
-
-        Args:
-            inside: spikes within ``t``, by `inside`.
-            total: all spikes.
-        """
-        if inside < total / 2:
-            raise self.error(
-                "spikes",
-                f"{total - inside} of {total} spikes lie outside t ({self.t[0]} to {self.t[-1]} s)",
-                "give spike times in seconds, on the same clock as t",
-            )
-
     def _unit(self, field: str, cell) -> np.ndarray:
         dataset = self.follow(field, cell)
         with self.guard(field):
@@ -211,20 +169,3 @@ class SessionFile(GuardedFile):
                 f"first {values[index]} at index {index}",
                 "cut or interpolate those samples",
             )
-
-
-def read(path: str | Path) -> RawSession:
-    """Read a whole session file into memory.
-
-    Args:
-        path: MATLAB v7.3 file in the layout of Zenodo record 583331.
-    Raises:
-        SessionError: naming the file, the field and the remedy.
-    """
-    with SessionFile(path) as file:
-        spikes = tuple(
-            np.sort(np.concatenate(file.spike_times(channel)), kind="stable")
-            for channel in range(file.channels)
-        )
-        file.check_range(sum(map(file.inside, spikes)), sum(times.size for times in spikes))
-        return RawSession(file.path, spikes, file.t, file.cursor_pos, file.target_pos, file.names)

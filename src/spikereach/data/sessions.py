@@ -6,9 +6,12 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from spikereach.data.errors import SessionError
+
+if TYPE_CHECKING:
+    from spikereach.config import SessionEntry
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,7 @@ ZENODO: dict[str, Session] = dict(
 _SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 
 
-class Described(Protocol):
-    """What a configuration says of a session of one's own."""
-
-    monkey: str
-    areas: Mapping[str, int]
-
-
-def find(name: str, catalogue: Mapping[str, Described]) -> Session:
+def find(name: str, catalogue: Mapping[str, SessionEntry]) -> Session:
     """The session of that name.
 
     Args:

@@ -159,13 +159,14 @@ class Server:
             remote: the file.
             target: where it shall lie; its folder is made if need be.
             progress: show a progress bar.
-        Raises:
-            NoNetworkError: at the first contact.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         bar = {"desc": target.name, "unit": "B", "unit_scale": True, "disable": not progress}
-        self.retried(lambda: self._transfer(remote, part, bar))
+        try:
+            self.retried(lambda: self._transfer(remote, part, bar))
+        except NoNetworkError as reason:
+            raise self.failed(f"no network ({reason})") from None
         if (found := file_checksum(part, remote.algorithm)) != remote.checksum:
             part.unlink()
             raise self.failed(

@@ -9,8 +9,6 @@ import logging
 import re
 from pathlib import Path
 
-import requests
-
 from spikereach.data.errors import SessionError
 from spikereach.data.sessions import ZENODO, Session
 from spikereach.data.sources import Source
@@ -78,29 +76,27 @@ def _verify_present(target: Path, md5: str) -> None:
 
 def _find(session: Session, record: str, server: Server) -> RemoteFile:
     """Look the session's file up in the record's metadata."""
-    name = f"{session.name}.mat"
+    name, remedy = f"{session.name}.mat", "check download.record in the config"
     with server.get(record) as response:
         try:
-            files = response.json()["files"]
-            entry = next((file for file in files if file["key"] == name), None)
-            if entry is None:
-                raise SessionError(
-                    f"{record} lists no file {name}; check download.record in the config"
-                )
-            kind, _, md5 = entry["checksum"].partition(":")
-            remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5.lower())
+            entries = {entry["key"]: entry for entry in response.json()["files"]}
+            if name not in entries:
+                raise SessionError(f"{record} lists no file {name}; {remedy}")
+            entry = entries[name]
+            algorithm, _, md5 = entry["checksum"].lower().partition(":")
+            remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
         except SessionError:
             raise
-        except (requests.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise SessionError(
                 f"{record} is not the metadata of a Zenodo record "
-                f"({type(error).__name__}: {error}); check download.record in the config"
+                f"({type(error).__name__}: {error}); {remedy}"
             ) from None
-    if kind != "md5" or not re.fullmatch(r"[0-9a-f]{32}", md5.lower()):
+    if algorithm != "md5" or not re.fullmatch(r"[0-9a-f]{32}", md5):
         raise SessionError(f"{record} gives no MD5 for {name}: {entry['checksum']!r}")
-    if session.md5 not in (None, remote.checksum):
+    if session.md5 not in (None, md5):
         raise SessionError(
-            f"{record} gives the MD5 {remote.checksum} for {name}, but the published file has "
-            f"{session.md5}: the record is not the paper's; check download.record in the config"
+            f"{record} gives the MD5 {md5} for {name}, but the published file has {session.md5}: "
+            f"the record is not the paper's; {remedy}"
         )
     return remote
