@@ -76,5 +76,5 @@ def read(path):
     units together."""
     with SessionFile(path) as file:
         spikes = [np.sort(np.concatenate(file.spike_times(n))) for n in range(file.channels)]
-        fields = {name: getattr(file, name) for name in ("t", "cursor_pos", "target_pos", "names")}
-        return SimpleNamespace(spikes=spikes, **fields)
+        positions = {name: file.position(name) for name in ("cursor_pos", "target_pos")}
+        return SimpleNamespace(spikes=spikes, t=file.t, names=file.names, **positions)

@@ -204,8 +204,7 @@ def decode(
     """
     from spikereach.evaluation.errors import EvaluationError
 
-    writers = {".csv": _csv, ".h5": _hdf5}
-    if out.suffix not in writers:
+    if out.suffix not in (".csv", ".h5"):
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
 
@@ -220,31 +219,27 @@ def decode(
     with torch.inference_mode():
         pieces = in_pieces(loaded.decoder, inputs, PIECE, traced=False)
         velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece, _ in pieces])
-    replace(out, writers[out.suffix](velocity))
+    replace(out, _velocities(velocity, out.suffix))
     typer.echo(f"wrote {len(velocity):,} velocities to {out}")
 
 
-def _csv(velocity: Any) -> bytes:
+def _velocities(velocity: Any, kind: str) -> bytes:
+    """The content of a .csv or .h5 file."""
+    import h5py
     from pandas import DataFrame
 
     from spikereach.data.matfile import STEP_S
 
+    if kind == ".h5":
+        image = io.BytesIO()
+        with h5py.File(image, "w") as file:
+            file.create_dataset("velocity", data=velocity, compression="gzip")
+            file.attrs["dt_s"] = STEP_S
+        return image.getvalue()
     steps, (x, y) = range(len(velocity)), velocity.T
     time = [f"{step * STEP_S:.3f}" for step in steps]
     table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
-
-
-def _hdf5(velocity: Any) -> bytes:
-    import h5py
-
-    from spikereach.data.matfile import STEP_S
-
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
-        file.create_dataset("velocity", data=velocity, compression="gzip")
-        file.attrs["dt_s"] = STEP_S
-    return image.getvalue()
 
 
 @app.command()

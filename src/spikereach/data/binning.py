@@ -188,10 +188,10 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         sha256 = beside.submit(file_checksum, file.path)
         areas = _areas(file, session)
         with np.errstate(over="ignore"):
-            position = file.cursor_pos.T.astype(np.float32, order="C")
+            position = file.position("cursor_pos").T.astype(np.float32, order="C")
         if not np.isfinite(position).all():
             raise file.error("cursor_pos", "exceeds the range of float32", "use another unit")
-        segments = _segments(file.target_pos)
+        segments = _segments(file.position("target_pos"))
         spikes, outside = _spikes(file)
     binned = BinnedSession(
         name=session.name,

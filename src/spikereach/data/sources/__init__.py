@@ -22,8 +22,7 @@ class Source(ABC):
     caption: ClassVar[str]
     """What data these are, for the captions of tables: "Data: ..." without a full stop."""
     apart: ClassVar[str | None] = None
-    """Why published figures beside ours cannot be compared with them, a sentence; None: they can,
-    because ours are of the same recordings."""
+    """A sentence: why published figures beside ours are no comparison. None: they are one."""
     unit: ClassVar[str] = "file units"
     """Of positions."""
     real: ClassVar[bool] = True
@@ -44,27 +43,18 @@ class Source(ABC):
 
         Args:
             session: as found in the catalogue (`sessions.find`).
-            target: where the file shall lie; its folder is made if need be. A right file that
-                lies there already may stay.
+            target: where the file shall lie; its folder is made if need be.
         Raises:
             SessionError: the source does not have the session, or getting it failed; the message
                 names the file and the remedy.
         """
 
     def key(self, session: Session) -> dict[str, Any]:
-        """What the content of the session's file depends on, JSON-like; not how it is fetched.
-
-        Raises:
-            SessionError: as `local_file`.
-        """
+        """What the content of the session's file depends on, JSON-like; not how it is fetched."""
         return {"source": self.name}
 
     def local_file(self, session: Session) -> Path | None:
-        """The file on this machine that `fetch` reads, which may change under a run.
-
-        Raises:
-            SessionError: it is missing.
-        """
+        """The file on this machine that `fetch` reads, if any; a SessionError if it is missing."""
         return None
 
     def memory_mb(self) -> int:

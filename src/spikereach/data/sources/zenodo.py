@@ -34,9 +34,6 @@ class Zenodo(Source):
                 f"{session.name} is not on Zenodo: take it out of `sessions` and "
                 "`pretrain_sessions`, or set `source` to where it lies"
             )
-        if target.exists() and session.md5 is not None:
-            _verify_present(target, session.md5)
-            return
         record, name = self.config.download.record, f"{session.name}.mat"
         page = record.replace("/api/records/", "/records/").rstrip("/")
         server = Server(
@@ -48,30 +45,27 @@ class Zenodo(Source):
                 "To run without any download: make demo"
             ),
         )
-        try:
-            remote = server.retried(lambda: _find(session, record, server))
-        except NoNetworkError as reason:
-            if not target.exists():
-                raise server.failed(f"no network ({reason})") from None
-            log.warning(
-                "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
-                target,
-                file_checksum(target, "md5"),
+        md5 = session.md5
+        if md5 is None or not target.exists():
+            try:
+                remote = server.retried(lambda: _find(session, record, server))
+            except NoNetworkError as reason:
+                if not target.exists():
+                    raise server.failed(f"no network ({reason})") from None
+                log.warning(
+                    "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
+                    target,
+                    file_checksum(target, "md5"),
+                )
+                return
+            md5 = remote.checksum
+        if not target.exists():
+            server.download(remote, target, progress=self.config.progress)
+        elif (found := file_checksum(target, "md5")) != md5:  # what someone else put there
+            raise SessionError(
+                f"{target}: is not the published file (MD5 {found}, expected {md5}); "
+                "delete it, or replace it by a right copy, and run again"
             )
-            return
-        if target.exists():
-            _verify_present(target, remote.checksum)
-            return
-        server.download(remote, target, progress=self.config.progress)
-
-
-def _verify_present(target: Path, md5: str) -> None:
-    """Refuse a file that someone else put at ``target`` unless it is the published one."""
-    if (found := file_checksum(target, "md5")) != md5:
-        raise SessionError(
-            f"{target}: is not the published file (MD5 {found}, expected {md5}); "
-            "delete it, or replace it by a right copy, and run again"
-        )
 
 
 def _find(session: Session, record: str, server: Server) -> RemoteFile:
