@@ -22,7 +22,7 @@ FILE = Path(tempfile.gettempdir()) / "spikereach-bench" / "loco_20170210_03.mat"
 def session() -> Session:
     from common import CONFIG
 
-    found = find(NAME, CONFIG)
+    found = find(NAME, CONFIG.catalogue)
     if not FILE.exists():
         FILE.parent.mkdir(exist_ok=True)
         # Not in this process: what it leaves of the heap would enter the memory measured here.

@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
+from spikereach.data.errors import SessionError
 from spikereach.workflow.job import ERRORS
 from spikereach.workflow.plan import Plan
 from spikereach.workflow.runfolder import RunFolder, RunFolderError
@@ -52,7 +53,7 @@ def ask(answer, **known):
         given = dict(wildcards.items()) | known
         try:
             return answer(**{name: given[name] for name in taken & given.keys()})
-        except ConfigError as error:
+        except (ConfigError, SessionError) as error:
             raise WorkflowError(str(error)) from None
 
     return asked

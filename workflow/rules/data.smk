@@ -16,12 +16,12 @@ rule fetch_session:
     benchmark:
         "logs/data/raw/{session}.tsv"
     priority: ask(plan.fetch_priority)
-    localrule: run.source == "zenodo"
+    localrule: plan.source.downloads
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        downloads=int(run.source == "zenodo"),
-        mem_mb=grows(plan.fetch_memory),
+        downloads=int(plan.source.downloads),
+        mem_mb=grows(plan.source.memory_mb),
         runtime=grows(120),
     params:
         origin=ask(plan.origin),

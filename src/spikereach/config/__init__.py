@@ -318,10 +318,10 @@ class Config(Model):
     def _sessions_exist(self):
         searched = [self.search.session] if self.search else []
         for name in [*self.catalogue, *self.sessions, *searched]:
-            find(name, self)
+            find(name, self.catalogue)
         for monkey, names in self.pretrain_sessions.items():
             for name in names:
-                if (found := find(name, self).monkey) != monkey:
+                if (found := find(name, self.catalogue).monkey) != monkey:
                     raise ValueError(f"pretrain_sessions.{monkey}: {name} is a session of {found}")
         return self
 

@@ -15,23 +15,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
-
 from spikereach.config import Config, ConfigError, Search, Stage, System, Table, Training
 from spikereach.config.architectures import locate
 from spikereach.config.sessions import Session, evaluation_session, find
+from spikereach.data import sources
 from spikereach.identity import canonical, code_digest
 from spikereach.published import weights
 from spikereach.workflow import demand, gpus
 
 _code_digest = cache(code_digest)
-
-
-def canonical(value: Any) -> str:
-    """A JSON-like value or a model as text that does not depend on the order of keys."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    return json.dumps(value, sort_keys=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +41,7 @@ class Plan:
     # ---- Names ------------------------------------------------------------------------------
 
     def session(self, name: str) -> Session:
-        return find(name, self.config)
+        return find(name, self.config.catalogue)
 
     def system(self, name: str) -> System:
         if name not in self.config.systems:
@@ -127,42 +119,22 @@ class Plan:
     def binned(session: str) -> str:
         return f"data/binned/{session}.h5"
 
-    def local_file(self, session: str) -> Path | None:
-        """Source local: the user's own file, else None."""
-        if self.config.source != "local":
-            return None
-        path = Path(self.config.folder, f"{session}.mat")
-        if not path.exists():
-            raise ConfigError(f"{path}: no such file; put the session there or change `folder`")
-        return path
+    @cached_property
+    def source(self) -> sources.Source:
+        return sources.of(self.config)
 
     def fetch_inputs(self, session: str) -> dict[str, str]:
         """One's own file, so that a new one there is fetched again."""
-        path = self.local_file(session)
+        path = self.source.local_file(self.session(session))
         return {} if path is None else {"local": str(path)}
 
     def fetch_priority(self, session: str) -> int:
         """Sessions come in the configuration's order; no download holds up other work."""
         return -self.all_sessions.index(session) if session in self.all_sessions else 0
 
-    def fetch_memory(self) -> int:
-        """Simulation keeps all of a session; a download and a copy keep a piece of it."""
-        simulated = self.config.source == "synthetic"
-        return int(500 + (1.2 * self.config.synthetic.duration_s if simulated else 0))
-
     def origin(self, session: str) -> str:
-        """Where a session comes from; how it is downloaded does not matter.
-
-        With the stamp of one's own file: put back to an older one it has an older date, at which
-        Snakemake alone would not look.
-        """
-        spec: dict[str, Any] = {"source": self.config.source, "synthetic": None}
-        if self.config.source == "synthetic":
-            spec["synthetic"] = self.config.synthetic.model_dump()
-        if (path := self.local_file(session)) is not None:
-            status = path.stat()
-            spec["stamp"] = [status.st_size, status.st_mtime_ns]
-        return canonical(spec)
+        """Where a session comes from; how it is downloaded does not matter."""
+        return canonical(self.source.key(self.session(session)))
 
     def session_spec(self, session: str) -> str:
         return canonical(asdict(self.session(session)))
