@@ -185,14 +185,15 @@ class Server:
         if have >= remote.size:  # complete already, or not ours: the checksum decides
             return
         with self.get(remote.address, have) as response:
-            begin = _begin(response)  # a server that knows no ranges sends everything again
-            if begin not in (0, have):
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink(missing_ok=True)
                 raise ProtocolError(f"the server cannot go on at byte {have}")
+            if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                have = 0  # a server that knows no ranges sends everything again
             try:
                 with (
-                    open(part, "ab" if begin else "wb") as file,
-                    tqdm.wrapattr(file, "write", remote.size, False, initial=begin, **bar) as told,
+                    open(part, "ab" if have else "wb") as file,
+                    tqdm.wrapattr(file, "write", remote.size, False, initial=have, **bar) as told,
                 ):
                     for chunk in response.raw.stream(CHUNK):
                         told.write(chunk)
@@ -207,14 +208,6 @@ class Server:
                 ) from error
         if (have := part.stat().st_size) < remote.size:
             raise ProtocolError(f"the connection ended after {have} of {remote.size} bytes")
-
-
-def _begin(response: requests.Response) -> int | None:
-    """The offset in the file at which the answer begins; None where it is no part of it."""
-    if response.status_code == HTTPStatus.OK:
-        return 0
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else None
 
 
 def _reason(response: Any, error: Exception | None) -> str:
