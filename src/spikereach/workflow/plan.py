@@ -8,7 +8,7 @@ are relative to the run folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -24,6 +24,13 @@ from spikereach.published import weights
 from spikereach.workflow import demand, gpus
 
 _code_digest = cache(code_digest)
+
+
+def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
+    if name not in entries:
+        known = ", ".join(sorted(entries))
+        raise ConfigError(f"the configuration has no {kind} {name!r}; known: {known}")
+    return entries[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +51,7 @@ class Plan:
         return find(name, self.config.catalogue)
 
     def system(self, name: str) -> System:
-        if name not in self.config.systems:
-            known = ", ".join(sorted(self.config.systems))
-            raise ConfigError(f"the configuration has no system {name!r}; known: {known}")
-        return self.config.systems[name]
+        return _known("system", self.config.systems, name)
 
     def architecture(self, system: str) -> str:
         """Of a system or of the system it starts from."""
@@ -55,12 +59,10 @@ class Plan:
 
     def table(self, name: str) -> tuple[str, ...]:
         """The systems of a table, in order."""
-        if name not in self.config.tables:
-            known = ", ".join(sorted(self.config.tables))
-            raise ConfigError(f"the configuration has no table {name!r}; known: {known}")
-        if not self.config.tables[name]:
+        systems = _known("table", self.config.tables, name)
+        if not systems:
             raise ConfigError(f"tables.{name} lists no systems: name those that it shall have")
-        return self.config.tables[name]
+        return systems
 
     def written_tables(self) -> list[str]:
         """Tables that list systems; `imported` only where a session has published weights.
@@ -155,18 +157,14 @@ class Plan:
         """A monkey's sessions are pretrained on, a single one is fine-tuned on."""
         return "pretrain" if dataset in self.config.pretrain_sessions else "finetune"
 
-    def is_pretrained(self, system: str, session: str) -> bool:
-        """Whether a system starts from weights pretrained on all sessions of the monkey."""
-        monkey = self.session(session).monkey
-        return self.training(system).pretrain is not None and self.stage(monkey) == "pretrain"
-
-    def training_inputs(self, system: str, dataset: str, seed: str) -> dict[str, Any]:
+    def training_inputs(self, system: str, dataset: str, seed: int | str) -> dict[str, Any]:
         """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights."""
         if self.stage(dataset) == "pretrain":
             return {"binned": list(map(self.binned, self.config.pretrain_sessions[dataset]))}
         inputs: dict[str, Any] = {"binned": [self.binned(dataset)]}
-        if self.is_pretrained(system, dataset):
-            inputs["pretrained"] = self.trained(system, self.session(dataset).monkey, seed)
+        monkey = self.session(dataset).monkey
+        if self.training(system).pretrain is not None and self.stage(monkey) == "pretrain":
+            inputs["pretrained"] = self.trained(system, monkey, seed)
         return inputs
 
     def training_spec(self, system: str, dataset: str) -> str:
@@ -191,18 +189,14 @@ class Plan:
         A synthetic session takes those of the session it is calibrated to; sessions without
         published weights are left out.
         """
-        try:
-            sources = weights.of_system(self.system(system).published)
-        except weights.WeightsError as error:
-            raise ConfigError(f"systems.{system}.published: {error}") from None
         return {
             (session, source.seed): source
             for session in self.config.sessions
-            for source in sources
+            for source in weights.of_system(self.system(system).published)
             if source.session == evaluation_session(session)
         }
 
-    def weights_source(self, system: str, session: str, seed: int | str) -> weights.Source:
+    def weights_file(self, system: str, session: str, seed: int | str) -> str:
         """The published file of one checkpoint."""
         if self.system(system).weights is None:
             raise ConfigError(f"systems.{system} has no published `weights`")
@@ -213,10 +207,7 @@ class Plan:
                 f"{system}: no published weights for {session} seed {seed}; on the configured "
                 f"sessions there are: {known}"
             )
-        return found[session, int(seed)]
-
-    def weights_file(self, system: str, session: str, seed: int | str) -> str:
-        return f"data/weights/{self.weights_source(system, session, seed).file}"
+        return f"data/weights/{found[session, int(seed)].file}"
 
     def weights_files(self) -> list[str]:
         """The published files of all systems in the table of imported ones."""
@@ -225,9 +216,6 @@ class Plan:
             for system in self.config.tables.get("imported", ())
             for source in self.published_weights(system).values()
         ]
-
-    def weights_checksum(self, system: str, session: str, seed: int | str) -> str:
-        return self.weights_source(system, session, seed).sha256
 
     def import_spec(self, system: str) -> str:
         return canonical(self.system(system))
@@ -401,9 +389,8 @@ class Plan:
         return int(self.device == "cuda")
 
     def training_stages(self, system: str, dataset: str) -> list[Stage]:
-        """A closed form has none."""
         stage = getattr(self.training(system), self.stage(dataset))
-        return [stage] if stage else []
+        return [stage] if stage else []  # a closed form has none
 
     def binning_memory(self, input_mb: float) -> int:
         return int(500 + 4 * input_mb)
