@@ -44,7 +44,7 @@ format: $(VENV)/dev
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(ROWS)
 
-## After changing the models in src/spikereach/config.py.
+## After changing the models in src/spikereach/config/.
 schema: $(VENV)/runtime
 	$(BIN)/python workflow/schemas/write.py
 

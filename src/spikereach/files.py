@@ -1,15 +1,10 @@
-"""Files that appear whole or not at all, and what is in them."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-PIECE = 2**20
 
 
 def replace(path: str | Path, content: bytes | memoryview) -> None:
@@ -37,19 +32,3 @@ def replace(path: str | Path, content: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def checksum(path: Path, advance: Callable[[int], Any] | None = None) -> str:
-    """SHA-256 (hex) of a file.
-
-    Args:
-        path: the file.
-        advance: called with the number of bytes after each piece.
-    """
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            total.update(piece)
-            if advance is not None:
-                advance(len(piece))
-    return total.hexdigest()

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from spikereach import config
 from spikereach.cli import app
+from spikereach.config.sessions import Session
 from spikereach.data import synthetic
 from spikereach.data.binning import BinnedSession, bin_session
-from spikereach.data.sessions import Session
 from spikereach.evaluation import evaluate, metrics
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import write_json, write_predictions

@@ -10,9 +10,9 @@ import pytest
 
 from session_files import random_session
 from spikereach import files
+from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import replace
 from spikereach.models import checkpoint

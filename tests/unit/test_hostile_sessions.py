@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from session_files import random_session
-from spikereach.data import binning
+from spikereach.config.sessions import Session
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
+from spikereach.identity import array_checksum
 
 MEMORY = 512 * 2**20
 """Bytes of address space a reader may take up, beside what the interpreter has at its start."""
@@ -25,24 +25,17 @@ import resource, sys
 from pathlib import Path
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
-from spikereach.data.matfile import read
-from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
+from spikereach.config.sessions import Session
 
 kind, path, memory, channels = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + memory
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 session = Session("x", "monkey", {"M1": channels})
-readers = {"session": (read, lambda p: bin_session(p, session)), "binned": (BinnedSession.load,)}
-messages = []
-for reader in readers[kind]:
-    try:
-        reader(path)
-    except SessionError as error:
-        messages.append(str(error))
-assert len(messages) in (0, len(readers[kind])), messages  # all agree
-print(*messages[:1])
+try:
+    BinnedSession.load(path) if kind == "binned" else bin_session(path, session)
+except SessionError as error:
+    print(error)
 """
 
 
@@ -274,7 +267,7 @@ def forged(path, *, header=None, **arrays):
         content = {name: file[name][()] for name in ("spikes", "position", "segments")} | arrays
         text = json.dumps(fields, sort_keys=True)
         file.attrs["header"] = text
-        file.attrs["checksum"] = binning._checksum(text, content)
+        file.attrs["sha256"] = array_checksum(content, text)
         for name, values in arrays.items():
             put(file, name, data=values, chunks=values.shape, compression="gzip")
 
@@ -325,5 +318,5 @@ def test_a_header_nested_beyond_measure(binned):
     with h5py.File(binned, "r+") as file:
         content = {name: file[name][()] for name in ("spikes", "position", "segments")}
         file.attrs["header"] = "[" * 50_000
-        file.attrs["checksum"] = binning._checksum(file.attrs["header"], content)
+        file.attrs["sha256"] = array_checksum(content, file.attrs["header"])
     assert "a.h5: content: cannot be read" in refusal(binned, "binned")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import small_run
 from small_run import BINNED, CHAIN, CHECKPOINT, METRICS, RAW, REALTIME, TABLE, run_all, run_job
-from spikereach.config import digest, overlay, overrides
+from spikereach.config import overlay, overrides
+from spikereach.identity import digest, file_checksum
 from spikereach.workflow import manifest as manifests
 from spikereach.workflow.manifest import ManifestError, recorded
 
@@ -31,8 +32,8 @@ def test_what_a_job_was(monkeypatch):
         run_job(rule, seeds=[0], source="synthetic")
     made = manifests.of(CHECKPOINT)
     assert made.rule == "train_decoder"
-    assert made.outputs == {CHECKPOINT: manifests.checksum(Path(CHECKPOINT))}
-    assert made.inputs == {BINNED: manifests.checksum(Path(BINNED))}
+    assert made.outputs == {CHECKPOINT: file_checksum(CHECKPOINT)}
+    assert made.inputs == {BINNED: file_checksum(BINNED)}
     found = made.conditions
     assert found["seed"] == 0
     assert found["device"] == "cpu"
@@ -102,7 +103,7 @@ def test_file_without_manifest_is_taken_as_it_is():
     Path("manifests/data/raw/synthetic_indy_1.manifest.json").unlink()
     Path(RAW).write_text("a recording of one's own")
     run_job("bin_session")
-    assert manifests.of(BINNED).inputs[RAW] == manifests.checksum(Path(RAW))
+    assert manifests.of(BINNED).inputs[RAW] == file_checksum(RAW)
 
 
 def test_job_that_fails_leaves_no_manifest_not_even_an_earlier_one():

@@ -13,8 +13,8 @@ import yaml
 import markdown
 import session_files
 from spikereach import config
+from spikereach.config.sessions import Session, find
 from spikereach.data.binning import BinnedSession, bin_session
-from spikereach.data.sessions import Session, find
 
 CHANNELS, STEPS = 96, 3000
 
@@ -100,8 +100,8 @@ def test_the_configuration_describes_the_sessions(repository, document, tmp_path
     overlay.write_text(markdown.files(document)["mine/rex.yaml"])
     read = config.read(repository / "config.yaml", overlay)
     for name in read.sessions:
-        assert find(name, read).areas == {"M1": 64, "S1": 32}
-        assert find(name, read).monkey not in read.pretrain_sessions
+        assert find(name, read.catalogue).areas == {"M1": 64, "S1": 32}
+        assert find(name, read.catalogue).monkey not in read.pretrain_sessions
     pretrained = "pretrain_sessions:\n  rex: [rex_01, rex_02]\n"
     assert pretrained in document.read_text()
     overlay.write_text(overlay.read_text() + pretrained)

@@ -56,34 +56,23 @@ use rule write_table as draw_figure with:
 
 
 use rule write_table as write_document with:
-    # Ablations are targets of their own: it prints their tables where they have been made.
+    # All tables in LaTeX, all their numbers, the best trial of the search.
     input:
-        unpack(ask(reports.inputs, kind="documents", name="paper_tables/all")),
+        unpack(ask(reports.inputs, kind="documents")),
     output:
-        tex="paper_tables/all.tex",
+        "{name}.{type}",
     log:
-        "logs/paper_tables/all.log",
+        "logs/{name}.{type}.log",
     benchmark:
-        "logs/paper_tables/all.tsv"
+        "logs/{name}.{type}.tsv"
+    wildcard_constraints:
+        name="paper_tables/all|results/metrics|results/search/best",
+        type="tex|json|yaml",
     params:
-        job=ask(reports.job, kind="documents", name="paper_tables/all"),
+        job=ask(reports.job, kind="documents"),
 
 
-use rule write_document as write_metrics with:
-    # For `dvc metrics` (docs/versioned-data.md).
-    input:
-        unpack(ask(reports.inputs, kind="documents", name="results/metrics")),
-    output:
-        json="results/metrics.json",
-    log:
-        "logs/metrics.log",
-    benchmark:
-        "logs/metrics.tsv"
-    params:
-        job=ask(reports.job, kind="documents", name="results/metrics"),
-
-
-use rule write_document as write_config with:
+use rule write_table as write_config with:
     input:
         [],
     output:
@@ -102,20 +91,6 @@ use rule write_document as write_config with:
         job=ask(reports.job, kind="documents", name="results/config"),
 
 
-use rule write_document as write_best with:
-    # The best trial of the search as a system.
-    input:
-        unpack(ask(reports.inputs, kind="documents", name="results/search/best")),
-    output:
-        yaml="results/search/best.yaml",
-    log:
-        "logs/search/best.log",
-    benchmark:
-        "logs/search/best.tsv"
-    params:
-        job=ask(reports.job, kind="documents", name="results/search/best"),
-
-
 rule tables:
     input:
         expand(
@@ -123,7 +98,7 @@ rule tables:
             name=reports.written(),
             type=["tex", "csv", "md"],
         ),
-        rules.write_document.output,
+        "paper_tables/all.tex",
 
 
 rule figures:
@@ -136,5 +111,13 @@ rule figures:
 rule ablations:
     """All ablations, figures and tables."""
     input:
-        expand("figures/{name}.{type}", name=reports.ablations(), type=["pdf", "png", "csv"]),
-        expand("paper_tables/{name}.{type}", name=reports.ablations(), type=["tex", "csv", "md"]),
+        expand(
+            "figures/{name}.{type}",
+            name=reports.ablations(),
+            type=["pdf", "png", "csv"],
+        ),
+        expand(
+            "paper_tables/{name}.{type}",
+            name=reports.ablations(),
+            type=["tex", "csv", "md"],
+        ),

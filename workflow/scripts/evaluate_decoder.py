@@ -20,9 +20,7 @@ with job(snakemake):
         checkpoint=decoder.provenance,
         session=session.provenance,
     )
-    metrics = Metrics(
-        **dict(result.metrics), source=snakemake.params.source, provenance=manifest
-    )
+    metrics = Metrics(**dict(result.metrics), source=snakemake.params.source, provenance=manifest)
     write_json(metrics, snakemake.output.metrics)
     write_json(result.realtime, snakemake.output.realtime)
     write_predictions(result, snakemake.output.predictions)

@@ -6,8 +6,9 @@ with job(snakemake):
     import json
     from pathlib import Path
 
-    from spikereach.config import Search, System, digest
+    from spikereach.config import Search, System
     from spikereach.data.binning import BinnedSession
+    from spikereach.identity import digest
     from spikereach.reporting.render import write_text
     from spikereach.workflow.search import run_trial
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spikereach import files
+from spikereach.identity import array_checksum, canonical
 
 # One key only: safetensors writes several in random order, and equal content shall be equal bytes.
 KEY = "spikereach"
@@ -26,16 +24,6 @@ FILE_LIMIT, HEADER_LIMIT = 4 * 2**30, 16 * 2**20
 
 class CheckpointError(ValueError):
     """A file of tensors cannot be used or written: names the file and the remedy."""
-
-
-def checksum(tensors: Mapping[str, Tensor], metadata: Any = None) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes of tensors, and over JSON-like metadata."""
-    total = hashlib.sha256(_json(metadata).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        total.update(_json([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return total.hexdigest()
 
 
 def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) -> None:
@@ -51,8 +39,8 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) 
     """
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     content = {"kind": kind, "metadata": metadata}
-    content["sha256"] = checksum(tensors, metadata)
-    data = safetensors.torch.save(tensors, {KEY: _json(content)})
+    content["sha256"] = array_checksum(tensors, metadata)
+    data = safetensors.torch.save(tensors, {KEY: canonical(content)})
     try:
         files.replace(path, data)
     except OSError as error:
@@ -78,7 +66,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
             content = json.loads(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found, metadata, expected = content["kind"], content["metadata"], content["sha256"]
-        intact = checksum(tensors, metadata) == expected
+        intact = array_checksum(tensors, metadata) == expected
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist: make this {kind} first") from None
     except CheckpointError:
@@ -106,7 +94,3 @@ def _check_sizes(path: Path) -> None:
     for name, found, limit in (("file", size, FILE_LIMIT), ("header", header, HEADER_LIMIT)):
         if found > limit:
             raise ValueError(f"its {name} declares {found} bytes, at most {limit} are read")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

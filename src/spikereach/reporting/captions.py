@@ -6,20 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from spikereach.data import sources
 from spikereach.reporting.collect import source_of
-
-_SOURCES = {
-    "zenodo": "Data: Zenodo record 583331",
-    "local": "Data: local recordings",
-    "synthetic": "Data: synthetic, simulated recordings and not real neurons",
-}
-_APART = {
-    "local": "Published figures are for other recordings and cannot be compared with ours.",
-    "synthetic": (
-        "Published figures beside ours are for the real recordings and cannot be compared with "
-        "ours, whose data are synthetic."
-    ),
-}
 
 
 def caption(
@@ -42,8 +30,10 @@ def caption(
     parts = [what + "."]
     if spread and frame["seed"].nunique() > 1:
         parts.append("± is the population standard deviation over seeds.")
-    source = _SOURCES[source_of(frame)]
-    parts.append(f"{source}, {_sessions(frame)}; {_seeds(frame)}; commit {_commits(frame)}.")
+    source = sources.named(source_of(frame))
+    parts.append(
+        f"{source.caption}, {_sessions(frame)}; {_seeds(frame)}; commit {_commits(frame)}."
+    )
     if costs and (steps := _slice(frame)):
         parts.append(
             "Sparsities and operations are counted over the whole test split; NeuroBench itself "
@@ -53,8 +43,8 @@ def caption(
     if cited:
         papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
         parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
-        if source_of(frame) in _APART:
-            parts.append(_APART[source_of(frame)])
+        if source.apart:
+            parts.append(source.apart)
     return " ".join(parts)
 
 

@@ -23,10 +23,11 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 from tqdm import tqdm
 
-from spikereach.config import Stage, Training, digest
+from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
 from spikereach.evaluation.errors import EvaluationError
+from spikereach.identity import array_checksum, digest
 from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder, Trace
 from spikereach.models.passes import as_input, in_pieces, usable_steps
@@ -484,28 +485,24 @@ def _inputs_digest(decoder, sessions, training, stage, areas, seed, device, mask
         for name, module in decoder.named_modules()
     }
     data = [
-        tensorfile.checksum(
-            {
-                "spikes": torch.from_numpy(session.spikes),
-                "velocity": torch.from_numpy(session.velocity),
-                "segments": torch.from_numpy(session.segments),
-            },
-            [session.name, list(session.areas)],
+        array_checksum(
+            {"spikes": each.spikes, "velocity": each.velocity, "segments": each.segments},
+            [each.name, each.areas],
         )
-        for session in sessions
+        for each in sessions
     ]
     return digest(
         {
-            "decoder": [type(decoder).__qualname__, tensorfile.checksum(decoder.state_dict())],
+            "decoder": [type(decoder).__qualname__, array_checksum(decoder.state_dict())],
             "settings": settings,
             "data": data,
             "split": training.split,
             "standardise": training.standardise,
-            "stage": stage.model_dump(mode="json"),
-            "areas": list(areas),
+            "stage": stage,
+            "areas": areas,
             "seed": seed,
             "device": device.type,
-            "mask": tensorfile.checksum(mask or {}),
+            "mask": array_checksum(mask or {}),
             "torch": torch.__version__,
         }
     )

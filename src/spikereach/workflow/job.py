@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from spikereach.config import ConfigError, digest
-from spikereach.files import checksum
+from spikereach.config import ConfigError
+from spikereach.identity import job_key
 from spikereach.workflow import gpus
 from spikereach.workflow.manifest import recorded
 
@@ -187,13 +187,7 @@ def resume_folder(snakemake: Any) -> Path:
     Outside `output:`, because Snakemake deletes the outputs of a failed job; named by the
     digest of everything the result depends on, so that a changed job starts afresh.
     """
-    key = {
-        "rule": snakemake.rule,
-        "wildcards": dict(snakemake.wildcards.items()),
-        "params": {name: str(value) for name, value in snakemake.params.items()},
-        "inputs": [checksum(Path(path)) for path in snakemake.input],
-    }
-    folder = CACHE / "resume" / digest(key)[:32]
+    folder = CACHE / "resume" / job_key(snakemake)[:32]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

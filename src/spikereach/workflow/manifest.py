@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from spikereach.config import digest, overrides
-from spikereach.files import checksum, replace
+from spikereach.config import overrides
+from spikereach.files import replace
+from spikereach.identity import digest, file_checksum, params
 from spikereach.provenance import environment
 
 FOLDER = Path("manifests")
@@ -75,7 +76,7 @@ def recorded(snakemake: Any) -> Iterator[None]:
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
     conditions = {
         "wildcards": wildcards,
-        "params": digest({name: str(value) for name, value in snakemake.params.items()}),
+        "params": digest(params(snakemake)),
         "config": digest(config),
         "overrides": overrides(_defaults(snakemake), config),
         "source": config["source"],
@@ -86,7 +87,7 @@ def recorded(snakemake: Any) -> Iterator[None]:
     conditions["device"] = "cpu" if conditions["gpu"] is None else "cuda"
     conditions["started"] = started.isoformat(timespec="seconds")
     conditions["wall_s"] = round(time.monotonic() - begun, 3)
-    outputs = {path: checksum(Path(path)) for path in snakemake.output}
+    outputs = {path: file_checksum(path) for path in snakemake.output}
     Manifest(snakemake.rule, outputs, inputs, conditions).write()
 
 
@@ -147,7 +148,7 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
     known = {}
     for _, manifest in _beside(inputs := list(inputs), Path()):
         known |= {path: (manifest.rule, sha256) for path, sha256 in manifest.outputs.items()}
-    found = {path: checksum(Path(path)) for path in inputs}
+    found = {path: file_checksum(path) for path in inputs}
     for path, sha256 in found.items():
         rule, expected = known.get(path, (None, sha256))
         if sha256 != expected:

@@ -9,9 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spikereach.data import transfer
-from spikereach.data.sessions import ZENODO
-from spikereach.files import checksum
+from spikereach.config.sessions import ZENODO
+from spikereach.identity import file_checksum
 from spikereach.provenance import short_commit
 from spikereach.published.weights import sources
 from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
@@ -183,7 +182,7 @@ class _Chain:
         sizes = {p: file.stat().st_size for p, file in present.items() if file.is_file()}
         advance = progress(sum(sizes.values()))
         for path, file in present.items():
-            self.found[path] = checksum(file, advance) if path in sizes else None
+            self.found[path] = file_checksum(file, advance=advance) if path in sizes else None
 
     def breaks(self) -> list[Break]:
         """From the recordings up to the tables."""
@@ -219,7 +218,7 @@ class _Chain:
         if _is_recording(path) and job.conditions.get("source") != "synthetic":
             session = ZENODO.get(Path(path).stem)
             published = session and session.md5
-            found = published and transfer.checksum(self.run / path, "md5")
+            found = published and file_checksum(self.run / path, "md5")
         elif path.startswith("data/weights/"):
             known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
             published, found = known.get(path), self.found[path]

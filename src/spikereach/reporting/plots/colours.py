@@ -7,7 +7,7 @@ ablation stand around the one they vary; they differ in lightness too.
 
 from __future__ import annotations
 
-import hashlib
+from spikereach.identity import text_checksum
 
 TRUE = "#000000"
 """Measured movement, published marks and reference lines."""
@@ -65,4 +65,4 @@ def marker(system: str) -> str:
 
 
 def _number(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    return int(text_checksum(name)[:8], 16)

@@ -12,10 +12,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from spikereach.config import Trajectory
+from spikereach.data import sources
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
 from spikereach.reporting.plots.drawing import DOUBLE, Plot, new_figure, style
-from spikereach.reporting.predictions import read, unit
+from spikereach.reporting.predictions import read
 
 
 def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source: str) -> Plot:
@@ -59,6 +60,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         part = one.predicted[here].astype(float)
         steps = np.vstack([np.zeros((1, 2)), np.cumsum(part[1:], axis=0)])
         movement[name] = (part, origin + steps)
+    unit = sources.named(source).unit
     at, channel = np.nonzero(first.spikes[here])
 
     with style():
@@ -79,7 +81,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
             axes.axhline(0, color=GREY, linewidth=0.4)
             for system, (velocity, _) in movement.items():
                 axes.plot(time, velocity[:, axis] / first.dt_s, **_line(system))
-            axes.set_ylabel(f"$v_{name}$ ({unit(source)}/s)")
+            axes.set_ylabel(f"$v_{name}$ ({unit}/s)")
         lines[0].tick_params(labelbottom=False)
         lines[1].set_xlabel("Time in the test part (s)")
         raster.set_xlim(start_s, start_s + duration_s)
@@ -94,7 +96,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
             ha="center", va="bottom" if outward[1] > 0 else "top", fontsize=6.5, zorder=9,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
-        path.set(xlabel=f"$x$ ({unit(source)})", ylabel=f"$y$ ({unit(source)})")
+        path.set(xlabel=f"$x$ ({unit})", ylabel=f"$y$ ({unit})")
         path.set_aspect("equal", adjustable="datalim")
         path.spines[["top", "right"]].set_visible(True)
         handles = [Line2D([], [], **_line(name)) for name in movement]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from spikereach.config import System
-from spikereach.data.sessions import evaluation_session
+from spikereach.config.sessions import evaluation_session
 from spikereach.published import figures
 from spikereach.reporting.captions import caption, comment
 from spikereach.reporting.cells import minus

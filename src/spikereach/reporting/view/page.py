@@ -7,7 +7,6 @@ allows only the style and the program that are written into it.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 import re
@@ -20,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from spikereach import files
+from spikereach.data import sources
+from spikereach.identity import text_checksum
 from spikereach.reporting import predictions
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.plots.colours import TRUE, colour
@@ -116,7 +117,7 @@ def _content(found: list[_Result], here: slice) -> dict[str, Any]:
         "session": first.session,
         "monkey": found[0].about["monkey"],
         "source": source,
-        "unit": predictions.unit(source),
+        "unit": sources.named(source).unit,
         "dt": first.dt_s,
         "start": here.start * first.dt_s,
         "steps": here.stop - here.start,
@@ -186,4 +187,4 @@ def _page(content: dict[str, Any]) -> str:
 
 
 def _sha256(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return f"'sha256-{base64.b64encode(bytes.fromhex(text_checksum(text))).decode()}'"

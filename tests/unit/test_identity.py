@@ -1,13 +1,101 @@
-"""Digests of code: what counts as a change, and how far it reaches."""
+"""Digests: what counts as a change, and how far it reaches."""
 
+import hashlib
 import itertools
 import shutil
+import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import spikereach
-from spikereach.workflow.code import code_digest
+from spikereach import config
+from spikereach.identity import array_checksum, canonical, code_digest, file_checksum
+from spikereach.identity import digest as of_value
+
+# ---- Values -------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(), min_size=1, max_size=4))
+def test_of_a_value_whatever_the_order_of_its_keys(value):
+    assert of_value(dict(reversed(value.items()))) == of_value(value)
+    changed = dict(value)
+    changed[next(iter(value))] += 1
+    assert of_value(changed) != of_value(value)
+
+
+def test_models_are_their_json():
+    model = config.Half(kind="half")
+    assert canonical(model) == '{"kind":"half"}'
+    assert canonical({"b": [model], "a": None}) == '{"a":null,"b":[{"kind":"half"}]}'
+
+
+def test_seeds_of_random_numbers_stay(repository):
+    """Other digests of these recipes would change every trained weight."""
+    systems = config.read(repository / "config.yaml").systems
+    assert of_value({})[:16] == "44136fa355b3678a"
+    assert of_value(systems["SNN2"].training.finetune)[:16] == "3ddd2ba4913a9b0e"
+    assert of_value(systems["RTnet"].training.finetune)[:16] == "22ced355c7c40d68"
+
+
+# ---- Files and arrays -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20, 2**20 + 1])
+def test_of_a_file(tmp_path, size):
+    content, told = np.random.default_rng(0).bytes(size), []
+    (tmp_path / "file").write_bytes(content)
+    assert file_checksum(tmp_path / "file", "md5") == hashlib.md5(content).hexdigest()
+    found = file_checksum(str(tmp_path / "file"), advance=told.append)
+    assert found == hashlib.sha256(content).hexdigest()
+    assert sum(told) == size
+
+
+ARRAYS = {"w": np.arange(6.0).reshape(2, 3).T, "n": np.array(3), "none": np.ones((2, 0))}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"w": ARRAYS["w"] + np.eye(3, 2)},
+        {"w": ARRAYS["w"].reshape(2, 3)},
+        {"w": ARRAYS["w"].view(np.int64)},
+        {"w": ARRAYS["w"].byteswap().view(">f8")},
+        {"n": np.array([3])},
+        {"none": np.ones((0, 2))},
+        {"more": np.array(0)},
+    ],
+)
+def test_of_arrays(changed):
+    first = array_checksum(ARRAYS, ["about"])
+    assert array_checksum(dict(reversed(ARRAYS.items())), ["about"]) == first
+    assert array_checksum({**ARRAYS, "w": ARRAYS["w"].copy()}, ["about"]) == first
+    assert array_checksum({**ARRAYS, **changed}, ["about"]) != first
+    assert array_checksum(ARRAYS, ["other"]) != first
+
+
+def test_of_tensors_is_that_of_checkpoints_written_before():
+    tensors = {
+        "w": torch.arange(6.0).reshape(2, 3).t(),
+        "n": torch.nn.Parameter(torch.tensor(3.0)).long(),
+        "h": torch.ones(2, 0).half(),
+        "b": torch.tensor([True, False]),
+    }
+    assert array_checksum(tensors)[:16] == "3bb744af30f2f33c"
+    assert array_checksum(tensors, {"z": 1, "a": [0]})[:16] == "2fa49d569c00b1fe"
+
+
+def test_what_it_needs_to_be_imported():
+    code = "import sys, spikereach.identity; print({'torch', 'h5py', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
+# ---- Code -----------------------------------------------------------------------------------
 
 SCRIPT = "from spikereach.top import go\ngo()\n"
 FILES = {
@@ -108,7 +196,7 @@ def test_modules_outside_the_package(tmp_path, monkeypatch, digest, line):
 @pytest.mark.parametrize("script", ["fetch_session", "bin_session", "write_table", "draw_figure"])
 def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
     """Seen from the files, as the digest sees it: nothing they lead to imports torch."""
-    from spikereach.workflow import code as modules
+    from spikereach import identity
 
     found, waiting = set(), [repository / "workflow" / "scripts" / f"{script}.py"]
     while waiting:
@@ -120,5 +208,5 @@ def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
         assert not any(
             line.startswith(("import torch", "from torch")) for line in text.splitlines()
         ), path
-        names = [name for name in modules._imports(path, "") if name.startswith("spikereach")]
-        waiting += [file for name in names if (file := modules._file(name))]
+        names = [name for name in identity._imports(path, "") if name.startswith("spikereach")]
+        waiting += [file for name in names if (file := identity._file(name))]

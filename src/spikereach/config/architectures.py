@@ -1,6 +1,6 @@
 """The names of architectures, apart from `zoo` so that the workflow reads them without torch."""
 
-from spikereach.config import ConfigError
+from spikereach.config.errors import ConfigError
 
 #: Architecture -> "module:Class"; imported when first used.
 ARCHITECTURES: dict[str, str] = {

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from spikereach.config import Config, ConfigError
+from spikereach.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spikereach.config import SessionEntry
 
 
 @dataclass(frozen=True)
@@ -81,28 +86,26 @@ ZENODO: dict[str, Session] = dict(
 _SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 
 
-def find(name: str, config: Config) -> Session:
+def find(name: str, catalogue: Mapping[str, SessionEntry]) -> Session:
     """The session of that name.
 
     Args:
         name: a Zenodo session, ``synthetic_indy_N`` or ``synthetic_loco_N`` with N >= 1, or a
-            key of ``catalogue`` in the configuration.
-        config: for its catalogue.
+            key of the catalogue.
+        catalogue: `Config.catalogue`.
     Raises:
         ConfigError: no such session, or the catalogue redefines a built-in name.
     """
     synthetic = _SYNTHETIC.fullmatch(name)
-    built_in = name in ZENODO or synthetic
-    if name in config.catalogue and built_in:
+    if name in catalogue and (name in ZENODO or synthetic):
         raise ConfigError(f"catalogue.{name}: the name belongs to a built-in session; rename it")
     if name in ZENODO:
         return ZENODO[name]
     if synthetic:
         return Session(name, synthetic[1], _M1 if synthetic[2] == "indy" else _BOTH)
-    if name in config.catalogue:
-        entry = config.catalogue[name]
-        return Session(name, entry.monkey, dict(entry.areas))
-    known = [*ZENODO, *config.catalogue, "synthetic_indy_1", "synthetic_loco_1"]
+    if name in catalogue:
+        return Session(name, catalogue[name].monkey, dict(catalogue[name].areas))
+    known = [*ZENODO, *catalogue, "synthetic_indy_1", "synthetic_loco_1"]
     close = difflib.get_close_matches(name, known)
     hint = f"close names: {', '.join(close)}" if close else "no name comes close"
     raise ConfigError(

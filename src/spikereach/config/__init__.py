@@ -7,13 +7,22 @@ says on which sessions and seeds the systems run.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from spikereach.config.architectures import locate
+from spikereach.config.errors import ConfigError
+from spikereach.config.sessions import find
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
 # may stand in a shell without quotes, and are short enough for a file with an ending.
@@ -30,12 +39,9 @@ Table = Literal[
     "imported",
 ]
 Ablation = Literal["cortex", "compression"]
+Architecture = Annotated[str, AfterValidator(lambda name: locate(name) and name)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-class ConfigError(ValueError):
-    """The configuration is wrong: the message names the key, the value and the remedy."""
 
 
 class Model(BaseModel):
@@ -160,7 +166,7 @@ Compression = Annotated[Prune | FixedPoint | Half | Retrain, Field(discriminator
 class System(Model):
     """One row of the tables."""
 
-    architecture: str = Field(
+    architecture: Architecture = Field(
         description="a name in spikereach.models.zoo, or a dotted path package.module:Class"
     )
     sizes: dict[str, Any] = Field(description="keyword arguments of the architecture")
@@ -309,6 +315,17 @@ class Config(Model):
     systems: dict[Name, System]
 
     @model_validator(mode="after")
+    def _sessions_exist(self):
+        searched = [self.search.session] if self.search else []
+        for name in [*self.catalogue, *self.sessions, *searched]:
+            find(name, self.catalogue)
+        for monkey, names in self.pretrain_sessions.items():
+            for name in names:
+                if (found := find(name, self.catalogue).monkey) != monkey:
+                    raise ValueError(f"pretrain_sessions.{monkey}: {name} is a session of {found}")
+        return self
+
+    @model_validator(mode="after")
     def _references_exist(self):
         lists = {f"tables.{table}": names for table, names in self.tables.items()}
         lists["trajectory.systems"] = self.trajectory.systems
@@ -373,7 +390,8 @@ def validate(raw: dict) -> Config:
             where = ".".join(str(part) for part in problem["loc"]) or "configuration"
             value = problem["input"]
             shown = "" if isinstance(value, dict) else f" (got {value!r})"
-            lines.append(f"{where}: {problem['msg']}{shown}")
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message}{shown}")
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
 
 
@@ -410,11 +428,3 @@ def overrides(base: dict, config: dict) -> dict:
         elif key not in base or value != base[key]:
             result[key] = value
     return result
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value or model, independent of key order (hex)."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
