@@ -224,33 +224,34 @@ def no_shape_at_all(file):
     put(file, "t", data=h5py.Empty("f8"))
 
 
-HOSTILE = [
-    soft_link_to_itself,
-    soft_links_in_a_ring,
-    dangling_external_link,
-    cyclic_groups,
-    reference_to_a_cyclic_group,
-    reference_to_the_cells_themselves,
-    reference_to_a_named_type,
-    region_references,
-    millions_of_cells,
-    millions_of_names,
-    a_name_of_millions,
-    a_name_beyond_unicode,
-    huge_contiguous,
-    huge_chunked,
-    huge_chunk,
-    more_dimensions_than_sense,
-    product_beyond_64_bits,
-    bomb_of_declared_size,
-    bomb_beyond_declared_size,
-    bomb_of_bombs,
-    chunk_without_end,
-    filter_of_two_inflations,
-    text_of_varying_length,
-    compound,
-    no_shape_at_all,
-]
+HOSTILE = {
+    soft_link_to_itself: "t: is a link",
+    soft_links_in_a_ring: "t: is a link",
+    dangling_external_link: "t: is a link",
+    cyclic_groups: "t: is not an array but Group",
+    reference_to_a_cyclic_group: "unit 0): is not an array but Group",
+    reference_to_the_cells_themselves: "unit 0): has the type object",
+    reference_to_a_named_type: "unit 0): is not an array but Type",
+    region_references: "spikes: is no cell array",
+    millions_of_cells: "at most 100000 are read",
+    millions_of_names: "at most 100000 are read",
+    a_name_of_millions: "at most 1000 are read",
+    a_name_beyond_unicode: "chan_names (channel 0): cannot be read",
+    huge_contiguous: "t: declares 8000000000000 bytes",
+    huge_chunked: "t: declares 8000000000000000 bytes",
+    huge_chunk: "t: declares 1600 bytes",
+    more_dimensions_than_sense: "t: declares 8589934592 bytes",
+    product_beyond_64_bits: f"t: declares {8 * 2**93} bytes",
+    bomb_of_declared_size: "unit 0): declares 1677721600 bytes",
+    bomb_beyond_declared_size: "t: has a damaged chunk",
+    bomb_of_bombs: "t: has a damaged chunk",
+    chunk_without_end: "t: has a damaged chunk",
+    filter_of_two_inflations: "t: is compressed in an unknown way",
+    text_of_varying_length: "t: has the type object",
+    compound: "t: has the type [",
+    no_shape_at_all: "t: has no shape",
+}
+"""Harm -> what the message says of it, not for want of memory."""
 
 
 @pytest.fixture(scope="module")
@@ -269,12 +270,9 @@ def test_the_file_itself_is_sound(sound):
     assert refusals([sound]) == [None]
 
 
-@pytest.mark.parametrize("name", [harm.__name__ for harm in HOSTILE])
-def test_hostile_session(refused, name):
-    message = refused[name]
-    assert message is not None
-    for want in ("allocate", "MemoryError"):
-        assert want not in message, "refused on purpose, not for want of memory"
+@pytest.mark.parametrize("harm", HOSTILE, ids=lambda harm: harm.__name__)
+def test_hostile_session(refused, harm):
+    assert HOSTILE[harm] in refused[harm.__name__]
 
 
 # ---- Binned sessions: whoever forges one gives it a right checksum -------------------------
