@@ -264,21 +264,21 @@ def evaluate(
     from spikereach.evaluation.evaluate import measure
 
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
-    _print(measure(loaded, binned, neurobench_steps).metrics, as_json, _metric_lines)
+    found = measure(loaded, binned, neurobench_steps).metrics
+    _print(found.model_dump(mode="json"), as_json, _metric_lines)
 
 
 def _metric_lines(found: dict[str, Any]) -> list[str]:
-    counted, deployment = found["neurobench"], found["deployment"]
     return [
         f"{found['system']} on {found['session']}, {found['test_steps']:,} test steps",
         f"R2                 {found['r2']:.4f} (x {found['r2_x']:.4f}, y {found['r2_y']:.4f})",
-        f"footprint          {counted['footprint']:,} bytes, "
-        f"{deployment['total_bytes']:,} where deployed",
-        f"sparsity           connections {counted['connection_sparsity']:.4f}, "
-        f"activations {counted['activation_sparsity']:.4f}",
-        f"per step           {counted['effective_macs']:,.1f} MACs, "
-        f"{counted['effective_acs']:,.1f} ACs, {counted['dense']:,.1f} dense",
-        f"NeuroBench agrees  over the first {counted['verified_steps']:,} steps",
+        f"footprint          {found['footprint']:,} bytes, "
+        f"{found['deployment_bytes']:,} where deployed",
+        f"sparsity           connections {found['connection_sparsity']:.4f}, "
+        f"activations {found['activation_sparsity']:.4f}",
+        f"per step           {found['macs']:,.1f} MACs, "
+        f"{found['acs']:,.1f} ACs, {found['dense']:,.1f} dense",
+        f"NeuroBench agrees  over the first {found['verified_steps']:,} steps",
     ]
 
 
@@ -301,7 +301,8 @@ def stream(
     from spikereach.evaluation.evaluate import stream
 
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
-    _print(stream(loaded, binned, steps), as_json, _stream_lines)
+    found = stream(loaded, binned, steps)
+    _print(found.model_dump(mode="json"), as_json, _stream_lines)
 
 
 def _stream_lines(found: dict[str, Any]) -> list[str]:
@@ -309,7 +310,7 @@ def _stream_lines(found: dict[str, Any]) -> list[str]:
         f"look-ahead         {found['lookahead_measured']} steps measured, "
         f"{found['lookahead_declared']} declared",
         f"stream and batch   differ by at most {found['stream_max_error']:.2g}",
-        f"buffers            {found['buffer_bytes']:,} bytes",
+        f"buffers            {found['stream_buffer_bytes']:,} bytes",
         f"compute per bin    {found['median_us']:.0f} us median, {found['p99_us']:.0f} us "
         "99th percentile",
         *_timing_lines(found),

@@ -17,7 +17,8 @@ from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import replace
 from spikereach.models import checkpoint
 from spikereach.models.checkpoint import CheckpointError
-from spikereach.reporting.render import write_text
+from spikereach.reporting.documents import Document
+from spikereach.reporting.make import write
 from training_cases import checkpoint as tiny
 
 CONTENT = np.random.default_rng(0).bytes(5000)
@@ -80,17 +81,17 @@ WRITERS = {
     "checkpoint": (lambda path: lambda p: checkpoint.save(tiny(), p), CheckpointError),
     "session": (save_session, SessionError),
     "result": (lambda path: lambda p: replace(p, CONTENT), EvaluationError),
-    "table": (lambda path: lambda p: write_text(p, "text"), OSError),
+    "table": (lambda path: lambda p: write(Document({"": "text"}), p), OSError),
 }
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_writer_names_its_file_and_leaves_the_earlier_one(path, writer, full_disk):
     prepare, error = WRITERS[writer]
-    write = prepare(path)
+    save = prepare(path)
     full_disk()
     with pytest.raises(error, match="No space left on device") as caught:
-        write(path)
+        save(path)
     assert str(path) in str(caught.value)
     assert untouched(path)
 

@@ -32,37 +32,6 @@ rule run_trial:
         "../scripts/run_trial.py"
 
 
-rule draw_search:
-    """Figure of all trials, and the best one as a system (figure 2)."""
-    input:
-        trials=ask(plan.all_trials),
-    output:
-        pdf="figures/search.pdf",
-        png=report(
-            "figures/search.png",
-            category="Figures",
-            labels={"figure": "search"},
-            caption="../report/search.rst",
-        ),
-        csv="figures/search.csv",
-        best="results/search/best.yaml",
-    log:
-        "logs/figures/search.log",
-    benchmark:
-        "logs/figures/search.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
-    params:
-        spec=ask(plan.search_spec),
-        source=run.source,
-        code=plan.code("draw_search"),
-    script:
-        "../scripts/draw_search.py"
-
-
 rule search:
     """The hyperparameter search, where the configuration has one."""
     input:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from spikereach.config import System
 from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.cells import signed
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import Column, Table
 
@@ -75,12 +76,10 @@ def _wilcoxon(difference: pd.Series) -> tuple[float, float]:
     return float(result.statistic), float(result.pvalue)
 
 
-def comparisons(
-    frame: pd.DataFrame, systems: Mapping[str, System], *, commit: str, metric: str = "r2"
-) -> Table:
+def comparisons(frame: pd.DataFrame, systems: Mapping[str, System]) -> Table:
     """A table of paired tests: the first of the systems against each of the others."""
     first, *others = systems
-    tests = [paired_test(frame, first, second, metric) for second in others]
+    tests = [paired_test(frame, first, second) for second in others]
     part = frame[frame["system"].isin(systems)]
     return Table(
         name="comparisons",
@@ -90,15 +89,14 @@ def comparisons(
             "of a session share its data, so the former is optimistic; p-values are not corrected "
             "for the number of comparisons",
             part,
-            commit=commit,
         ),
-        comment=comment(part, commit),
+        comment=comment(part),
         values=pd.DataFrame(tests, columns=[field.name for field in fields(Comparison)]),
         columns=[
             Column("First", [t.first for t in tests], align="l"),
             Column("Second", [t.second for t in tests], align="l"),
-            Column("mean", [_signed(t.mean_difference) for t in tests], "Difference of R²"),
-            Column("median", [_signed(t.median_difference) for t in tests], "Difference of R²"),
+            Column("mean", [signed(t.mean_difference) for t in tests], "Difference of R²"),
+            Column("median", [signed(t.median_difference) for t in tests], "Difference of R²"),
             Column("n", [str(t.pairs) for t in tests], "Sessions × seeds"),
             Column("W", [f"{t.statistic:g}" for t in tests], "Sessions × seeds"),
             Column("p", [_p(t.p) for t in tests], "Sessions × seeds"),
@@ -106,10 +104,6 @@ def comparisons(
             Column("p", [_p(t.p_sessions) for t in tests], "Sessions"),
         ],
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _p(value: float) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import matplotlib.style
 import pandas as pd
@@ -16,11 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from spikereach import files
-from spikereach.reporting.collect import ResultError
-from spikereach.reporting.colours import GREY
-from spikereach.reporting.render import write_text
+from spikereach.reporting.collect import source_of
+from spikereach.reporting.plots.colours import GREY
 
 COLUMN, DOUBLE = 3.5, 7.2
 """Widths in inches of one and of two columns of a paper."""
@@ -30,24 +28,22 @@ COLUMN, DOUBLE = 3.5, 7.2
 class Plot:
     """A drawn figure and the data in it."""
 
-    name: str
     figure: Figure
     data: pd.DataFrame
 
-
-def write(plot: Plot, folder: str | Path) -> None:
-    """Write ``folder/name.pdf``, ``.png`` and ``.csv``, each replaced in one step."""
-    folder = Path(folder)
-    with style():  # one layout for both files
-        plot.figure.draw_without_rendering()
-        plot.figure.set_layout_engine("none")
-    # without dates, equal data give equal bytes
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        image = io.BytesIO()
-        with style():
-            plot.figure.savefig(image, format=suffix[1:], metadata=metadata)
-        files.replace(folder / f"{plot.name}{suffix}", image.getbuffer())
-    write_text(folder / f"{plot.name}.csv", plot.data.to_csv(index=False, lineterminator="\n"))
+    def files(self) -> dict[str, bytes]:
+        """Suffix -> content: PDF, PNG and the plotted data as CSV."""
+        with style():  # one layout for both files
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")
+        found = {}
+        # without dates, equal data give equal bytes
+        for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+            image = io.BytesIO()
+            with style():
+                self.figure.savefig(image, format=suffix[1:], metadata=metadata)
+            found[suffix] = image.getvalue()
+        return found | {".csv": self.data.to_csv(index=False, lineterminator="\n").encode()}
 
 
 @contextmanager
@@ -87,6 +83,29 @@ def diamond(shade: str) -> Line2D:
     )  # fmt: skip
 
 
+def diamonds(axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6) -> None:
+    """Published values."""
+    axes.scatter(
+        x, y, s=size, marker="D", facecolors="white", edgecolors=shade, linewidths=linewidths,
+        zorder=4,
+    )  # fmt: skip
+
+
+def logarithmic(axes: Axes, label: str) -> None:
+    """A logarithmic axis of x with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+    axes.grid()
+
+
+def two_lines(session: str) -> str:
+    """``indy_20160622_01`` over two lines, so that ticks do not touch."""
+    return session.replace("_", "\n", 1)
+
+
 def note(axes: Axes, frame: pd.DataFrame) -> None:
     """Says on the figure itself when the data are not real."""
     if source_of(frame) == "synthetic":
@@ -104,14 +123,3 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
         if not front or scores[n] > scores[front[-1]]:
             front.append(n)
     return front
-
-
-def source_of(frame: pd.DataFrame) -> str:
-    (source,) = frame["source"].unique()
-    return source
-
-
-def check_present(frame: pd.DataFrame, systems: Mapping) -> None:
-    for name in systems:
-        if name not in set(frame["system"]):
-            raise ResultError(f"no results of the system {name!r} to draw")

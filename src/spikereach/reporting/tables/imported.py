@@ -12,6 +12,7 @@ from spikereach.config import System
 from spikereach.config.sessions import evaluation_session
 from spikereach.published import figures
 from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.cells import minus
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import MISSING, Column, Table
 
@@ -27,7 +28,7 @@ METRICS = {
 }
 
 
-def imported(frame: pd.DataFrame, systems: Mapping[str, System], *, commit: str) -> Table:
+def imported(frame: pd.DataFrame, systems: Mapping[str, System]) -> Table:
     """Ours beside the published figure of every session, and the difference.
 
     Where several seeds were published, both sides are compared as sets, in ascending order,
@@ -37,7 +38,6 @@ def imported(frame: pd.DataFrame, systems: Mapping[str, System], *, commit: str)
     Args:
         frame: from `collect`.
         systems: those with published weights, in order.
-        commit: of the code that made the results.
     Raises:
         ResultError: no results of a system, or not as many as were published.
     """
@@ -71,10 +71,9 @@ def imported(frame: pd.DataFrame, systems: Mapping[str, System], *, commit: str)
             "five seeds, and the largest difference of the seeds in ascending order. Means are "
             "beside those of the papers' tables" + _stand_ins(runs),
             frame,
-            commit=commit,
             costs=True,
         ),
-        comment=comment(frame, commit),
+        comment=comment(frame),
         values=values,
         columns=columns,
         stub=2,
@@ -129,13 +128,13 @@ def _cells(pairs: pd.DataFrame, form: str, *, mean: bool) -> tuple[str, str, str
     """
     ours = format(pairs["ours"].mean(), form)
     if pairs["published"].isna().any():
-        return _minus(ours), MISSING, MISSING
+        return minus(ours), MISSING, MISSING
     largest = max(pairs["difference"], key=abs)
     difference = format(largest, "+" + form)
     if not difference.strip("+-0.,"):
         difference = "0"
     theirs = format(pairs["published"].mean(), "," if mean else form).removesuffix(".0")
-    return _minus(ours), _minus(theirs), _minus(difference)
+    return minus(ours), minus(theirs), minus(difference)
 
 
 def _session(name: str) -> str:
@@ -156,7 +155,3 @@ def _stand_ins(runs: list[tuple[str, str]]) -> str:
         f". The weights were trained on other recordings ({pairs}): R², sparsity of activations "
         "and operations mean nothing here, and only show that the import works"
     )
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")

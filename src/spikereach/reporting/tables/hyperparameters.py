@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from spikereach.config import FixedPoint, Half, Prune, Stage, System
+from spikereach.provenance import repository_state, short_commit
+from spikereach.reporting.cells import bits
 from spikereach.reporting.render import MISSING, Column, Table
 
 _STAGE = (
@@ -27,14 +29,14 @@ _STAGE = (
 )
 
 
-def hyperparameters(systems: Mapping[str, System], *, commit: str) -> Table:
+def hyperparameters(systems: Mapping[str, System]) -> Table:
     """One column per system, one row per parameter that any of them has.
 
     Args:
         systems: columns, in order. A system with a `base` shows the training of that base
             where it is among them, and only its name otherwise.
-        commit: as `provenance.short_commit` gives it.
     """
+    commit = short_commit(*repository_state())
     columns = {name: _parameters(system, systems) for name, system in systems.items()}
     keys: list[tuple[str, str]] = []
     for parameters in columns.values():  # a further system's rows go to the end of their section
@@ -120,10 +122,7 @@ def _compression(step: Any) -> dict[str, Any]:
 
 
 def _bits(number_format: str | tuple[int, int]) -> str:
-    if isinstance(number_format, str):
-        return number_format
-    integer, fractional = number_format
-    return f"1+{integer}+{fractional} bits"
+    return bits(number_format) + " bits" * (not isinstance(number_format, str))
 
 
 def _text(value: Any) -> str:
