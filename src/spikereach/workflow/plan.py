@@ -7,7 +7,6 @@ are relative to the run folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -262,24 +261,7 @@ class Plan:
             wanted += product(variants, self.ablation_sessions(ablation), self.config.seeds)
         return list(dict.fromkeys(self.final_checkpoint(*each) for each in wanted))
 
-    # ---- Tables and figures -----------------------------------------------------------------
-
-    def systems_spec(self, systems: Iterable[str]) -> str:
-        """The rows of a table, in order."""
-        return canonical([[name, self.system(name).model_dump(mode="json")] for name in systems])
-
-    def table_inputs(self, table: str) -> dict[str, list[str]]:
-        systems = self.table(table)
-        return {name: self.evaluations(systems, f"{name}.json") for name in ("metrics", "realtime")}
-
-    def table_spec(self, table: str) -> str:
-        return self.systems_spec(self.table(table))
-
-    def config_spec(self) -> str:
-        return canonical(self.config)
-
-    def trajectory_spec(self) -> str:
-        return canonical(self.config.trajectory)
+    # ---- Figures and ablations --------------------------------------------------------------
 
     def trajectory_inputs(self, session: str) -> list[str]:
         """The predictions that the figure of decoded movement shows: the first seed's."""
@@ -288,13 +270,6 @@ class Plan:
             self.evaluation(name, session, seed, "predictions.h5")
             for name in self.config.trajectory.systems
         ]
-
-    def compared_tables(self) -> list[str]:
-        """Tables that hold results, those of ablations too."""
-        results = [name for name in self.written_tables() if name != "hyperparameters"]
-        return [*results, *(f"{name}_ablation" for name in self.made_ablations())]
-
-    # ---- Ablations --------------------------------------------------------------------------
 
     def ablation_systems(self, ablation: str) -> dict[str, str]:
         """Label -> system, in order."""
@@ -317,11 +292,6 @@ class Plan:
             raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
         systems = dict.fromkeys(self.ablation_systems(ablation).values())
         return [self.evaluation(*each) for each in product(systems, sessions, self.config.seeds)]
-
-    def ablation_spec(self, ablation: str) -> str:
-        labels = self.ablation_systems(ablation)
-        systems = [[name, self.system(name).model_dump(mode="json")] for name in labels.values()]
-        return json.dumps([labels, systems])  # in the order of the configuration
 
     def made_ablations(self) -> list[str]:
         """Ablations with variants and with sessions for them."""
@@ -367,14 +337,6 @@ class Plan:
             ]
         )
 
-    def trial_code(self) -> str:
-        return self.code("run_trial", self.search.system)
-
-    def search_spec(self) -> str:
-        """The search and its system, with the parameters in the order of the configuration."""
-        system = self.system(self.search.system)
-        return json.dumps([self.search.model_dump(mode="json"), system.model_dump(mode="json")])
-
     # ---- Resources: memory in MB, time in minutes, of a first attempt -----------------------
 
     @cached_property
@@ -382,11 +344,6 @@ class Plan:
         """What trainings run on, "cpu" or "cuda"."""
         wanted = self.config.device
         return ("cuda" if gpus.visible() else "cpu") if wanted == "auto" else wanted
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of a training."""
-        return int(self.device == "cuda")
 
     def training_stages(self, system: str, dataset: str) -> list[Stage]:
         stage = getattr(self.training(system), self.stage(dataset))
