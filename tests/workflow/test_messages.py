@@ -79,7 +79,8 @@ def test_unknown_target(checkout, target, parts):
     ],
 )
 def test_own_architecture_that_cannot_be_found(checkout, architecture, message):
-    (checkout.folder / "src" / "unfinished.py").write_text("class Decoder(\n")
+    (checkout.folder / "unfinished.py").write_text("class Decoder(\n")
+    checkout.python_path.append(checkout.folder)
     checkout.overlay.write_text(
         checkout.overlay.read_text() + f"  Wiener: {{architecture: '{architecture}'}}\n"
     )
