@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from browser import chromium
+
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
 
 
@@ -79,6 +81,13 @@ class Checkout:
         text = file.read_text()
         assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {path}"
         file.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all pages; those who use it begin with :meth:`browser.Page.begin`."""
+    with chromium() as page:
+        yield page
 
 
 @pytest.fixture(scope="session")
