@@ -50,18 +50,3 @@ def test_free_texts_and_folders(checkout):
     text = (checkout.run_folder / targets[1]).read_text()
     for part in (r"\$(touch pwned)", r"\{session\}", r"\textbackslash{}"):
         assert part in text, "LaTeX's own characters are escaped"
-
-
-@pytest.mark.parametrize(
-    ("architecture", "message"),
-    [("os:system", "no module 'os'"), ("subprocess:Popen", "Popen is no Decoder")],
-)
-def test_an_architecture_that_is_something_else(checkout, architecture, message):
-    """Refused before it is called."""
-    system = {"architecture": architecture, "sizes": {"command": "touch pwned"}}
-    overlay(checkout, {"systems": {"Wiener": system}})
-    target = "results/train/Wiener/synthetic_indy_1/seed0/checkpoint.safetensors"
-    done = checkout.snakemake(target, "--cores", "1")
-    assert done.returncode != 0
-    assert message in done.stdout
-    assert executed(checkout.folder) == []
