@@ -37,26 +37,6 @@ def small(checkout):
     checkout.overlay.write_text(yaml.safe_dump(content))
 
 
-def test_cortex_ablation_needs_its_systems_and_loco_alone(checkout):
-    planned = checkout.planned("figures/cortex_ablation.pdf", overlay=False)
-    systems = {path.split("/")[2] for path in planned["evaluate_decoder"]}
-    sessions = {path.split("/")[3] for path in planned["evaluate_decoder"]}
-    assert systems == {"BMnet", "BMnet-M1", "BMnet-S1", "BMnet-pre", "BMnet-post"}
-    assert sessions == {"loco_20170210_03", "loco_20170215_02", "loco_20170301_05"}
-
-
-def test_compression_ablation_trains_one_system(checkout):
-    planned = checkout.planned("paper_tables/compression_ablation.tex", overlay=False)
-    assert {path.split("/")[2] for path in planned["train_decoder"]} == {"RTnet"}
-    assert len({path.split("/")[2] for path in planned["evaluate_decoder"]}) == 8
-
-
-def test_ablation_that_is_left_out_says_so(checkout):
-    done = checkout.snakemake("figures/cortex_ablation.pdf", "--dry-run")
-    assert done.returncode != 0
-    assert "ablations.cortex lists no variants" in done.stdout
-
-
 def test_demo_has_ablations_and_search_but_leaves_them_out(checkout, repository):
     demo = ("--configfile", checkout.folder / "workflow" / "presets" / "demo.yaml")
     targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
