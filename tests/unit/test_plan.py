@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -249,6 +250,7 @@ def test_code_is_that_of_the_script_and_the_architecture(paper, make):
     ("architecture", "message"),
     [
         ("nowhere.decoder:Decoder", "no module 'nowhere.decoder'; is the absolute path of its"),
+        ("os:system", "no module 'os'"),
         ("unfinished:Decoder", "'(' was never closed (unfinished.py, line 1)"),
     ],
 )
@@ -345,7 +347,9 @@ def test_ablation_without_sessions_is_left_out(make):
     assert str(caught.value) == "ablations.cortex: no session has all the cortex areas"
 
 
-def test_demo_has_ablations_and_search(demo):
+def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
+    targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
+    assert targets.split() == ["tables", "figures", "results/config.yaml"]
     assert Reports(demo).ablations() == ["cortex_ablation", "compression_ablation"]
     assert len(demo.all_trials()) == 16
 

@@ -1,7 +1,6 @@
-"""Ablations in the workflow: what each needs, and a small run of both."""
+"""A small run of both ablations."""
 
 import csv
-import re
 
 import pytest
 import yaml
@@ -35,20 +34,6 @@ def small(checkout):
     content["systems"]["RTnet-float32"] = {"sizes": SIZES}
     content["systems"]["RTnet-weights"] = {"sizes": SIZES, "compression": [step]}
     checkout.overlay.write_text(yaml.safe_dump(content))
-
-
-def test_demo_has_ablations_and_search_but_leaves_them_out(checkout, repository):
-    demo = ("--configfile", checkout.folder / "workflow" / "presets" / "demo.yaml")
-    targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
-    planned = checkout.planned(*targets.split(), *demo, overlay=False)
-    assert {"write_table", "write_document", "draw_figure", "write_config"} <= set(planned)
-    assert not {"write_ablation", "run_trial"} & set(planned)
-    further = checkout.planned("ablations", "search", *demo, overlay=False)
-    assert len(further["write_ablation"]) == 14  # seven files each
-    assert len(further["run_trial"]) == 16
-    assert {path.split("/")[3] for path in further["evaluate_decoder"]} == {
-        "synthetic_indy_1", "synthetic_loco_1",
-    }  # fmt: skip
 
 
 def test_both_ablations(checkout):
