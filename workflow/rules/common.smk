@@ -13,7 +13,7 @@ from spikereach.workflow.plan import Plan
 from spikereach.workflow.runfolder import RunFolder, RunFolderError
 
 
-def script(name):
+def script_file(name):
     return workflow.source_path(f"../scripts/{name}.py")
 
 
@@ -34,7 +34,7 @@ try:
 except (ConfigError, RunFolderError) as error:
     sys.exit(f"error: {error}")
 
-plan = Plan(run, script)
+plan = Plan(run, script_file)
 
 
 wildcard_constraints:

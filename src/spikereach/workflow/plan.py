@@ -7,7 +7,6 @@ are relative to the run folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -276,23 +275,6 @@ class Plan:
 
     # ---- Tables and figures -----------------------------------------------------------------
 
-    def systems_spec(self, systems: Iterable[str]) -> str:
-        """The rows of a table, in order."""
-        return canonical([[name, self.system(name).model_dump(mode="json")] for name in systems])
-
-    def table_inputs(self, table: str) -> dict[str, list[str]]:
-        systems = self.table(table)
-        return {name: self.evaluations(systems, f"{name}.json") for name in ("metrics", "realtime")}
-
-    def table_spec(self, table: str) -> str:
-        return self.systems_spec(self.table(table))
-
-    def config_spec(self) -> str:
-        return canonical(self.config)
-
-    def trajectory_spec(self) -> str:
-        return canonical(self.config.trajectory)
-
     def trajectory_inputs(self, session: str) -> list[str]:
         """The predictions that the figure of decoded movement shows: the first seed's."""
         seed = self.config.seeds[0]
@@ -300,11 +282,6 @@ class Plan:
             self.evaluation(name, session, seed, "predictions.h5")
             for name in self.config.trajectory.systems
         ]
-
-    def compared_tables(self) -> list[str]:
-        """Tables that hold results, those of ablations too."""
-        results = [name for name in self.written_tables() if name != "hyperparameters"]
-        return [*results, *(f"{name}_ablation" for name in self.made_ablations())]
 
     # ---- Ablations --------------------------------------------------------------------------
 
@@ -329,11 +306,6 @@ class Plan:
             raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
         systems = dict.fromkeys(self.ablation_systems(ablation).values())
         return [self.evaluation(*each) for each in product(systems, sessions, self.config.seeds)]
-
-    def ablation_spec(self, ablation: str) -> str:
-        labels = self.ablation_systems(ablation)
-        systems = [[name, self.system(name).model_dump(mode="json")] for name in labels.values()]
-        return json.dumps([labels, systems])  # in the order of the configuration
 
     def made_ablations(self) -> list[str]:
         """Ablations with variants and with sessions for them."""
@@ -381,11 +353,6 @@ class Plan:
 
     def trial_code(self) -> str:
         return self.code("run_trial", self.search.system)
-
-    def search_spec(self) -> str:
-        """The search and its system, with the parameters in the order of the configuration."""
-        system = self.system(self.search.system)
-        return json.dumps([self.search.model_dump(mode="json"), system.model_dump(mode="json")])
 
     # ---- Resources: memory in MB, time in minutes, of a first attempt -----------------------
 
