@@ -6,7 +6,7 @@ one place on one GPU as long as it lives; the system drops the lock of a job tha
 
 from __future__ import annotations
 
-import fcntl
+import itertools
 import logging
 import os
 import re
@@ -15,8 +15,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -66,31 +68,27 @@ def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]
         for place in range(jobs_per_gpu)
         for gpu in gpus
     ]
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpu, lock = _take(places)
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
         yield gpu
     finally:
-        if before is None:
+        if given is None:
             del os.environ["CUDA_VISIBLE_DEVICES"]
         else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
-        os.close(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = given
+        lock.release()
 
 
-def _take(places: list[tuple[str, Path]]) -> tuple[str, int]:
-    """The first free place: its GPU and the descriptor that holds its lock."""
-    waiting = False
-    while True:
+def _take(places: list[tuple[str, Path]]) -> tuple[str, FileLock]:
+    """The first free place: its GPU and its lock."""
+    for tried in itertools.count():
         for gpu, path in places:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return gpu, descriptor
-            except BlockingIOError:
-                os.close(descriptor)
-        if not waiting:
+            lock = FileLock(path, mode=0o600)
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                return gpu, lock
+        if not tried:
             log.warning("all %d places on GPUs are taken: waiting for one", len(places))
-            waiting = True
         time.sleep(POLL_S)
