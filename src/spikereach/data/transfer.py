@@ -34,6 +34,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from spikereach.config import Download
 from spikereach.identity import file_checksum
+from spikereach.progress import progress_bar
 
 CHUNK = 2**16
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Server:
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
-        with tqdm(
+        with progress_bar(
             desc=target.name, total=remote.size, unit="B", unit_scale=True, disable=not progress
         ) as bar:
             self.retried(lambda: self._transfer(remote, part, bar), contact=contact)
