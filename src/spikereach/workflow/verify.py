@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from spikereach.data.sessions import ZENODO
 from spikereach.identity import file_checksum
+from spikereach.progress import progress_bar
 from spikereach.provenance import short_commit
 from spikereach.published.weights import sources
 from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
@@ -26,6 +25,7 @@ RESULTS = (
 """Files that only jobs write: each must have a manifest."""
 AGAIN = "run snakemake for this file, then for the whole"
 """Snakemake alone does not miss a file from which all is made that was asked for."""
+ANEW = f"delete it and {AGAIN}"
 SHOWN = 5
 """Results that a message lists; of more it gives the number."""
 
@@ -73,11 +73,7 @@ class Report:
     """Source of the data -> recordings at the bottom of the chain."""
 
 
-Progress = Callable[[int], Callable[[int], Any]]
-"""Given the bytes to read in all, returns a function that is told of each piece read."""
-
-
-def verify(target: str | Path, progress: Progress = lambda total: lambda size: None) -> Report:
+def verify(target: str | Path) -> Report:
     """Recompute the checksums of a run, or of one file and all it was made from.
 
     Every file is compared with the manifest of the job that wrote it, every manifest with
@@ -86,7 +82,6 @@ def verify(target: str | Path, progress: Progress = lambda total: lambda size: N
 
     Args:
         target: a run folder, or a file in one.
-        progress: for a progress bar.
     Raises:
         VerifyError: it is no run folder, or no file in one.
     """
@@ -94,11 +89,10 @@ def verify(target: str | Path, progress: Progress = lambda total: lambda size: N
     made, report = _manifests(run)
     if start is None:
         start = sorted(made.keys() | _results(run))
-    chain = _Chain(run, made, start, unreadable={Path(b.path).parent for b in report.breaks})
-    chain.read(progress)
-    report.breaks += chain.breaks()
+    chain = _Chain(run, made, start)
+    report.breaks += chain.breaks(unreadable={Path(each.path).parent for each in report.breaks})
     report.warnings += _warnings(chain.jobs)
-    report.files = sum(each is not None for each in chain.found.values())
+    report.files = len(chain.found)
     report.jobs = len(chain.jobs)
     report.recordings.update(
         job.conditions.get("source", "unknown")
@@ -153,10 +147,8 @@ def _manifests(run: Path) -> tuple[dict[str, Manifest], Report]:
 class _Chain:
     """The files that some files were made from, they among them."""
 
-    def __init__(
-        self, run: Path, made: Mapping[str, Manifest], start: Iterable[str], unreadable: set[Path]
-    ):
-        self.run, self.unreadable = run, unreadable
+    def __init__(self, run: Path, made: Mapping[str, Manifest], start: Iterable[str]):
+        self.run = run
         self.files: dict[str, Manifest | None] = {}
         """File -> what it is known to be."""
         self.users: dict[str, list[str]] = {}
@@ -169,101 +161,87 @@ class _Chain:
                 for used in manifest.inputs if manifest else ():
                     self.users.setdefault(used, []).append(path)
                     waiting.append(used)
-        self.found: dict[str, str | None] = {}
-        """File -> checksum of its content; None where it is missing."""
-
-    @cached_property
-    def jobs(self) -> dict[str, Manifest]:
+        self.jobs = {next(iter(job.outputs)): job for job in self.files.values() if job is not None}
         """The jobs that wrote them, each under its first file."""
-        return {next(iter(job.outputs)): job for job in self.files.values() if job is not None}
+        present = [path for path in sorted(self.files) if (run / path).is_file()]
+        size = sum((run / path).stat().st_size for path in present)
+        with progress_bar(total=size, unit="B", unit_scale=True, disable=None) as bar:
+            self.found = {path: file_checksum(run / path, advance=bar.update) for path in present}
+        """File -> checksum of its content; without those that are missing."""
 
-    def read(self, progress: Progress) -> None:
-        present = {path: self.run / path for path in sorted(self.files)}
-        sizes = {p: file.stat().st_size for p, file in present.items() if file.is_file()}
-        advance = progress(sum(sizes.values()))
-        for path, file in present.items():
-            self.found[path] = file_checksum(file, advance=advance) if path in sizes else None
+    def breaks(self, unreadable: set[Path]) -> list[Break]:
+        """From the recordings up to the tables.
 
-    def breaks(self) -> list[Break]:
-        """From the recordings up to the tables."""
-        found = [self._file(path) for path in self.files]
-        found += [self._links(path, job) for path, job in self.jobs.items()]
-        flat = [each for group in found for each in group]
-        return sorted(flat, key=lambda each: (-len(each.rests), each.path))
+        Args:
+            unreadable: folders of damaged manifests, of which is told already.
+        """
+        found: list[Break] = []
+        for path, job in self.files.items():
+            if job is not None:
+                found += self._file(path, job)
+            elif not (Path(path).is_absolute() or (FOLDER / path).parent in unreadable):
+                found.append(self._stray(path))
+        for path, job in self.jobs.items():
+            found += self._links(path, job)
+        return sorted(found, key=lambda each: (-len(each.rests), each.path))
 
-    def _file(self, path: str) -> list[Break]:
-        """A file against the manifest of the job that wrote it."""
-        job, found, rests = self.files[path], self.found[path], self._above(path)
-        if job is None:
-            unreadable = (FOLDER / path).parent in self.unreadable
-            if Path(path).is_absolute() or unreadable:  # a recording of one's own; told already
-                return []
-            if found is None:
-                problem, remedy = "is missing, and so is its manifest", AGAIN
-            else:
-                problem = "has no manifest: the job that made it was killed, or it was put here"
-                remedy = f"delete it and {AGAIN}"
-            return [Break(path, problem, remedy, rests=rests)]
-        expected = job.outputs[path]
+    def _stray(self, path: str) -> Break:
+        """A file without a manifest."""
+        if path not in self.found:
+            return self._break(path, "is missing, and so is its manifest", AGAIN)
+        problem = "has no manifest: the job that made it was killed, or it was put here"
+        return self._break(path, problem)
+
+    def _file(self, path: str, job: Manifest) -> Iterator[Break]:
+        """A file against the manifest of the job that wrote it, and what was published of it."""
+        found, expected = self.found.get(path), job.outputs[path]
         if found is None:
-            return [Break(path, f"is missing; {job.rule} wrote it", AGAIN, rests=rests)]
-        if found != expected:
+            yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
+        elif found != expected:
             problem = f"its content is not what {job.rule} wrote"
-            return [Break(path, problem, f"delete it and {AGAIN}", expected, found, rests)]
-        return self._root(path, job)
+            yield self._break(path, problem, ANEW, expected, found)
+        else:
+            published, found = self._published(path, job)
+            if published not in (None, found):
+                problem = "is not the published file of that name"
+                remedy = f"{ANEW}; or give it another name"
+                yield self._break(path, problem, remedy, published, found)
 
-    def _root(self, path: str, job: Manifest) -> list[Break]:
-        """Recordings and published weights against what was published."""
-        published = None
-        if _is_recording(path) and job.conditions.get("source") != "synthetic":
-            session = ZENODO.get(Path(path).stem)
-            published = session and session.md5
-            found = published and file_checksum(self.run / path, "md5")
-        elif path.startswith("data/weights/"):
+    def _published(self, path: str, job: Manifest) -> tuple[str | None, str | None]:
+        """Checksum of a recording or of weights as published, if they were, and as found."""
+        if path.startswith("data/weights/"):
             known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
-            published, found = known.get(path), self.found[path]
-        if published is None or found == published:
-            return []
-        return [
-            Break(
-                path,
-                "is not the published file of that name",
-                f"delete it and {AGAIN}; or give it another name",
-                published,
-                found,
-                self._above(path),
-            )
-        ]
+            return known.get(path), self.found[path]
+        session = ZENODO.get(Path(path).stem) if _is_recording(path) else None
+        if session is None or session.md5 is None or job.conditions.get("source") == "synthetic":
+            return None, None
+        return session.md5, file_checksum(self.run / path, "md5")
 
-    def _links(self, path: str, job: Manifest) -> list[Break]:
+    def _links(self, path: str, job: Manifest) -> Iterator[Break]:
         """What a job read against what the jobs before it wrote."""
-        breaks = []
         for used, expected in job.inputs.items():
-            maker = self.files.get(used)
+            maker = self.files[used]
             found = maker.outputs[used] if maker else self.found.get(used)
             if found not in (expected, None):
-                breaks.append(
-                    Break(
-                        path,
-                        f"was made from another version of {used} than lies there",
-                        f"delete it and {AGAIN}",
-                        expected,
-                        found,
-                        self._above(path),
-                    )
-                )
-        return breaks
+                problem = f"was made from another version of {used} than lies there"
+                yield self._break(path, problem, ANEW, expected, found)
 
-    def _above(self, path: str) -> tuple[str, ...]:
-        """All that was made from a file, nearest first."""
+    def _break(
+        self,
+        path: str,
+        problem: str,
+        remedy: str = ANEW,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> Break:
+        """With all that was made from the file, nearest first."""
         above: dict[str, None] = {}
         waiting = [path]
         for each in waiting:
-            for user in self.users.get(each, ()):
-                if user not in above:
-                    above[user] = None
-                    waiting.append(user)
-        return tuple(above)
+            users = [user for user in self.users.get(each, ()) if user not in above]
+            above |= dict.fromkeys(users)
+            waiting += users
+        return Break(path, problem, remedy, expected, found, tuple(above))
 
 
 def _is_recording(path: str) -> bool:
