@@ -219,8 +219,9 @@ def decode(
     import numpy as np
     import torch
 
-    from spikereach.evaluation.evaluate import input_spikes, replace
+    from spikereach.evaluation.evaluate import input_spikes
     from spikereach.evaluation.metrics import PIECE
+    from spikereach.files import replace
     from spikereach.models.passes import as_input, in_pieces
 
     inputs = as_input(loaded.decoder, input_spikes(loaded, binned))

@@ -59,7 +59,7 @@ def compress(
     Raises:
         TrainingError: a retraining exploded, the checkpoint cannot be retrained, or a step
             follows one that quantises.
-        CheckpointError: a resume file cannot be written.
+        WriteError: a resume file cannot be written.
     """
     name = f"{system_name} on {checkpoint.dataset}, seed {seed}"
     if checkpoint.system.training is None:

@@ -143,12 +143,13 @@ def write_json(content: dict[str, Any], path: str | Path) -> None:
     """Write strict JSON, whole or not at all.
 
     Raises:
-        EvaluationError: a value is not finite (named), or the file cannot be written.
+        EvaluationError: a value is not finite (named).
+        WriteError: the file cannot be written.
     """
     if wrong := _not_finite(content):
         raise EvaluationError(f"{path}: {wrong} is not a finite number: nothing was written")
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    replace(Path(path), text.encode())
+    files.replace(path, text.encode())
 
 
 def _not_finite(value: Any, name: str = "") -> str | None:
@@ -172,7 +173,7 @@ def write_predictions(result: Result, path: str | Path) -> None:
     along axis 1. Attributes: system, session, seed, channels C, first_step, dt_s, r2.
 
     Raises:
-        EvaluationError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
@@ -192,18 +193,4 @@ def write_predictions(result: Result, path: str | Path) -> None:
                 "dt_s": STEP_S,
             }
         )
-    replace(Path(path), image.getvalue())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole; an earlier one stays where that fails.
-
-    Raises:
-        EvaluationError: the disk is full, the folder read-only, ...
-    """
-    try:
-        files.replace(path, content)
-    except OSError as error:
-        raise EvaluationError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
+    files.replace(path, image.getbuffer())

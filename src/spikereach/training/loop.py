@@ -95,7 +95,7 @@ def train(
         SessionError: a part is shorter than one window.
         ExplosionError: loss or weights are no longer finite.
         TrainingError: inputs do not fit.
-        CheckpointError: the resume file cannot be written.
+        WriteError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
     device = device_of(device)

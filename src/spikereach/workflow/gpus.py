@@ -46,15 +46,18 @@ def visible() -> list[str]:
 def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]:
     """Make one GPU the only visible one while the body runs; must precede the import of torch.
 
-    First places on all GPUs are taken before second ones; where none is free, this waits.
+    First places on all GPUs are taken before second ones; where none is free, this waits. The
+    process sees no other GPU afterwards.
 
     Args:
-        jobs_per_gpu: places on each GPU.
+        jobs_per_gpu: places on each GPU; 0: for a job that shall see none.
         folder: of the lock files; by default one of the user on this machine, because locks on
             a shared file system would keep other machines' jobs out.
     Yields:
         the GPU's identifier, or None where no GPU is visible.
     """
+    if not jobs_per_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     gpus = visible()
     if not gpus:
         yield None
@@ -69,15 +72,10 @@ def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]
         for gpu in gpus
     ]
     gpu, lock = _take(places)
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
         yield gpu
     finally:
-        if given is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = given
         lock.release()
 
 

@@ -40,18 +40,22 @@ class Job:
     snakemake: Any
 
     @property
+    def wants_gpu(self) -> bool:
+        """Whether its rule asks for one."""
+        return bool(self.snakemake.resources.get("gpu", 0))
+
+    @property
     def device(self) -> str:
-        """The torch device: "cuda" where the rule was given a GPU, else "cpu"."""
+        """The torch device: "cuda" where the job wants and has a GPU, else "cpu"."""
         import torch
 
-        wanted, seen = self.snakemake.config["device"], torch.cuda.is_available()
-        if not self.snakemake.resources.get("gpu", 0) or (wanted == "auto" and not seen):
+        if not self.wants_gpu:
             return "cpu"
-        if not seen:
-            raise ConfigError(
-                "device: cuda is asked for, but torch sees no GPU; set `device: auto`"
-            )
-        return "cuda"
+        if torch.cuda.is_available():
+            return "cuda"
+        if self.snakemake.config["device"] == "auto":
+            return "cpu"
+        raise ConfigError("device: cuda is asked for, but torch sees no GPU; set `device: auto`")
 
     @cached_property
     def resume(self) -> Path:
@@ -105,7 +109,10 @@ def job(snakemake: Any) -> Iterator[Job]:
         try:
             _check_dates(snakemake.input)
             run = Job(snakemake)
-            with _gpu(snakemake), recorded(snakemake):
+            places = snakemake.config["jobs_per_gpu"] if run.wants_gpu else 0
+            with gpus.lease(places) as gpu, recorded(snakemake):
+                if run.wants_gpu:
+                    log.write(f"GPU {gpu}\n" if gpu else "no GPU is visible\n")
                 yield run
             run.forget()
         except Exception as error:
@@ -174,15 +181,3 @@ def _remember(message: str) -> None:
         ERRORS.parent.mkdir(parents=True, exist_ok=True)
         with ERRORS.open("a") as file:
             file.write(message + "\n")
-
-
-@contextlib.contextmanager
-def _gpu(snakemake: Any) -> Iterator[None]:
-    """Show a job one GPU of its own, or none where its rule asks for none."""
-    if snakemake.resources.get("gpu", 0):
-        with gpus.lease(snakemake.config["jobs_per_gpu"]) as gpu:
-            print(f"GPU {gpu}" if gpu else "no GPU is visible", file=sys.stderr)
-            yield
-    else:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        yield
