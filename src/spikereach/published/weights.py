@@ -8,12 +8,12 @@ torch, so that the workflow can plan with it; `importers` reads the files.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from spikereach import files
 from spikereach.config import Download
 from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
 from spikereach.identity import file_checksum
@@ -100,10 +100,7 @@ def fetch(
                 f"{folder} holds no copy of {source.address} (SHA-256 {source.sha256}): "
                 f"put it there by any name, or set `weights_folder` to null to download it"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(copy, part)
-        part.replace(target)
+        files.replace(target, copy.read_bytes())
         return
 
     def by_hand(problem: str) -> str:

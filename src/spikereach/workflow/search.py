@@ -41,10 +41,7 @@ def run_trial(
     number: int,
     journal: Path,
     study: str,
-    resume: Path,
-    device: str,
-    progress: bool,
-    events: Path | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Run a trial, or read it from the journal where it is over.
 
@@ -59,10 +56,7 @@ def run_trial(
         number: of the trial, from 0.
         journal: the file that all trials share.
         study: name of the study in it; another one for other data, settings or code.
-        resume: file for the state of the training; the caller removes it.
-        device: "auto", "cpu" or "cuda".
-        progress: progress bars on stderr.
-        events: folder for TensorBoard event files.
+        options: resume, device, progress and events, as for `fit`.
     Returns:
         number, state ("complete", "pruned" or "failed"), parameters, r2 (validation; None where
         failed), epochs, deployment_bytes, latency_ms, realtime and message (of a failure).
@@ -115,11 +109,8 @@ def run_trial(
             dataset=session.name,
             stage="finetune",
             seed=seed,
-            resume=resume,
-            device=device,
-            progress=progress,
-            events=events,
             stop=stop,
+            **options,
         )
     except ExplosionError as error:
         state, scores, message = TrialState.FAIL, reported, str(error)

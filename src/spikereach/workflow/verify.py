@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from spikereach.data.sessions import ZENODO
@@ -59,17 +59,17 @@ class Break:
         return [*lines, f"  remedy: {self.remedy}"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """What `verify` found."""
 
-    breaks: list[Break] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    files: int = 0
+    breaks: list[Break]
+    warnings: list[str]
+    files: int
     """Files whose content was read."""
-    jobs: int = 0
+    jobs: int
     """Jobs whose manifests were read."""
-    recordings: Counter[str] = field(default_factory=Counter)
+    recordings: Counter[str]
     """Source of the data -> recordings at the bottom of the chain."""
 
 
@@ -86,20 +86,21 @@ def verify(target: str | Path) -> Report:
         VerifyError: it is no run folder, or no file in one.
     """
     run, start = _locate(Path(target))
-    made, report = _manifests(run)
-    if start is None:
-        start = sorted(made.keys() | _results(run))
-    chain = _Chain(run, made, start)
-    report.breaks += chain.breaks(unreadable={Path(each.path).parent for each in report.breaks})
-    report.warnings += _warnings(chain.jobs)
-    report.files = len(chain.found)
-    report.jobs = len(chain.jobs)
-    report.recordings.update(
-        job.conditions.get("source", "unknown")
-        for path, job in chain.files.items()
-        if job is not None and _is_recording(path)
+    made, damaged = _manifests(run)
+    chain = _Chain(run, made, sorted(made.keys() | _results(run)) if start is None else start)
+    breaks = chain.breaks(unreadable={Path(each.path).parent for each in damaged})
+    return Report(
+        # from the recordings up to the tables
+        breaks=damaged + sorted(breaks, key=lambda each: (-len(each.rests), each.path)),
+        warnings=_warnings(chain.jobs),
+        files=len(chain.found),
+        jobs=len(chain.jobs),
+        recordings=Counter(
+            job.conditions.get("source", "unknown")
+            for path, job in chain.files.items()
+            if job is not None and _is_recording(path)
+        ),
     )
-    return report
 
 
 def _locate(target: Path) -> tuple[Path, list[str] | None]:
@@ -126,10 +127,10 @@ def _results(run: Path) -> set[str]:
     return {path.relative_to(run).as_posix() for path in found if path.name[0] != "."}
 
 
-def _manifests(run: Path) -> tuple[dict[str, Manifest], Report]:
-    """File -> manifest of the job that wrote it; damaged manifests are breaks."""
+def _manifests(run: Path) -> tuple[dict[str, Manifest], list[Break]]:
+    """File -> manifest of the job that wrote it; and the damaged manifests."""
     made: dict[str, Manifest] = {}
-    report = Report()
+    damaged = []
     for path in sorted((run / FOLDER).rglob(f"*{SUFFIX}")):
         name = path.relative_to(run).as_posix()
         try:
@@ -138,10 +139,10 @@ def _manifests(run: Path) -> tuple[dict[str, Manifest], Report]:
             files = Path(name).relative_to(FOLDER)
             stem = files.with_name(files.name.removesuffix(SUFFIX))
             remedy = f"delete it and {stem}.*, run snakemake for these files, then for the whole"
-            report.breaks.append(Break(name, "the manifest is damaged", remedy))
+            damaged.append(Break(name, "the manifest is damaged", remedy))
         else:
             made |= dict.fromkeys(manifest.outputs, manifest)
-    return made, report
+    return made, damaged
 
 
 class _Chain:
@@ -169,71 +170,42 @@ class _Chain:
             self.found = {path: file_checksum(run / path, advance=bar.update) for path in present}
         """File -> checksum of its content; without those that are missing."""
 
-    def breaks(self, unreadable: set[Path]) -> list[Break]:
-        """From the recordings up to the tables.
+    def breaks(self, unreadable: set[Path]) -> Iterator[Break]:
+        """Links that do not hold.
 
         Args:
             unreadable: folders of damaged manifests, of which is told already.
         """
-        found: list[Break] = []
         for path, job in self.files.items():
-            if job is not None:
-                found += self._file(path, job)
-            elif not (Path(path).is_absolute() or (FOLDER / path).parent in unreadable):
-                found.append(self._stray(path))
-        for path, job in self.jobs.items():
-            found += self._links(path, job)
-        return sorted(found, key=lambda each: (-len(each.rests), each.path))
-
-    def _stray(self, path: str) -> Break:
-        """A file without a manifest."""
-        if path not in self.found:
-            return self._break(path, "is missing, and so is its manifest", AGAIN)
-        problem = "has no manifest: the job that made it was killed, or it was put here"
-        return self._break(path, problem)
-
-    def _file(self, path: str, job: Manifest) -> Iterator[Break]:
-        """A file against the manifest of the job that wrote it, and what was published of it."""
-        found, expected = self.found.get(path), job.outputs[path]
-        if found is None:
-            yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
-        elif found != expected:
-            problem = f"its content is not what {job.rule} wrote"
-            yield self._break(path, problem, ANEW, expected, found)
-        else:
-            published, found = self._published(path, job)
-            if published not in (None, found):
-                problem = "is not the published file of that name"
-                remedy = f"{ANEW}; or give it another name"
-                yield self._break(path, problem, remedy, published, found)
-
-    def _published(self, path: str, job: Manifest) -> tuple[str | None, str | None]:
-        """Checksum of a recording or of weights as published, if they were, and as found."""
-        if path.startswith("data/weights/"):
-            known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
-            return known.get(path), self.found[path]
-        session = ZENODO.get(Path(path).stem) if _is_recording(path) else None
-        if session is None or session.md5 is None or job.conditions.get("source") == "synthetic":
-            return None, None
-        return session.md5, file_checksum(self.run / path, "md5")
-
-    def _links(self, path: str, job: Manifest) -> Iterator[Break]:
-        """What a job read against what the jobs before it wrote."""
-        for used, expected in job.inputs.items():
-            maker = self.files[used]
-            found = maker.outputs[used] if maker else self.found.get(used)
-            if found not in (expected, None):
-                problem = f"was made from another version of {used} than lies there"
+            found = self.found.get(path)
+            if job is None:
+                if Path(path).is_absolute() or (FOLDER / path).parent in unreadable:
+                    continue  # a recording of one's own, or told already
+                if found is None:
+                    yield self._break(path, "is missing, and so is its manifest", AGAIN)
+                else:
+                    problem = "has no manifest: the job that made it was killed, or it was put here"
+                    yield self._break(path, problem, ANEW)
+            elif found is None:
+                yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
+            elif found != (expected := job.outputs[path]):
+                problem = f"its content is not what {job.rule} wrote"
                 yield self._break(path, problem, ANEW, expected, found)
+            elif (published := _published(path, job)) is not None:
+                algorithm, expected = published
+                if (found := file_checksum(self.run / path, algorithm)) != expected:
+                    problem = "is not the published file of that name"
+                    remedy = f"{ANEW}; or give it another name"
+                    yield self._break(path, problem, remedy, expected, found)
+        for path, job in self.jobs.items():
+            for used, expected in job.inputs.items():
+                maker = self.files[used]
+                found = maker.outputs[used] if maker else self.found.get(used)
+                if found not in (expected, None):
+                    problem = f"was made from another version of {used} than lies there"
+                    yield self._break(path, problem, ANEW, expected, found)
 
-    def _break(
-        self,
-        path: str,
-        problem: str,
-        remedy: str = ANEW,
-        expected: str | None = None,
-        found: str | None = None,
-    ) -> Break:
+    def _break(self, path: str, *about: str) -> Break:
         """With all that was made from the file, nearest first."""
         above: dict[str, None] = {}
         waiting = [path]
@@ -241,7 +213,18 @@ class _Chain:
             users = [user for user in self.users.get(each, ()) if user not in above]
             above |= dict.fromkeys(users)
             waiting += users
-        return Break(path, problem, remedy, expected, found, tuple(above))
+        return Break(path, *about, rests=tuple(above))
+
+
+def _published(path: str, job: Manifest) -> tuple[str, str] | None:
+    """Algorithm and checksum of a recording or of weights that were published."""
+    if path.startswith("data/weights/"):
+        known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
+        return ("sha256", known[path]) if path in known else None
+    session = ZENODO.get(Path(path).stem) if _is_recording(path) else None
+    if session is None or session.md5 is None or job.conditions.get("source") == "synthetic":
+        return None
+    return "md5", session.md5
 
 
 def _is_recording(path: str) -> bool:
