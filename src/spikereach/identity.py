@@ -92,15 +92,15 @@ def job_key(snakemake: Any) -> str:
         {
             "rule": snakemake.rule,
             "wildcards": dict(snakemake.wildcards.items()),
-            "params": params(snakemake),
+            "params": params_key(snakemake),
             "inputs": [file_checksum(path) for path in snakemake.input],
         }
     )
 
 
-def params(snakemake: Any) -> dict[str, str]:
-    """The params of a job as they stand in keys."""
-    return {name: str(value) for name, value in snakemake.params.items()}
+def params_key(snakemake: Any) -> str:
+    """Of the params of a job: what Snakemake reruns it for, its code among them."""
+    return digest({name: str(value) for name, value in snakemake.params.items()})
 
 
 def code_digest(script: str | Path, *modules: str) -> str:

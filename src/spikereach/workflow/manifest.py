@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from spikereach.config import overrides
 from spikereach.files import replace
-from spikereach.identity import digest, file_checksum, params
+from spikereach.identity import digest, file_checksum, params_key
 from spikereach.provenance import environment
 
 FOLDER = Path("manifests")
@@ -89,7 +89,7 @@ def recorded(snakemake: Any) -> Iterator[None]:
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
     conditions = {
         "wildcards": wildcards,
-        "params": digest(params(snakemake)),
+        "params": params_key(snakemake),
         "config": digest(config),
         "overrides": overrides(_defaults(snakemake), config),
         "source": config["source"],
