@@ -138,12 +138,16 @@ def run_trial(
 def outcome(trial: FrozenTrial) -> dict[str, Any]:
     """A finished trial as JSON; see :func:`run_trial`."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return trial.user_attrs | {
-        "state": states[trial.state.name],
-        "parameters": trial.params,
-        "r2": trial.value,
-        "epochs": len(trial.intermediate_values),
-    }
+    return (
+        {"message": None}
+        | trial.user_attrs
+        | {  # the journal drops what is null
+            "state": states[trial.state.name],
+            "parameters": trial.params,
+            "r2": trial.value,
+            "epochs": len(trial.intermediate_values),
+        }
+    )
 
 
 def _distributions(search: Search) -> dict[str, IntDistribution]:
