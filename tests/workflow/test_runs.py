@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from spikereach.workflow import manifest as manifests
+from small_run import manifest_of
 from spikereach.workflow.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -189,13 +189,13 @@ def test_every_result_has_a_manifest_down_to_the_recordings(finished):
         for path in (finished.run_folder / part).rglob("*.*")
     }
     for path in outputs:
-        assert manifests.of(path, finished.run_folder) is not None, path
+        assert manifest_of(path, finished.run_folder) is not None, path
 
 
 def test_manifest_has_the_overrides(copied):
     overlay = yaml.safe_load(copied.overlay.read_text())
     for path in METRICS.values():
-        made = manifests.of(path, copied.run_folder).conditions
+        made = manifest_of(path, copied.run_folder).conditions
         assert made["overrides"]["seeds"] == overlay["seeds"]
         assert made["overrides"]["systems"]["tinyRSNN"]["sizes"] == {"hidden": 8}
         assert made["seed"] == 0
@@ -203,7 +203,7 @@ def test_manifest_has_the_overrides(copied):
     target = "paper_tables/hyperparameters.csv"
     done = copied.snakemake(target, "--cores", "1", "--forcerun", target, "--config", "threads=3")
     assert done.returncode == 0, done.stdout
-    assert manifests.of(target, copied.run_folder).conditions["overrides"]["threads"] == 3
+    assert manifest_of(target, copied.run_folder).conditions["overrides"]["threads"] == 3
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_corrupted_file_is_named_and_not_used(copied, flipped, targets, victims)
         assert "delete it and run again" in message
     for path in victims:
         assert not (copied.run_folder / path).exists()
-        assert manifests.of(path, copied.run_folder) is None
+        assert manifest_of(path, copied.run_folder) is None
         assert not list((copied.run_folder / path).parent.glob(".*"))
 
 
