@@ -12,6 +12,7 @@ from session_files import random_session
 from spikereach import files
 from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
+from spikereach.files import WriteError
 from spikereach.models import checkpoint
 from spikereach.reporting.documents import Document
 from spikereach.reporting.make import write
