@@ -13,7 +13,7 @@ from spikereach.workflow.plan import Plan
 from spikereach.workflow.runfolder import RunFolder, RunFolderError
 
 
-def script(name):
+def script_file(name):
     return workflow.source_path(f"../scripts/{name}.py")
 
 
@@ -34,14 +34,13 @@ try:
 except (ConfigError, RunFolderError) as error:
     sys.exit(f"error: {error}")
 
-plan = Plan(run, script)
+plan = Plan(run, script_file)
 
 
 wildcard_constraints:
     system=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     session=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
-    table=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     seed=r"\d+",
 
 

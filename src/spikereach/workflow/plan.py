@@ -7,8 +7,7 @@ are relative to the run folder.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -24,6 +23,13 @@ from spikereach.published import weights
 from spikereach.workflow import demand, gpus
 
 _code_digest = cache(code_digest)
+
+
+def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
+    if name not in entries:
+        known = ", ".join(sorted(entries))
+        raise ConfigError(f"the configuration has no {kind} {name!r}; known: {known}")
+    return entries[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +50,7 @@ class Plan:
         return find(name, self.config.catalogue)
 
     def system(self, name: str) -> System:
-        if name not in self.config.systems:
-            known = ", ".join(sorted(self.config.systems))
-            raise ConfigError(f"the configuration has no system {name!r}; known: {known}")
-        return self.config.systems[name]
+        return _known("system", self.config.systems, name)
 
     def architecture(self, system: str) -> str:
         """Of a system or of the system it starts from."""
@@ -55,12 +58,10 @@ class Plan:
 
     def table(self, name: str) -> tuple[str, ...]:
         """The systems of a table, in order."""
-        if name not in self.config.tables:
-            known = ", ".join(sorted(self.config.tables))
-            raise ConfigError(f"the configuration has no table {name!r}; known: {known}")
-        if not self.config.tables[name]:
+        systems = _known("table", self.config.tables, name)
+        if not systems:
             raise ConfigError(f"tables.{name} lists no systems: name those that it shall have")
-        return self.config.tables[name]
+        return systems
 
     def written_tables(self) -> list[str]:
         """Tables that list systems; `imported` only where a session has published weights.
@@ -155,18 +156,14 @@ class Plan:
         """A monkey's sessions are pretrained on, a single one is fine-tuned on."""
         return "pretrain" if dataset in self.config.pretrain_sessions else "finetune"
 
-    def is_pretrained(self, system: str, session: str) -> bool:
-        """Whether a system starts from weights pretrained on all sessions of the monkey."""
-        monkey = self.session(session).monkey
-        return self.training(system).pretrain is not None and self.stage(monkey) == "pretrain"
-
-    def training_inputs(self, system: str, dataset: str, seed: str) -> dict[str, Any]:
+    def training_inputs(self, system: str, dataset: str, seed: int | str) -> dict[str, Any]:
         """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights."""
         if self.stage(dataset) == "pretrain":
             return {"binned": list(map(self.binned, self.config.pretrain_sessions[dataset]))}
         inputs: dict[str, Any] = {"binned": [self.binned(dataset)]}
-        if self.is_pretrained(system, dataset):
-            inputs["pretrained"] = self.trained(system, self.session(dataset).monkey, seed)
+        monkey = self.session(dataset).monkey
+        if self.training(system).pretrain is not None and self.stage(monkey) == "pretrain":
+            inputs["pretrained"] = self.trained(system, monkey, seed)
         return inputs
 
     def training_spec(self, system: str, dataset: str) -> str:
@@ -191,18 +188,14 @@ class Plan:
         A synthetic session takes those of the session it is calibrated to; sessions without
         published weights are left out.
         """
-        try:
-            sources = weights.of_system(self.system(system).published)
-        except weights.WeightsError as error:
-            raise ConfigError(f"systems.{system}.published: {error}") from None
         return {
             (session, source.seed): source
             for session in self.config.sessions
-            for source in sources
+            for source in weights.of_system(self.system(system).published)
             if source.session == evaluation_session(session)
         }
 
-    def weights_source(self, system: str, session: str, seed: int | str) -> weights.Source:
+    def weights_file(self, system: str, session: str, seed: int | str) -> str:
         """The published file of one checkpoint."""
         if self.system(system).weights is None:
             raise ConfigError(f"systems.{system} has no published `weights`")
@@ -213,10 +206,7 @@ class Plan:
                 f"{system}: no published weights for {session} seed {seed}; on the configured "
                 f"sessions there are: {known}"
             )
-        return found[session, int(seed)]
-
-    def weights_file(self, system: str, session: str, seed: int | str) -> str:
-        return f"data/weights/{self.weights_source(system, session, seed).file}"
+        return f"data/weights/{found[session, int(seed)].file}"
 
     def weights_files(self) -> list[str]:
         """The published files of all systems in the table of imported ones."""
@@ -225,9 +215,6 @@ class Plan:
             for system in self.config.tables.get("imported", ())
             for source in self.published_weights(system).values()
         ]
-
-    def weights_checksum(self, system: str, session: str, seed: int | str) -> str:
-        return self.weights_source(system, session, seed).sha256
 
     def import_spec(self, system: str) -> str:
         return canonical(self.system(system))
@@ -274,24 +261,7 @@ class Plan:
             wanted += product(variants, self.ablation_sessions(ablation), self.config.seeds)
         return list(dict.fromkeys(self.final_checkpoint(*each) for each in wanted))
 
-    # ---- Tables and figures -----------------------------------------------------------------
-
-    def systems_spec(self, systems: Iterable[str]) -> str:
-        """The rows of a table, in order."""
-        return canonical([[name, self.system(name).model_dump(mode="json")] for name in systems])
-
-    def table_inputs(self, table: str) -> dict[str, list[str]]:
-        systems = self.table(table)
-        return {name: self.evaluations(systems, f"{name}.json") for name in ("metrics", "realtime")}
-
-    def table_spec(self, table: str) -> str:
-        return self.systems_spec(self.table(table))
-
-    def config_spec(self) -> str:
-        return canonical(self.config)
-
-    def trajectory_spec(self) -> str:
-        return canonical(self.config.trajectory)
+    # ---- Figures and ablations --------------------------------------------------------------
 
     def trajectory_inputs(self, session: str) -> list[str]:
         """The predictions that the figure of decoded movement shows: the first seed's."""
@@ -300,13 +270,6 @@ class Plan:
             self.evaluation(name, session, seed, "predictions.h5")
             for name in self.config.trajectory.systems
         ]
-
-    def compared_tables(self) -> list[str]:
-        """Tables that hold results, those of ablations too."""
-        results = [name for name in self.written_tables() if name != "hyperparameters"]
-        return [*results, *(f"{name}_ablation" for name in self.made_ablations())]
-
-    # ---- Ablations --------------------------------------------------------------------------
 
     def ablation_systems(self, ablation: str) -> dict[str, str]:
         """Label -> system, in order."""
@@ -329,11 +292,6 @@ class Plan:
             raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
         systems = dict.fromkeys(self.ablation_systems(ablation).values())
         return [self.evaluation(*each) for each in product(systems, sessions, self.config.seeds)]
-
-    def ablation_spec(self, ablation: str) -> str:
-        labels = self.ablation_systems(ablation)
-        systems = [[name, self.system(name).model_dump(mode="json")] for name in labels.values()]
-        return json.dumps([labels, systems])  # in the order of the configuration
 
     def made_ablations(self) -> list[str]:
         """Ablations with variants and with sessions for them."""
@@ -379,14 +337,6 @@ class Plan:
             ]
         )
 
-    def trial_code(self) -> str:
-        return self.code("run_trial", self.search.system)
-
-    def search_spec(self) -> str:
-        """The search and its system, with the parameters in the order of the configuration."""
-        system = self.system(self.search.system)
-        return json.dumps([self.search.model_dump(mode="json"), system.model_dump(mode="json")])
-
     # ---- Resources: memory in MB, time in minutes, of a first attempt -----------------------
 
     @cached_property
@@ -395,15 +345,9 @@ class Plan:
         wanted = self.config.device
         return ("cuda" if gpus.visible() else "cpu") if wanted == "auto" else wanted
 
-    @property
-    def gpus(self) -> int:
-        """GPUs of a training."""
-        return int(self.device == "cuda")
-
     def training_stages(self, system: str, dataset: str) -> list[Stage]:
-        """A closed form has none."""
         stage = getattr(self.training(system), self.stage(dataset))
-        return [stage] if stage else []
+        return [stage] if stage else []  # a closed form has none
 
     def binning_memory(self, input_mb: float) -> int:
         return int(500 + 4 * input_mb)
