@@ -25,7 +25,7 @@ import torch
 
 from spikereach import config
 from spikereach.config import Config, Stage, System
-from spikereach.data.sessions import Session, find
+from spikereach.config.sessions import Session, find
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S, Trace
 from spikereach.models.passes import in_pieces
@@ -74,7 +74,7 @@ class Run:
 def lengths(paper: Config) -> dict[str, int]:
     """Steps of every session: four times the published test part, else the monkey's mean;
     of a synthetic one as configured."""
-    found = {name: find(name, paper) for name in every_session(paper)}
+    found = {name: find(name, paper.catalogue) for name in every_session(paper)}
     known = {n: round(s.test_steps / TEST_SHARE) for n, s in found.items() if s.test_steps}
     steps = {}
     for name, session in found.items():
@@ -96,7 +96,7 @@ def channels_of(session: Session, system: System) -> int:
 def runs(paper: Config) -> Iterator[Run]:
     """Every training of the paper."""
     steps, seeds = lengths(paper), len(paper.seeds)
-    sessions = [find(name, paper) for name in paper.sessions]
+    sessions = [find(name, paper.catalogue) for name in paper.sessions]
     for name, system in paper.systems.items():
         training = (paper.systems[system.base] if system.base else system).training
         if training is None or (training.finetune is None and not system.compression):
@@ -106,7 +106,7 @@ def runs(paper: Config) -> Iterator[Run]:
             for monkey in sorted({s.monkey for s in own}):
                 names = paper.pretrain_sessions.get(monkey, ())
                 if names:
-                    channels = channels_of(find(names[0], paper), system)
+                    channels = channels_of(find(names[0], paper.catalogue), system)
                     lengths_here = tuple(steps[n] for n in names)
                     stage = training.pretrain
                     yield Run(
@@ -130,7 +130,10 @@ def runs(paper: Config) -> Iterator[Run]:
                         seeds * retrainings(step),
                     )
     if paper.search is not None:
-        system, session = paper.systems[paper.search.system], find(paper.search.session, paper)
+        system, session = (
+            paper.systems[paper.search.system],
+            find(paper.search.session, paper.catalogue),
+        )
         yield Run(
             paper.search.system,
             "search",

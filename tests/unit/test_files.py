@@ -10,12 +10,14 @@ import pytest
 
 from session_files import random_session
 from spikereach import files
+from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
-from spikereach.data.sessions import Session
 from spikereach.evaluation.evaluate import write_json
+from spikereach.evaluation.records import Record
 from spikereach.files import WriteError
 from spikereach.models import checkpoint
-from spikereach.reporting.render import write_text
+from spikereach.reporting.documents import Document
+from spikereach.reporting.make import write
 from training_cases import checkpoint as tiny
 
 CONTENT = np.random.default_rng(0).bytes(5000)
@@ -79,17 +81,17 @@ def save_session(path):
 WRITERS = {
     "checkpoint": lambda path: lambda p: checkpoint.save(tiny(), p),
     "session": save_session,
-    "result": lambda path: lambda p: write_json({"r2": 0.6}, p),
-    "table": lambda path: lambda p: write_text(p, "text"),
+    "result": lambda path: lambda p: write_json(Record(system="a", session="b", seed=0), p),
+    "table": lambda path: lambda p: write(Document({"": "text"}), p),
 }
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_writer_names_its_file_and_leaves_the_earlier_one(path, writer, full_disk):
-    write = WRITERS[writer](path)
+    save = WRITERS[writer](path)
     full_disk()
     with pytest.raises(WriteError, match="No space left on device") as caught:
-        write(path)
+        save(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert untouched(path)
 

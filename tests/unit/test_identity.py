@@ -193,7 +193,7 @@ def test_modules_outside_the_package(tmp_path, monkeypatch, digest, line):
     assert own.name not in sys.modules, "nothing is imported"
 
 
-@pytest.mark.parametrize("script", ["fetch_session", "bin_session", "write_table", "draw_figure"])
+@pytest.mark.parametrize("script", ["fetch_session", "bin_session", "report"])
 def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
     """Seen from the files, as the digest sees it: nothing they lead to imports torch."""
     from spikereach import identity

@@ -10,8 +10,8 @@ import pytest
 from neurobench.datasets import PrimateReaching
 from scipy.linalg import solve
 
+from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO, Session
 from spikereach.data.synthetic import MEAN_SPIKES, generate
 from spikereach.files import WriteError
 

@@ -9,7 +9,7 @@ listed in docs/assumptions.md; the mean number of spikes is calibrated to the re
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -17,8 +17,8 @@ import numpy as np
 from scipy.signal import lfilter
 
 from spikereach import files
+from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
 from spikereach.identity import text_checksum
 
 STEP_S = 0.004
@@ -257,13 +257,11 @@ def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
 
 def _today(unit: Unit, rng: np.random.Generator) -> Unit:
     """The unit as one session finds it: the electrodes have moved a little since."""
-    return Unit(
-        **{
-            **unit.__dict__,
-            "rate": min(80.0, unit.rate * rng.lognormal(0, 0.25)),
-            "direction": unit.direction + rng.normal(0, np.deg2rad(15)),
-            "depth": unit.depth * rng.lognormal(0, 0.15),
-        }
+    return replace(
+        unit,
+        rate=min(80.0, unit.rate * rng.lognormal(0, 0.25)),
+        direction=unit.direction + rng.normal(0, np.deg2rad(15)),
+        depth=unit.depth * rng.lognormal(0, 0.15),
     )
 
 

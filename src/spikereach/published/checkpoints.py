@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikereach.config import System
-from spikereach.data.sessions import ZENODO
+from spikereach.config.sessions import ZENODO
 from spikereach.identity import file_checksum
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint

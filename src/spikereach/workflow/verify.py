@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spikereach.data.sessions import ZENODO
+from spikereach.config.sessions import ZENODO
 from spikereach.identity import file_checksum
 from spikereach.progress import progress_bar
 from spikereach.provenance import short_commit
