@@ -12,8 +12,6 @@ from session_files import random_session
 from spikereach import files
 from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
-from spikereach.evaluation.evaluate import write_json
-from spikereach.evaluation.records import Record
 from spikereach.files import WriteError
 from spikereach.models import checkpoint
 from spikereach.reporting.documents import Document
@@ -81,7 +79,6 @@ def save_session(path):
 WRITERS = {
     "checkpoint": lambda path: lambda p: checkpoint.save(tiny(), p),
     "session": save_session,
-    "result": lambda path: lambda p: write_json(Record(system="a", session="b", seed=0), p),
     "table": lambda path: lambda p: write(Document({"": "text"}), p),
 }
 

@@ -114,7 +114,7 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
     for shown, folder in zip(data["systems"], (few, many), strict=True):
         metrics = json.loads((folder / "metrics.json").read_text())
         realtime = json.loads((folder / "realtime.json").read_text())
-        assert shown["name"] == metrics["system"]
+        assert shown["system"] == metrics["system"]
         assert shown["r2"] == metrics["r2"]
         assert shown["footprint"] == metrics["footprint"]
         assert shown["deployment_bytes"] == metrics["deployment_bytes"]

@@ -193,10 +193,10 @@ class Server:
             try:
                 with (
                     open(part, "ab" if have else "wb") as file,
-                    progress_bar(total=remote.size, initial=have, **bar) as shown,
+                    progress_bar(total=remote.size, initial=have, **bar) as told,
                 ):
                     for chunk in response.raw.stream(CHUNK):
-                        shown.update(file.write(chunk))
+                        told.update(file.write(chunk))
                         if file.tell() > remote.size:
                             break
                     file.flush()
