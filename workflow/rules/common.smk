@@ -41,7 +41,6 @@ wildcard_constraints:
     system=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     session=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
-    table=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     seed=r"\d+",
 
 

@@ -18,7 +18,7 @@ rule compress_decoder:
     resources:
         mem_mb=grows(plan.compression_memory),
         runtime=grows(plan.compression_minutes),
-        gpu=plan.gpus,
+        gpu=int(plan.device == "cuda"),
     params:
         system=ask(plan.compression_spec),
         threads=run.threads,

@@ -38,7 +38,6 @@ rule import_weights:
         runtime=grows(10),
     params:
         system=ask(plan.import_spec),
-        sha256=ask(plan.weights_checksum),
         code=ask(plan.code, script="import_weights"),
     script:
         "../scripts/import_weights.py"

@@ -23,11 +23,11 @@ rule run_trial:
     resources:
         mem_mb=grows(plan.trial_memory),
         runtime=grows(plan.trial_minutes),
-        gpu=plan.gpus,
+        gpu=int(plan.device == "cuda"),
     params:
         spec=ask(plan.trial_spec),
         threads=run.threads,
-        code=ask(plan.trial_code),
+        code=ask(lambda: plan.code("run_trial", plan.search.system)),
     script:
         "../scripts/run_trial.py"
 

@@ -17,7 +17,7 @@ rule train_decoder:
     resources:
         mem_mb=grows(plan.training_memory),
         runtime=grows(plan.training_minutes),
-        gpu=plan.gpus,
+        gpu=int(plan.device == "cuda"),
     params:
         system=ask(plan.training_spec),
         stage=ask(plan.stage),

@@ -39,6 +39,8 @@ Table = Literal[
     "imported",
 ]
 Ablation = Literal["cortex", "compression"]
+#: Systems with published weights: the keys of published/weights.json.
+WEIGHTS = ("ANN2", "ANN3", "SNN2", "SNN3", "tinyRSNN")
 Architecture = Annotated[str, AfterValidator(lambda name: locate(name) and name)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -193,6 +195,11 @@ class System(Model):
         if self.weights and (self.compression or not self.published):
             raise ValueError(
                 "a system with published `weights` has no `compression`, and `published` names them"
+            )
+        if self.weights and self.published not in WEIGHTS:
+            raise ValueError(
+                f"no published weights for {self.published!r}; there are some for "
+                f"{', '.join(WEIGHTS)}"
             )
         return self
 

@@ -7,7 +7,7 @@ are relative to the run folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -23,6 +23,13 @@ from spikereach.published import weights
 from spikereach.workflow import demand, gpus
 
 _code_digest = cache(code_digest)
+
+
+def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
+    if name not in entries:
+        known = ", ".join(sorted(entries))
+        raise ConfigError(f"the configuration has no {kind} {name!r}; known: {known}")
+    return entries[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +50,7 @@ class Plan:
         return find(name, self.config.catalogue)
 
     def system(self, name: str) -> System:
-        if name not in self.config.systems:
-            known = ", ".join(sorted(self.config.systems))
-            raise ConfigError(f"the configuration has no system {name!r}; known: {known}")
-        return self.config.systems[name]
+        return _known("system", self.config.systems, name)
 
     def architecture(self, system: str) -> str:
         """Of a system or of the system it starts from."""
@@ -54,12 +58,10 @@ class Plan:
 
     def table(self, name: str) -> tuple[str, ...]:
         """The systems of a table, in order."""
-        if name not in self.config.tables:
-            known = ", ".join(sorted(self.config.tables))
-            raise ConfigError(f"the configuration has no table {name!r}; known: {known}")
-        if not self.config.tables[name]:
+        systems = _known("table", self.config.tables, name)
+        if not systems:
             raise ConfigError(f"tables.{name} lists no systems: name those that it shall have")
-        return self.config.tables[name]
+        return systems
 
     def written_tables(self) -> list[str]:
         """Tables that list systems; `imported` only where a session has published weights.
@@ -154,18 +156,14 @@ class Plan:
         """A monkey's sessions are pretrained on, a single one is fine-tuned on."""
         return "pretrain" if dataset in self.config.pretrain_sessions else "finetune"
 
-    def is_pretrained(self, system: str, session: str) -> bool:
-        """Whether a system starts from weights pretrained on all sessions of the monkey."""
-        monkey = self.session(session).monkey
-        return self.training(system).pretrain is not None and self.stage(monkey) == "pretrain"
-
-    def training_inputs(self, system: str, dataset: str, seed: str) -> dict[str, Any]:
+    def training_inputs(self, system: str, dataset: str, seed: int | str) -> dict[str, Any]:
         """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights."""
         if self.stage(dataset) == "pretrain":
             return {"binned": list(map(self.binned, self.config.pretrain_sessions[dataset]))}
         inputs: dict[str, Any] = {"binned": [self.binned(dataset)]}
-        if self.is_pretrained(system, dataset):
-            inputs["pretrained"] = self.trained(system, self.session(dataset).monkey, seed)
+        monkey = self.session(dataset).monkey
+        if self.training(system).pretrain is not None and self.stage(monkey) == "pretrain":
+            inputs["pretrained"] = self.trained(system, monkey, seed)
         return inputs
 
     def training_spec(self, system: str, dataset: str) -> str:
@@ -190,18 +188,14 @@ class Plan:
         A synthetic session takes those of the session it is calibrated to; sessions without
         published weights are left out.
         """
-        try:
-            sources = weights.of_system(self.system(system).published)
-        except weights.WeightsError as error:
-            raise ConfigError(f"systems.{system}.published: {error}") from None
         return {
             (session, source.seed): source
             for session in self.config.sessions
-            for source in sources
+            for source in weights.of_system(self.system(system).published)
             if source.session == evaluation_session(session)
         }
 
-    def weights_source(self, system: str, session: str, seed: int | str) -> weights.Source:
+    def weights_file(self, system: str, session: str, seed: int | str) -> str:
         """The published file of one checkpoint."""
         if self.system(system).weights is None:
             raise ConfigError(f"systems.{system} has no published `weights`")
@@ -212,10 +206,7 @@ class Plan:
                 f"{system}: no published weights for {session} seed {seed}; on the configured "
                 f"sessions there are: {known}"
             )
-        return found[session, int(seed)]
-
-    def weights_file(self, system: str, session: str, seed: int | str) -> str:
-        return f"data/weights/{self.weights_source(system, session, seed).file}"
+        return f"data/weights/{found[session, int(seed)].file}"
 
     def weights_files(self) -> list[str]:
         """The published files of all systems in the table of imported ones."""
@@ -224,9 +215,6 @@ class Plan:
             for system in self.config.tables.get("imported", ())
             for source in self.published_weights(system).values()
         ]
-
-    def weights_checksum(self, system: str, session: str, seed: int | str) -> str:
-        return self.weights_source(system, session, seed).sha256
 
     def import_spec(self, system: str) -> str:
         return canonical(self.system(system))
@@ -273,7 +261,7 @@ class Plan:
             wanted += product(variants, self.ablation_sessions(ablation), self.config.seeds)
         return list(dict.fromkeys(self.final_checkpoint(*each) for each in wanted))
 
-    # ---- Tables and figures -----------------------------------------------------------------
+    # ---- Figures and ablations --------------------------------------------------------------
 
     def trajectory_inputs(self, session: str) -> list[str]:
         """The predictions that the figure of decoded movement shows: the first seed's."""
@@ -282,8 +270,6 @@ class Plan:
             self.evaluation(name, session, seed, "predictions.h5")
             for name in self.config.trajectory.systems
         ]
-
-    # ---- Ablations --------------------------------------------------------------------------
 
     def ablation_systems(self, ablation: str) -> dict[str, str]:
         """Label -> system, in order."""
@@ -351,9 +337,6 @@ class Plan:
             ]
         )
 
-    def trial_code(self) -> str:
-        return self.code("run_trial", self.search.system)
-
     # ---- Resources: memory in MB, time in minutes, of a first attempt -----------------------
 
     @cached_property
@@ -362,15 +345,9 @@ class Plan:
         wanted = self.config.device
         return ("cuda" if gpus.visible() else "cpu") if wanted == "auto" else wanted
 
-    @property
-    def gpus(self) -> int:
-        """GPUs of a training."""
-        return int(self.device == "cuda")
-
     def training_stages(self, system: str, dataset: str) -> list[Stage]:
-        """A closed form has none."""
         stage = getattr(self.training(system), self.stage(dataset))
-        return [stage] if stage else []
+        return [stage] if stage else []  # a closed form has none
 
     def binning_memory(self, input_mb: float) -> int:
         return int(500 + 4 * input_mb)
