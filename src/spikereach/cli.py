@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,6 +87,37 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json/--text", help="JSON or plain text.")]
 
 
+# What is found, as plain text.
+_TIMING = """\
+latency            {latency_ms:g} ms
+execution rate     {execution_rate_hz:g} Hz
+real time          {verdict} (at most 100 ms, at least 10 Hz)
+"""
+_DESCRIPTION = """\
+{system} with {channels} channels
+parameters         {parameters:,}
+NeuroBench bytes   {footprint:,}
+deployment bytes   {deployment[total_bytes]:,}{parts}
+dense operations   {dense:,.2f} per step of 4 ms
+receptive field    {field}
+look-ahead         {lookahead} steps
+"""
+_METRICS = """\
+{system} on {session}, {test_steps:,} test steps
+R2                 {r2:.4f} (x {r2_x:.4f}, y {r2_y:.4f})
+footprint          {footprint:,} bytes, {deployment_bytes:,} where deployed
+sparsity           connections {connection_sparsity:.4f}, activations {activation_sparsity:.4f}
+per step           {macs:,.1f} MACs, {acs:,.1f} ACs, {dense:,.1f} dense
+NeuroBench agrees  over the first {verified_steps:,} steps
+"""
+_STREAM = """\
+look-ahead         {lookahead_measured} steps measured, {lookahead_declared} declared
+stream and batch   differ by at most {stream_max_error:.2g}
+buffers            {stream_buffer_bytes:,} bytes
+compute per bin    {median_us:.0f} us median, {p99_us:.0f} us 99th percentile
+"""
+
+
 @app.command()
 def describe(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system of the configuration.")],
@@ -103,36 +133,10 @@ def describe(
     from spikereach.evaluation.describe import describe
 
     found = {"system": system} | describe(_system(system, config), channels)
-    _print(found, as_json, _describe_lines)
-
-
-def _describe_lines(found: dict[str, Any]) -> list[str]:
-    deployment = found["deployment"]
-    receptive_field = found["receptive_field"]
-    return [
-        f"{found['system']} with {found['channels']} channels",
-        f"parameters         {found['parameters']:,}",
-        f"NeuroBench bytes   {found['footprint']:,}",
-        f"deployment bytes   {deployment['total_bytes']:,}",
-        *(
-            f"  {part['kind']:8} {part['layer']:22} {part['values']:>9,} values "
-            f"{part['bytes']:>9,} bytes"
-            for part in deployment["parts"]
-        ),
-        f"dense operations   {found['dense']:,.2f} per step of 4 ms",
-        f"receptive field    {receptive_field or 'unbounded'}{' steps' * bool(receptive_field)}",
-        f"look-ahead         {found['lookahead']} steps",
-        *_timing_lines(found),
-    ]
-
-
-def _timing_lines(found: dict[str, Any]) -> list[str]:
-    return [
-        f"latency            {found['latency_ms']:g} ms",
-        f"execution rate     {found['execution_rate_hz']:g} Hz",
-        f"real time          {'yes' if found['realtime'] else 'no'} "
-        "(at most 100 ms, at least 10 Hz)",
-    ]
+    part = "\n  {kind:8} {layer:22} {values:>9,} values {bytes:>9,} bytes".format_map
+    parts, steps = map(part, found["deployment"]["parts"]), found["receptive_field"]
+    field = f"{steps} steps" if steps else "unbounded"
+    _print(found, as_json, _DESCRIPTION + _TIMING, parts="".join(parts), field=field)
 
 
 @app.command()
@@ -211,8 +215,9 @@ def decode(
     import numpy as np
     import torch
 
-    from spikereach.evaluation.evaluate import input_spikes, replace
+    from spikereach.evaluation.evaluate import input_spikes
     from spikereach.evaluation.metrics import PIECE
+    from spikereach.files import replace
     from spikereach.models.passes import as_input, in_pieces
 
     inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
@@ -265,21 +270,7 @@ def evaluate(
 
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
     found = measure(loaded, binned, neurobench_steps).metrics
-    _print(found.model_dump(mode="json"), as_json, _metric_lines)
-
-
-def _metric_lines(found: dict[str, Any]) -> list[str]:
-    return [
-        f"{found['system']} on {found['session']}, {found['test_steps']:,} test steps",
-        f"R2                 {found['r2']:.4f} (x {found['r2_x']:.4f}, y {found['r2_y']:.4f})",
-        f"footprint          {found['footprint']:,} bytes, "
-        f"{found['deployment_bytes']:,} where deployed",
-        f"sparsity           connections {found['connection_sparsity']:.4f}, "
-        f"activations {found['activation_sparsity']:.4f}",
-        f"per step           {found['macs']:,.1f} MACs, "
-        f"{found['acs']:,.1f} ACs, {found['dense']:,.1f} dense",
-        f"NeuroBench agrees  over the first {found['verified_steps']:,} steps",
-    ]
+    _print(found.model_dump(mode="json"), as_json, _METRICS)
 
 
 @app.command()
@@ -302,19 +293,7 @@ def stream(
 
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
     found = stream(loaded, binned, steps)
-    _print(found.model_dump(mode="json"), as_json, _stream_lines)
-
-
-def _stream_lines(found: dict[str, Any]) -> list[str]:
-    return [
-        f"look-ahead         {found['lookahead_measured']} steps measured, "
-        f"{found['lookahead_declared']} declared",
-        f"stream and batch   differ by at most {found['stream_max_error']:.2g}",
-        f"buffers            {found['stream_buffer_bytes']:,} bytes",
-        f"compute per bin    {found['median_us']:.0f} us median, {found['p99_us']:.0f} us "
-        "99th percentile",
-        *_timing_lines(found),
-    ]
+    _print(found.model_dump(mode="json"), as_json, _STREAM + _TIMING)
 
 
 @app.command()
@@ -351,12 +330,11 @@ def download_weights(
     \b
     Example: spikereach download-weights weights
     """
-    from tqdm import tqdm
-
+    from spikereach.progress import progress_bar
     from spikereach.published.weights import fetch, sources
 
     settings = _config(config).download
-    for source in tqdm(sources(), unit="file"):
+    for source in progress_bar(sources(), unit="file"):
         fetch(source, folder / source.file, folder=None, settings=settings, progress=False)
     typer.echo(f"{len(sources())} files of published weights are in {folder}")
 
@@ -404,17 +382,9 @@ def verify(
       spikereach verify runs/demo
       spikereach verify paper_tables/coopt.csv
     """
-    from tqdm import tqdm
-
     from spikereach.workflow.verify import verify
 
-    with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
-
-        def progress(total: int) -> Callable[[int], Any]:
-            bar.reset(total)
-            return bar.update
-
-        report = verify(target, progress)
+    report = verify(target)
     for warning in report.warnings:
         typer.echo(f"warning: {warning}")
     for each in report.breaks:
@@ -428,11 +398,12 @@ def verify(
     )
 
 
-def _print(
-    found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
-) -> None:
-    text = json.dumps(found, indent=2, allow_nan=False) if as_json else "\n".join(lines(found))
-    typer.echo(text)
+def _print(found: dict[str, Any], as_json: bool, text: str, **more: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        verdict = "yes" if found.get("realtime") else "no"
+        typer.echo(text.format(**found, **more, verdict=verdict), nl=False)
 
 
 def _config(paths: list[Path] | None) -> Config:
