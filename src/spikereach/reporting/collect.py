@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,9 @@ def _unique(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _same_runs(frames: dict[str, pd.DataFrame]) -> None:
-    runs = {
-        name: set(frame[KEY].itertuples(index=False, name=None)) for name, frame in frames.items()
-    }
-    for name, other in (("metrics.json", "realtime.json"), ("realtime.json", "metrics.json")):
-        for run in sorted(runs[other] - runs[name]):
+    runs = {name: set(frame[KEY].itertuples(index=False)) for name, frame in frames.items()}
+    for name, other in permutations(runs, 2):
+        for run in sorted(runs[other] - runs[name])[:1]:
             raise ResultError(f"{name} of {'/'.join(map(str, run))} is missing, {other} is there")
 
 
