@@ -36,7 +36,7 @@ STEPS, DT = 500, 0.004
 def systems(names=handmade.SYSTEMS):
     return {
         name: System(
-            architecture="any", sizes={}, areas=("M1",), spiking=True, training=None, base="RTnet",
+            architecture="any:Any", sizes={}, areas=("M1",), spiking=True, training=None, base="RTnet",
             published=name if name in published.systems() else None,
         )
         for name in names
@@ -95,7 +95,7 @@ def all_plots(frame, folder):
 
 
 RTNET = System(
-    architecture="any", sizes={"kernel": 9, "blocks": 2}, areas=("M1",), spiking=True, base="x"
+    architecture="any:Any", sizes={"kernel": 9, "blocks": 2}, areas=("M1",), spiking=True, base="RTnet"
 )
 
 
@@ -392,8 +392,9 @@ def test_no_torch_and_no_pyplot():
     code = (
         "import sys\n"
         "from spikereach.reporting.make import located\n"
-        "from spikereach.reporting.registry import FIGURES, TABLES\n"
-        "for entry in (FIGURES | TABLES).values(): located(entry.target)\n"
+        "from spikereach.reporting.registry import REGISTRY\n"
+        "for kind in REGISTRY.values():\n"
+        "    for entry in kind.values(): located(entry.target)\n"
         "assert not {'torch', 'matplotlib.pyplot', 'seaborn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

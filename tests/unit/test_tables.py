@@ -19,7 +19,7 @@ from spikereach.published import figures
 from spikereach.reporting import documents, render
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.make import located, write
-from spikereach.reporting.registry import TABLES
+from spikereach.reporting.registry import REGISTRY
 from spikereach.reporting.tables.comparisons import comparisons, paired_test
 from spikereach.reporting.tables.coopt import coopt
 from spikereach.reporting.tables.hyperparameters import hyperparameters
@@ -30,7 +30,7 @@ COMMIT = "0123456789ab"
 #: of published weights there are tests of their own
 BUILDERS = {
     name: located(entry.target)
-    for name, entry in TABLES.items()
+    for name, entry in REGISTRY["tables"].items()
     if entry.inputs == "results" and name != "imported"
 }
 SYNTHETIC = ("synthetic_indy_1", "synthetic_loco_1")
@@ -38,7 +38,7 @@ SYNTHETIC = ("synthetic_indy_1", "synthetic_loco_1")
 
 def system(published=None, spiking=True):
     return System(
-        architecture="any",
+        architecture="any:Any",
         sizes={},
         areas=("M1",),
         spiking=spiking,
@@ -268,11 +268,11 @@ def test_paired_test_equals_scipy_on_the_same_pairs(frame):
     second = [handmade.metrics("SNN2", *pair)["r2"] for pair in pairs]
     ours = paired_test(frame, "sRTnet", "SNN2")
     theirs = stats.wilcoxon(first, second)
-    assert (ours.statistic, ours.p) == pytest.approx((theirs.statistic, theirs.pvalue))
-    assert (ours.pairs, ours.sessions) == (9, 3)
-    assert ours.mean_difference == pytest.approx(sum(first) / 9 - sum(second) / 9)
-    assert ours.p_sessions in (0.25, 0.5, 0.75, 1.0)  # three pairs: nothing between
-    assert paired_test(frame, "SNN2", "SNN2").p == 1.0
+    assert (ours["statistic"], ours["p"]) == pytest.approx((theirs.statistic, theirs.pvalue))
+    assert (ours["pairs"], ours["sessions"]) == (9, 3)
+    assert ours["mean_difference"] == pytest.approx(sum(first) / 9 - sum(second) / 9)
+    assert ours["p_sessions"] in (0.25, 0.5, 0.75, 1.0)  # three pairs: nothing between
+    assert paired_test(frame, "SNN2", "SNN2")["p"] == 1.0
     with pytest.raises(ResultError, match="'RTnet'"):
         paired_test(frame, "sRTnet", "RTnet")
 

@@ -31,7 +31,7 @@ def document(repository):
 @pytest.fixture(scope="module")
 def finished(make_checkout, tmp_path_factory, document):
     """A checkout in which a reader has followed the document, on the tiny sessions."""
-    checkout = make_checkout(tmp_path_factory.mktemp("add_a_system"))
+    checkout = make_checkout(tmp_path_factory.mktemp("add_a_system"), source=True)
     mine = checkout.folder / "mine"
     mine.mkdir()
     for name, text in markdown.files(document).items():
@@ -109,9 +109,8 @@ def test_an_edit_of_the_file_repeats_the_jobs_of_the_system(finished):
     target = "paper_tables/coopt.tex"
     module = finished.folder / "mine" / "leaky_spikes.py"
     text = module.read_text()
+    assert text.count("fast_sigmoid(5.0)") == 1
     try:
-        module.write_text(text.replace("    def init_state", "    # a remark\n    def init_state"))
-        assert finished.planned(target) == {}
         module.write_text(text.replace("fast_sigmoid(5.0)", "fast_sigmoid(6.0)"))
         planned = finished.planned(target)
     finally:

@@ -119,16 +119,19 @@ def test_sigterm_from_outside_saves_and_exits(tmp_path, uninterrupted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("round_", range(5))
-def test_kill_from_outside_at_any_time(tmp_path, uninterrupted, round_):
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_kill_from_outside_at_any_time(tmp_path, uninterrupted, rounds):
     timed = tmp_path / "timed"
     timed.mkdir()
     begun = time.monotonic()
     finish(timed)
     whole = time.monotonic() - begun
-    process = start(tmp_path)
-    time.sleep(random.uniform(0.5, 1.0) * whole)
-    process.kill()
-    process.communicate(timeout=60)
-    finish(tmp_path)
-    assert results(tmp_path) == uninterrupted
+    for number in range(rounds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = start(folder)
+        time.sleep(random.uniform(0.5, 1.0) * whole)
+        process.kill()
+        process.communicate(timeout=60)
+        finish(folder)
+        assert results(folder) == uninterrupted

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import handmade_results as handmade
-from browser import FRAME, chromium, needs_chromium
+from browser import FRAME, needs_chromium
 from spikereach.cli import app
 from spikereach.reporting.plots.colours import colour
 
@@ -114,7 +114,7 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
     for shown, folder in zip(data["systems"], (few, many), strict=True):
         metrics = json.loads((folder / "metrics.json").read_text())
         realtime = json.loads((folder / "realtime.json").read_text())
-        assert shown["name"] == metrics["system"]
+        assert shown["system"] == metrics["system"]
         assert shown["r2"] == metrics["r2"]
         assert shown["footprint"] == metrics["footprint"]
         assert shown["deployment_bytes"] == metrics["deployment_bytes"]
@@ -173,19 +173,10 @@ def written(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as page:
-        yield page
-
-
 @pytest.fixture
 def page(browser, written):
-    """The page just opened, on a screen of 1280 x 800; afterwards it must have been quiet."""
-    browser.size(1280, 800)
-    browser.messages.clear()
-    browser.requests.clear()
-    browser.open(written)
+    """The page just opened; afterwards it must have been quiet."""
+    browser.begin(written)
     yield browser
     assert browser.messages == []
     assert browser.requests == [written.as_uri()], "the page asks for nothing but itself"

@@ -36,6 +36,7 @@ rule search:
     """The hyperparameter search, where the configuration has one."""
     input:
         multiext("figures/search", ".pdf", ".png", ".csv") if run.search else [],
+        "results/search/best.yaml" if run.search else [],
 
 
 rule checkpoints:

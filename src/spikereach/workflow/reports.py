@@ -28,33 +28,15 @@ class Reports:
 
     def inputs(self, kind: str, name: str) -> dict[str, list[str]]:
         """The files of a job, by the names under which its function takes them."""
-        plan = self.plan
-        match self._entry(kind, name).inputs:
-            case "results":
-                systems = self._systems(kind, name)
-                return {
-                    "metrics": plan.evaluations(systems),
-                    "realtime": plan.evaluations(systems, "realtime.json"),
-                }
-            case "ablation":
-                return {"metrics": plan.ablation_results(_ablation(name))}
-            case "predictions":
-                return {"predictions": plan.trajectory_inputs(name.removeprefix(_TRAJECTORY))}
-            case "trials":
-                return {"trials": plan.all_trials()}
-            case "tables":
-                return {"tables": [f"paper_tables/{name}.tex" for name in self.written()]}
-            case "values":
-                return {"tables": [f"paper_tables/{name}.csv" for name in self.compared()]}
-        return {}
+        return self._given(kind, name)[0]
 
     def job(self, kind: str, name: str) -> dict[str, str]:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
-        entry = self._entry(kind, name)
+        entry, (_, settings) = self._entry(kind, name), self._given(kind, name)
         module, _, _ = entry.target.partition(":")
         return {
             "function": entry.target,
-            "settings": json.dumps(self._settings(kind, name)),  # in the configuration's order
+            "settings": json.dumps(settings),  # in the order of the configuration
             "caption": self._caption(entry, name),
             "code": _code_digest(self.plan.script("report"), module),
         }
@@ -101,38 +83,49 @@ class Reports:
             raise ConfigError(f"there is no {kind.removesuffix('s')} {name!r}; known: {known}")
         return REGISTRY[kind][name]
 
-    def _systems(self, kind: str, name: str) -> Iterable[str]:
-        """Those of a table; all of them in a figure, and in a table without a list of its own."""
-        listed = kind == "tables" and name in get_args(Table)
-        return self.plan.table(name) if listed else self.plan.tabled_systems()
-
-    def _settings(self, kind: str, name: str) -> dict[str, Any]:
+    def _given(self, kind: str, name: str) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        """The files and the settings of a job."""
         plan, config = self.plan, self.plan.config
         match self._entry(kind, name).inputs:
             case "results":
-                return {"systems": self._pairs(self._systems(kind, name))}
-            case "systems":
-                convolutional = kind == "figures"
-                systems = plan.convolutional_systems() if convolutional else plan.table(name)
-                return {"systems": self._pairs(systems)}
+                # a figure, and a table without a list of its own, has all systems
+                listed = kind == "tables" and name in get_args(Table)
+                systems = plan.table(name) if listed else plan.tabled_systems()
+                files = {
+                    file: plan.evaluations(systems, f"{file}.json")
+                    for file in ("metrics", "realtime")
+                }
+                return files, {"systems": self._pairs(systems)}
             case "ablation":
-                labels = plan.ablation_systems(_ablation(name))
-                return {"labels": labels, "systems": self._pairs(labels.values())}
+                ablation = name.removesuffix("_ablation")
+                labels = plan.ablation_systems(ablation)
+                settings = {"labels": labels, "systems": self._pairs(labels.values())}
+                return {"metrics": plan.ablation_results(ablation)}, settings
             case "predictions":
+                files = {"predictions": plan.trajectory_inputs(name.removeprefix(_TRAJECTORY))}
                 trajectory = config.trajectory.model_dump(mode="json")
-                return {"trajectory": trajectory, "source": config.source}
+                return files, {"trajectory": trajectory, "source": config.source}
             case "trials":
                 search = plan.search.model_dump(mode="json")
-                systems = self._pairs([plan.search.system])
-                return {"search": search, "systems": systems, "source": config.source}
+                system = plan.system(plan.search.system).model_dump(mode="json")
+                settings = {"search": search, "systems": [[plan.search.system, system]]}
+                return {"trials": plan.all_trials()}, settings | {"source": config.source}
+            case "systems":
+                figure = kind == "figures"
+                systems = plan.convolutional_systems() if figure else plan.table(name)
+                return {}, {"systems": self._pairs(systems)}
             case "tables":
-                return {"where_made": self.ablations()}
+                files = [f"paper_tables/{table}.tex" for table in self.written()]
+                return {"tables": files}, {"where_made": self.ablations()}
+            case "values":
+                return {"tables": [f"paper_tables/{table}.csv" for table in self.compared()]}, {}
             case "config":
-                return {"config": json.loads(canonical(config))}
-        return {}
+                return {}, {"config": json.loads(canonical(config))}
+        return {}, {}
 
     def _pairs(self, systems: Iterable[str]) -> list[list[Any]]:
-        return [[name, self.plan.system(name).model_dump(mode="json")] for name in systems]
+        """Names and entries; keys in an order of their own, which overlays do not change."""
+        return [[name, json.loads(canonical(self.plan.system(name)))] for name in systems]
 
     def _caption(self, entry: Entry, name: str) -> str:
         config = self.plan.config
@@ -144,7 +137,3 @@ class Reports:
 
 
 _TRAJECTORY = "trajectory_"
-
-
-def _ablation(name: str) -> str:
-    return name.removesuffix("_ablation")

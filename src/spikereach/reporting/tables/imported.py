@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from spikereach.config import System
 from spikereach.config.sessions import evaluation_session
 from spikereach.published import figures
 from spikereach.reporting.captions import caption, comment
-from spikereach.reporting.cells import minus
+from spikereach.reporting.cells import Systems, minus
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import MISSING, Column, Table
 
@@ -26,18 +26,16 @@ METRICS = {
     "footprint": ("Footprint", ",.0f"),
     "dense": ("Dense", ",.2f"),
 }
+_MEAN = "mean"
 
 
-def imported(frame: pd.DataFrame, systems: Mapping[str, System]) -> Table:
+def imported(frame: pd.DataFrame, systems: Systems) -> Table:
     """Ours beside the published figure of every session, and the difference.
 
     Where several seeds were published, both sides are compared as sets, in ascending order,
     because the order of the published figures is not that of the seeds' numbers. The values
     hold every pair; printed are the means, and of the differences the largest.
 
-    Args:
-        frame: from `collect`.
-        systems: those with published weights, in order.
     Raises:
         ResultError: no results of a system, or not as many as were published.
     """
@@ -49,18 +47,15 @@ def imported(frame: pd.DataFrame, systems: Mapping[str, System]) -> Table:
     keys = ["system", "session"]
     runs = list(values[keys].drop_duplicates().itertuples(index=False, name=None))
     by_run = dict(list(values.groupby([*keys, "metric"], sort=False)))
-    names = [systems[name].published for name, _ in runs]
     repeated = [False, *(a == b for (a, _), (b, _) in pairwise(runs))]
-    columns = [
-        Column("System", ["" if r else n for n, r in zip(names, repeated, strict=True)], align="l"),
-        Column("Session", [_session(session) for _, session in runs], align="l"),
-    ]
+    names = ["" if r else systems[n].published for (n, _), r in zip(runs, repeated, strict=True)]
+    short = {session: label for label, session in figures.sessions().items()}
+    sessions = [short.get(session, session) for _, session in runs]
+    columns = [Column("System", names, align="l"), Column("Session", sessions, align="l")]
     for metric, (heading, form) in METRICS.items():
         cells = [_cells(by_run[*run, metric], form, mean=run[1] == _MEAN) for run in runs]
-        for label, printed in zip(
-            ("ours", "publ.", "diff."), zip(*cells, strict=True), strict=True
-        ):
-            columns.append(Column(label, list(printed), heading))
+        for n, label in enumerate(("ours", "publ.", "diff.")):
+            columns.append(Column(label, [minus(cell[n]) for cell in cells], heading))
     return Table(
         name="imported",
         caption=caption(
@@ -69,7 +64,7 @@ def imported(frame: pd.DataFrame, systems: Mapping[str, System]) -> Table:
             "(ACs), multiply-accumulates (MACs) and dense operations per 4 ms step; shares of "
             "activations and weights that are zero; footprint in bytes. tinyRSNN: means over "
             "five seeds, and the largest difference of the seeds in ascending order. Means are "
-            "beside those of the papers' tables" + _stand_ins(runs),
+            "beside those of the papers' tables" + _stand_ins(session for _, session in runs),
             frame,
             costs=True,
         ),
@@ -80,11 +75,10 @@ def imported(frame: pd.DataFrame, systems: Mapping[str, System]) -> Table:
     )
 
 
-def _pairs(frame: pd.DataFrame, name: str, system: System) -> list[dict[str, Any]]:
+def _pairs(frame: pd.DataFrame, name: str, system: System) -> Iterator[dict[str, Any]]:
     part = frame[frame["system"] == name]
     if part.empty:
         raise ResultError(f"no results of the system {name!r}: evaluate it first")
-    rows = []
     for session, runs in part.groupby("session"):
         original = evaluation_session(session)
         for metric in METRICS:
@@ -96,29 +90,18 @@ def _pairs(frame: pd.DataFrame, name: str, system: System) -> list[dict[str, Any
                     f"{name} on {session}: {len(ours)} results, but {len(theirs)} published"
                 )
             for rank, (our, their) in enumerate(zip(ours, theirs, strict=True), start=1):
-                row = {"system": name, "session": session, "weights": original, "metric": metric}
-                row |= {"rank": rank, "ours": our, "published": their}
-                row["difference"] = None if their is None else our - their
-                rows.append(row)
-    if {row["session"] for row in rows} == set(figures.sessions().values()):
-        rows += _means(part, name, system)
-    return rows
+                yield _pair(name, session, original, metric, rank, our, their)
+    if set(part["session"]) == set(figures.sessions().values()):  # beside the printed means
+        for metric in METRICS:
+            our = float(part.groupby("session")[metric].mean().mean())
+            their = getattr(figures.system(system.published), metric)
+            yield _pair(name, _MEAN, None, metric, 1, our, their)
 
 
-_MEAN = "mean"
-
-
-def _means(part: pd.DataFrame, name: str, system: System) -> list[dict[str, Any]]:
-    """Means over all six sessions, beside the printed ones."""
-    rows = []
-    for metric in METRICS:
-        our = float(part.groupby("session")[metric].mean().mean())
-        their = getattr(figures.system(system.published), metric)
-        row = {"system": name, "session": _MEAN, "weights": None, "metric": metric, "rank": 1}
-        row |= {"ours": our, "published": their}
-        row["difference"] = None if their is None else our - their
-        rows.append(row)
-    return rows
+def _pair(system, session, weights, metric, rank, ours, published) -> dict[str, Any]:
+    difference = None if published is None else ours - published
+    names = {"system": system, "session": session, "weights": weights, "metric": metric}
+    return names | dict(rank=rank, ours=ours, published=published, difference=difference)
 
 
 def _cells(pairs: pd.DataFrame, form: str, *, mean: bool) -> tuple[str, str, str]:
@@ -128,26 +111,18 @@ def _cells(pairs: pd.DataFrame, form: str, *, mean: bool) -> tuple[str, str, str
     """
     ours = format(pairs["ours"].mean(), form)
     if pairs["published"].isna().any():
-        return minus(ours), MISSING, MISSING
-    largest = max(pairs["difference"], key=abs)
-    difference = format(largest, "+" + form)
+        return ours, MISSING, MISSING
+    difference = format(max(pairs["difference"], key=abs), "+" + form)
     if not difference.strip("+-0.,"):
         difference = "0"
     theirs = format(pairs["published"].mean(), "," if mean else form).removesuffix(".0")
-    return minus(ours), minus(theirs), minus(difference)
+    return ours, theirs, difference
 
 
-def _session(name: str) -> str:
-    """I1 to L3 for the evaluation sessions."""
-    short = {session: label for label, session in figures.sessions().items()}
-    return short.get(name, name)
-
-
-def _stand_ins(runs: list[tuple[str, str]]) -> str:
+def _stand_ins(sessions: Iterable[str]) -> str:
     """What is said where weights meet sessions that they were not trained on."""
     short = {session: label for label, session in figures.sessions().items()}
-    others = {s: evaluation_session(s) for _, s in runs if s != _MEAN}
-    others = {session: original for session, original in others.items() if session != original}
+    others = {s: original for s in sessions if (original := evaluation_session(s)) not in (None, s)}
     if not others:
         return ""
     pairs = ", ".join(f"{short[original]} on {session}" for session, original in others.items())

@@ -128,35 +128,15 @@ def _content(found: list[_Result], here: slice) -> dict[str, Any]:
         "velocity": _packed(first.velocity[here] / first.dt_s),
         "true": TRUE,
         "systems": [
-            {
-                "name": result.decoded.system,
-                "seed": result.decoded.seed,
+            result.about  # all that was measured, under the names of `evaluation.records`
+            | {
                 "colour": colour(result.decoded.system),
                 "channels": result.decoded.spikes.shape[1],
                 "velocity": _packed(result.decoded.predicted[here] / first.dt_s),
-                **{key: result.about[key] for key in _SHOWN},
             }
             for result in found
         ],
     }
-
-
-_SHOWN = (
-    "r2",
-    "r2_x",
-    "r2_y",
-    "parameters",
-    "footprint",
-    "deployment_bytes",
-    "macs",
-    "acs",
-    "latency_ms",
-    "execution_rate_hz",
-    "lookahead_declared",
-    "realtime",
-    "commit",
-)
-"""What the page prints of each system, under the names of `evaluation.records`."""
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:
