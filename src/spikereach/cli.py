@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -216,8 +215,9 @@ def decode(
     import numpy as np
     import torch
 
-    from spikereach.evaluation.evaluate import input_spikes, replace
+    from spikereach.evaluation.evaluate import input_spikes
     from spikereach.evaluation.metrics import PIECE
+    from spikereach.files import replace
     from spikereach.models.passes import as_input, in_pieces
 
     inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
@@ -330,12 +330,11 @@ def download_weights(
     \b
     Example: spikereach download-weights weights
     """
-    from tqdm import tqdm
-
+    from spikereach.progress import progress_bar
     from spikereach.published.weights import fetch, sources
 
     settings = _config(config).download
-    for source in tqdm(sources(), unit="file"):
+    for source in progress_bar(sources(), unit="file"):
         fetch(source, folder / source.file, folder=None, settings=settings, progress=False)
     typer.echo(f"{len(sources())} files of published weights are in {folder}")
 
@@ -383,17 +382,9 @@ def verify(
       spikereach verify runs/demo
       spikereach verify paper_tables/coopt.csv
     """
-    from tqdm import tqdm
-
     from spikereach.workflow.verify import verify
 
-    with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
-
-        def progress(total: int) -> Callable[[int], Any]:
-            bar.reset(total)
-            return bar.update
-
-        report = verify(target, progress)
+    report = verify(target)
     for warning in report.warnings:
         typer.echo(f"warning: {warning}")
     for each in report.breaks:

@@ -7,6 +7,16 @@ import os
 from pathlib import Path
 
 
+class WriteError(OSError):
+    """A file cannot be written: names it and the remedy."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.filename}: cannot be written ({self.strerror}); free disk space or make the "
+            "folder writable and run again; what was saved before is unchanged"
+        )
+
+
 def replace(path: str | Path, content: bytes | memoryview) -> None:
     """Put a file in place; an earlier one stays as it was where that fails.
 
@@ -17,7 +27,7 @@ def replace(path: str | Path, content: bytes | memoryview) -> None:
         path: its folder is made where absent.
         content: all of it.
     Raises:
-        OSError: naming ``path``: the disk is full, the folder read-only, ...
+        WriteError: the disk is full, the folder read-only, ...
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -31,4 +41,4 @@ def replace(path: str | Path, content: bytes | memoryview) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise WriteError(error.errno, error.strerror, str(path)) from error

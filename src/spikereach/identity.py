@@ -14,7 +14,7 @@ import hashlib
 import importlib.util
 import json
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import spikereach
 
 PIECE = 2**20
 """Bytes of a file that are read at a time."""
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def canonical(value: Any) -> str:
@@ -91,15 +92,15 @@ def job_key(snakemake: Any) -> str:
         {
             "rule": snakemake.rule,
             "wildcards": dict(snakemake.wildcards.items()),
-            "params": params(snakemake),
+            "params": params_key(snakemake),
             "inputs": [file_checksum(path) for path in snakemake.input],
         }
     )
 
 
-def params(snakemake: Any) -> dict[str, str]:
-    """The params of a job as they stand in keys."""
-    return {name: str(value) for name, value in snakemake.params.items()}
+def params_key(snakemake: Any) -> str:
+    """Of the params of a job: what Snakemake reruns it for, its code among them."""
+    return digest({name: str(value) for name, value in snakemake.params.items()})
 
 
 def code_digest(script: str | Path, *modules: str) -> str:
@@ -118,31 +119,20 @@ def code_digest(script: str | Path, *modules: str) -> str:
         ModuleNotFoundError: one of ``modules`` does not exist.
     """
     packages = {"spikereach", *(name.partition(".")[0] for name in modules)}
-    found = {Path(script): ""}
-    waiting = [*_imports(Path(script), ""), *modules]
-    seen = set()
+    imports, text = _module(Path(script), "")
+    texts, waiting = {"": text}, [*imports, *modules]
     while waiting:
         name = waiting.pop()
-        if name in seen or name.partition(".")[0] not in packages:
+        if name in texts or name.partition(".")[0] not in packages:
             continue
-        seen.add(name)
-        waiting.append(name.rpartition(".")[0])  # importing a module imports its package
         path = _file(name)
-        if path is not None:
-            found[path] = name
-            waiting += _imports(path, name)
-        elif name in modules:
+        if path is None and name in modules:
             raise ModuleNotFoundError(
                 f"no module {name!r}; is the absolute path of its folder in PYTHONPATH?"
             )
-    total = hashlib.sha256()
-    for path, name in sorted(found.items(), key=lambda item: item[1]):
-        total.update(f"{name}\n{_normalised(path)}\n".encode())
-        if path.name == "__init__.py":
-            for file in sorted(path.parent.iterdir()):
-                if file.is_file() and file.suffix not in {".py", ".pyc"}:
-                    total.update(f"{file.name}\n".encode() + file.read_bytes())
-    return total.hexdigest()
+        imports, texts[name] = ([], "") if path is None else _module(path, name)
+        waiting += [*imports, name.rpartition(".")[0]]  # importing a module imports its package
+    return digest(texts)
 
 
 def _file(module: str) -> Path | None:
@@ -165,31 +155,22 @@ def _file(module: str) -> Path | None:
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), filename=str(path))
-
-
-def _imports(path: Path, name: str) -> Iterator[str]:
-    """Absolute names that the import statements of a module's file may refer to."""
+def _module(path: Path, name: str) -> tuple[list[str], str]:
+    """Absolute names that a file's import statements may refer to, and what is digested of it."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(_tree(path)):
+    imports = []
+    tree = ast.parse(path.read_text(), filename=str(path))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*above, *filter(None, [node.module])])
-            yield source
-            yield from (f"{source}.{alias.name}" for alias in node.names)
-
-
-@functools.cache
-def _normalised(path: Path) -> str:
-    """Source without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(), filename=str(path))
-    for node in ast.walk(tree):
-        has_docstring = isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        )
-        if has_docstring and ast.get_docstring(node, clean=False) is not None:
+            imports += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    lines = [ast.unparse(tree)]
+    for file in sorted(path.parent.iterdir()) if path.name == "__init__.py" else ():
+        if file.is_file() and file.suffix not in (".py", ".pyc"):
+            lines.append(f"# {file.name} {file_checksum(file)}")
+    return imports, "\n".join(lines)

@@ -86,7 +86,8 @@ def test_fixed_point_weights_with_half_precision_buffers(tmp_path):
     )
     step = FixedPoint(kind="fixed_point", weight_bits=(1, 7), buffer_bits=None, retrain=recipe)
     options = run_options(tmp_path, resume=tmp_path / "compress")
-    compressed, _ = compress(trained, [session()], [step], **options)
+    entry = entry.model_copy(update={"compression": (step,)})
+    compressed, _ = compress(trained, [session()], entry, system_name="s", **options)
     for name, value in compressed.decoder.named_parameters():
         assert torch.equal(value * 2**7, (value * 2**7).round()), name
     found = deployment(compressed.decoder)

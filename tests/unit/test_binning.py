@@ -18,6 +18,7 @@ from session_files import random_session, write_session
 from spikereach.config.sessions import Session
 from spikereach.data.binning import BinnedSession, bin_columns, bin_session
 from spikereach.data.errors import SessionError
+from spikereach.files import WriteError
 
 THREE = Session("x", "monkey", {"M1": 2, "S1": 1})
 
@@ -247,7 +248,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, binned, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SessionError, match=r"a\.h5: cannot be written \(No space left"):
+    with pytest.raises(WriteError, match=r"a\.h5: cannot be written \(No space left"):
         binned.save(path)
     assert path.read_text() == "earlier"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.mat"]
@@ -255,7 +256,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, binned, monkeypatch):
 
 def test_a_file_in_place_of_the_folder(tmp_path, binned):
     (tmp_path / "none").write_text("a file")
-    with pytest.raises(SessionError, match="cannot be written"):
+    with pytest.raises(WriteError, match="cannot be written"):
         binned.save(tmp_path / "none" / "a.h5")
 
 

@@ -213,5 +213,5 @@ def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
         assert not any(
             line.startswith(("import torch", "from torch")) for line in text.splitlines()
         ), path
-        names = [name for name in identity._imports(path, "") if name.startswith("spikereach")]
+        names = [name for name in identity._module(path, "")[0] if name.startswith("spikereach")]
         waiting += [file for name in names if (file := identity._file(name))]

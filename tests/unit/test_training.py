@@ -15,9 +15,9 @@ from neurobench.metrics.workload import R2
 from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
+from spikereach.files import WriteError
 from spikereach.models.checkpoint import load, save
 from spikereach.models.decoder import STEP_S
-from spikereach.models.tensorfile import CheckpointError
 from spikereach.training import loop
 from spikereach.training.feed import OnDevice, make_feed
 from spikereach.training.fit import fit
@@ -376,7 +376,7 @@ def test_a_full_disk_keeps_the_last_state(tmp_path, monkeypatch, uninterrupted):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(CheckpointError, match=r"No space left on device.*free disk space"):
+        with pytest.raises(WriteError, match=r"No space left on device.*free disk space"):
             train_tiny(tmp_path, recipe)
     assert os.listdir(tmp_path) == ["resume.safetensors"]
     decoder, history = train_tiny(tmp_path, recipe)

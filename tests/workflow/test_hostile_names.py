@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
+from spikereach.data.sessions import Session
 
 from spikereach.data import synthetic
-from spikereach.data.sessions import Session
 
 NASTY = "a $(touch pwned) `touch pwned` ';touch pwned;\" * \\ é"
 LABEL = NASTY + " {session} {{x}} \\input{secret}"

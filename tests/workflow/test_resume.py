@@ -49,15 +49,16 @@ sessions = [session(steps=800)]
 options = run_options(folder, resume=folder / "train.safetensors")
 names = {"system_name": "tiny", "dataset": "indy_test", "stage": "finetune"}
 trained, history = fit(rsnn(jitter=2, optimiser="smorms3"), sessions, **names, **options)
-steps = [
+steps = (
     Prune(
         kind="prune", start=0.4, step=0.1, fine_step=0.05, stop=0.5, max_drop=0.9,
         retrain=stage(epochs=2),
     ),
     Half(kind="half"),
-]
+)
 options = run_options(folder, resume=folder / "compress")
-compressed, more = compress(trained, sessions, steps, **options)
+entry = trained.system.model_copy(update={"compression": steps})
+compressed, more = compress(trained, sessions, entry, system_name="small", **options)
 history.drop(columns="seconds").to_csv(folder / "train.csv", index=False)
 more.drop(columns="seconds").to_csv(folder / "compress.csv", index=False)
 save(trained, folder / "trained.safetensors")

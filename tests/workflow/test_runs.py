@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from spikereach.workflow import manifest as manifests
+from small_run import manifest_of
 from spikereach.workflow.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -175,14 +175,14 @@ def test_every_result_has_a_manifest_down_to_the_recordings(finished):
         for path in (finished.run_folder / part).rglob("*.*")
     }
     for path in outputs:
-        assert manifests.of(path, finished.run_folder) is not None, path
+        assert manifest_of(path, finished.run_folder) is not None, path
 
 
 def test_manifest_has_the_overrides(finished):
     """Those of the configuration files, and of the command line."""
     overlay = yaml.safe_load(finished.overlay.read_text())
     for path in METRICS.values():
-        made = manifests.of(path, finished.run_folder).conditions
+        made = manifest_of(path, finished.run_folder).conditions
         assert made["overrides"]["seeds"] == overlay["seeds"]
         assert made["overrides"]["systems"]["tinyRSNN"]["sizes"] == {"hidden": 8}
         assert made["overrides"]["jobs_per_gpu"] == 2
@@ -213,7 +213,7 @@ def test_corrupted_files_are_named_and_not_used(copied):
         assert "delete it and run again" in message
     for path in victims:
         assert not (copied.run_folder / path).exists()
-        assert manifests.of(path, copied.run_folder) is None
+        assert manifest_of(path, copied.run_folder) is None
         assert not list((copied.run_folder / path).parent.glob(".*"))
 
 

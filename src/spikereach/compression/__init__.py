@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from spikereach.compression import fixed_point, half, prune, retrain
-from spikereach.config import Compression
+from spikereach.config import System
 from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.training.loop import TrainingError, device_of
@@ -28,22 +28,25 @@ QUANTISING = ("fixed_point", "half")
 def compress(
     checkpoint: Checkpoint,
     sessions: Sequence[BinnedSession],
-    steps: Sequence[Compression],
+    system: System,
     *,
+    system_name: str,
     seed: int,
     resume: Path,
     device: str,
     progress: bool,
     events: Path | None = None,
 ) -> tuple[Checkpoint, pd.DataFrame]:
-    """Apply compression steps in order; the checkpoint given stays as it is.
+    """Apply a system's compression steps in order; the checkpoint given stays as it is.
 
     Weights that a step prunes stay zero in every later one.
 
     Args:
         checkpoint: trained, not yet quantised; its system says on which split to retrain.
         sessions: that it was trained on.
-        steps: of the compressed system's configuration.
+        system: the compressed one. It has the architecture, the sizes and the areas of the
+            checkpoint, whatever its entry says.
+        system_name: its name in the configuration.
         seed: of the retrainings.
         resume: folder for the state of each retraining; finished ones are not repeated. The
             caller removes it.
@@ -51,19 +54,19 @@ def compress(
         progress: progress bars on stderr.
         events: folder for TensorBoard event files.
     Returns:
-        the compressed checkpoint (with the system of the one given) and the history, with
-        columns :data:`spikereach.compression.retrain.COLUMNS`.
+        the compressed system's checkpoint and the history, with columns
+        :data:`spikereach.compression.retrain.COLUMNS`.
     Raises:
         TrainingError: a retraining exploded, the checkpoint cannot be retrained, or a step
             follows one that quantises.
-        CheckpointError: a resume file cannot be written.
+        WriteError: a resume file cannot be written.
     """
-    name = f"{checkpoint.system_name} on {checkpoint.dataset}, seed {seed}"
+    name = f"{system_name} on {checkpoint.dataset}, seed {seed}"
     if checkpoint.system.training is None:
         raise TrainingError(
             f"{name}: the system has no `training`: compress the checkpoint of its base"
         )
-    for step, later in itertools.pairwise(steps):
+    for step, later in itertools.pairwise(system.compression):
         if step.kind in QUANTISING:
             raise TrainingError(
                 f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded to: "
@@ -81,10 +84,18 @@ def compress(
         events=events,
         name=name,
     )
-    for number, step in enumerate(steps, start=1):
+    for number, step in enumerate(system.compression, start=1):
         run.step = f"{number}-{step.kind}"
         if step.kind in QUANTISING:
             run.decoder.fold()
         STEPS[step.kind](run, step)
     history = pd.concat([pd.DataFrame(columns=retrain.COLUMNS), *run.histories], ignore_index=True)
-    return replace(checkpoint, decoder=run.decoder.cpu().eval(), seed=seed), history
+    trained = {key: getattr(checkpoint.system, key) for key in ("architecture", "sizes", "areas")}
+    compressed = replace(
+        checkpoint,
+        decoder=run.decoder.cpu().eval(),
+        system=system.model_copy(update=trained),
+        system_name=system_name,
+        seed=seed,
+    )
+    return compressed, history

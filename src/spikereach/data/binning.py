@@ -114,7 +114,7 @@ class BinnedSession:
         The file appears whole or not at all, and is the same byte by byte for the same session.
 
         Raises:
-            SessionError: the file cannot be written; an earlier one is left as it was.
+            WriteError: the file cannot be written; an earlier one is left as it was.
         """
         packed = np.packbits(self.spikes, axis=1)
         header = json.dumps(
@@ -135,12 +135,7 @@ class BinnedSession:
             for name, array in arrays.items():
                 chunks = (min(len(array), 2**16), array.shape[1])
                 file.create_dataset(name, data=array, chunks=chunks, compression="gzip")
-        try:
-            files.replace(path, image.getbuffer())
-        except OSError as error:
-            raise SessionError(
-                f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
-            ) from error
+        files.replace(path, image.getbuffer())
 
     @classmethod
     def load(cls, path: str | Path) -> BinnedSession:

@@ -77,8 +77,8 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
         duration_s: length in seconds, at least 10.
         seed: any integer; the names of the monkey and of the session are added to it.
     Raises:
-        SessionError: the session is no synthetic one, the duration is too short, or the disk
-            is full.
+        SessionError: the session is no synthetic one, or the duration is too short.
+        WriteError: the disk is full, the folder read-only, ...
     """
     if session.monkey not in MEAN_SPIKES:
         raise SessionError(
@@ -424,12 +424,7 @@ def _write(
     text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
     image.seek(0)
     image.write(text.ljust(124) + b"\x00\x02IM")
-    try:
-        files.replace(path, image.getbuffer())
-    except OSError as error:
-        raise SessionError(
-            f"{path}: cannot be written ({error.strerror}); make room and run again"
-        ) from error
+    files.replace(path, image.getbuffer())
 
 
 def _cell(heap: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:

@@ -20,7 +20,6 @@ from typing import Any, Literal, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
-from tqdm import tqdm
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -33,6 +32,7 @@ from urllib3.util import Retry
 
 from spikereach.config import Download
 from spikereach.identity import file_checksum
+from spikereach.progress import progress_bar
 
 CHUNK = 2**16
 UNREACHABLE = (ConnectTimeoutError, ProxyError, SSLError)
@@ -193,10 +193,10 @@ class Server:
             try:
                 with (
                     open(part, "ab" if have else "wb") as file,
-                    tqdm.wrapattr(file, "write", remote.size, False, initial=have, **bar) as told,
+                    progress_bar(total=remote.size, initial=have, **bar) as told,
                 ):
                     for chunk in response.raw.stream(CHUNK):
-                        told.write(chunk)
+                        told.update(file.write(chunk))
                         if file.tell() > remote.size:
                             break
                     file.flush()

@@ -158,9 +158,9 @@ def write_json(record: Record, path: str | Path) -> None:
     """Write a record as strict JSON, whole or not at all.
 
     Raises:
-        EvaluationError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
-    replace(Path(path), record.json_text().encode())
+    files.replace(path, record.json_text().encode())
 
 
 def write_predictions(result: Result, path: str | Path) -> None:
@@ -171,7 +171,7 @@ def write_predictions(result: Result, path: str | Path) -> None:
     along axis 1. Attributes: system, session, seed, channels C, first_step, dt_s, r2.
 
     Raises:
-        EvaluationError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
@@ -191,18 +191,4 @@ def write_predictions(result: Result, path: str | Path) -> None:
                 "dt_s": STEP_S,
             }
         )
-    replace(Path(path), image.getvalue())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole; an earlier one stays where that fails.
-
-    Raises:
-        EvaluationError: the disk is full, the folder read-only, ...
-    """
-    try:
-        files.replace(path, content)
-    except OSError as error:
-        raise EvaluationError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
+    files.replace(path, image.getbuffer())

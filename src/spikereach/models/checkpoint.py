@@ -44,7 +44,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint atomically; equal checkpoints give equal bytes.
 
     Raises:
-        CheckpointError: it cannot be written; an earlier file is unchanged.
+        WriteError: it cannot be written; an earlier file is unchanged.
     """
     decoder = checkpoint.decoder
     tensors = decoder.state_dict()

@@ -23,7 +23,7 @@ FILE_LIMIT, HEADER_LIMIT = 4 * 2**30, 16 * 2**20
 
 
 class CheckpointError(ValueError):
-    """A file of tensors cannot be used or written: names the file and the remedy."""
+    """A file of tensors cannot be used: names the file and the remedy."""
 
 
 def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) -> None:
@@ -35,19 +35,12 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) 
         tensors: on any device.
         metadata: JSON-like.
     Raises:
-        CheckpointError: the disk is full, the folder read-only, ...
+        WriteError: the disk is full, the folder read-only, ...
     """
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     content = {"kind": kind, "metadata": metadata}
     content["sha256"] = array_checksum(tensors, metadata)
-    data = safetensors.torch.save(tensors, {KEY: canonical(content)})
-    try:
-        files.replace(path, data)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror or error}): free disk space or make the "
-            "folder writable and run again; what was saved before is unchanged"
-        ) from error
+    files.replace(path, safetensors.torch.save(tensors, {KEY: canonical(content)}))
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:

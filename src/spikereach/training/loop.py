@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
-from tqdm import tqdm
 
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
@@ -32,6 +30,7 @@ from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder, Trace
 from spikereach.models.passes import as_input, in_pieces, usable_steps
 from spikereach.models.tensorfile import CheckpointError
+from spikereach.progress import progress_bar
 from spikereach.training import optimisers
 from spikereach.training.feed import make_feed
 from spikereach.training.losses import LOSSES, penalty
@@ -96,7 +95,7 @@ def train(
         SessionError: a part is shorter than one window.
         ExplosionError: loss or weights are no longer finite.
         TrainingError: inputs do not fit.
-        CheckpointError: the resume file cannot be written.
+        WriteError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
     device = device_of(device)
@@ -137,12 +136,10 @@ def train(
                 group["lr"] = rate
             order = random.order(len(windows), drawn, state.epoch)
             decoder.train()
-            bar = tqdm(
+            bar = progress_bar(
                 range(state.update, updates),
                 desc=f"{name} epoch {state.epoch + 1}/{stage.epochs}",
                 disable=not progress,
-                file=sys.stderr,
-                leave=False,
             )
             for update in bar:
                 termination.check()
