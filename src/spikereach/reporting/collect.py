@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from spikereach.data.sources import Source, named
 from spikereach.evaluation.records import Metrics, Realtime, faults
 from spikereach.provenance import short_commit
 
@@ -103,10 +104,10 @@ def _run(row: pd.Series) -> str:
     return "/".join(str(row[key]) for key in KEY)
 
 
-def source_of(frame: pd.DataFrame) -> str:
-    """Where the recordings of these results are from: zenodo, local or synthetic."""
-    (source,) = frame["source"].unique()
-    return source
+def source_of(frame: pd.DataFrame) -> type[Source]:
+    """Where the recordings of these results are from."""
+    (name,) = frame["source"].unique()
+    return named(name)
 
 
 def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:

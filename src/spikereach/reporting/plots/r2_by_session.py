@@ -95,7 +95,7 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
 
 def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
     """The published mean of a session or of all six; None on other data."""
-    if source_of(frame) != "zenodo" or system.published is None:
+    if source_of(frame).apart or system.published is None:
         return None
     if group == "mean":
         six = set(figures.sessions().values())
