@@ -16,12 +16,15 @@ from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
 from spikereach.models.checkpoint import load, save
-from spikereach.models.decoder import STEP_S
+from spikereach.models.decoder import STEP_S, Trace
 from spikereach.models.tensorfile import CheckpointError
-from spikereach.training import loop
+from spikereach.training import scoring
+from spikereach.training.errors import TrainingError
 from spikereach.training.feed import OnDevice, make_feed
 from spikereach.training.fit import fit
-from spikereach.training.loop import COLUMNS, RandomStreams, Sums, TrainingError, score, train
+from spikereach.training.loop import COLUMNS, train
+from spikereach.training.scoring import Sums, score
+from spikereach.training.seeds import RandomStreams
 from training_cases import (
     CHANNELS,
     TRUST,
@@ -120,7 +123,7 @@ def test_sums_give_neurobenchs_r2():
 
 
 def test_score_averages_sessions_and_follows_a_delayed_decoder(monkeypatch):
-    monkeypatch.setattr(loop, "PIECE", 37)  # not a divisor of anything here
+    monkeypatch.setattr(scoring, "PIECE", 37)  # not a divisor of anything here
     torch.manual_seed(0)
     decoder = TinyGRU(channels=CHANNELS, delay=5).eval()
     others = [SESSION, session("indy_other", seed=3, steps=1200)]
@@ -220,7 +223,7 @@ def test_spike_penalty_silences_a_spiking_decoder(tmp_path):
     for weight in (0.0, 10.0):
         recipe = rsnn(epochs=2, penalties={"spike_sum": weight})
         trained, _ = fit(recipe, [SESSION], **NAMES | run_options(tmp_path))
-        trace = loop.Trace()
+        trace = Trace()
         trained.decoder(torch.tensor(SESSION.spikes[:400]).float().unsqueeze(1), trace=trace)
         counts.append(trace.spikes["hidden"].sum().item())
     assert counts[1] < 0.5 * counts[0]

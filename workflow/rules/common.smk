@@ -291,10 +291,16 @@ def canonical(value):
 
 @cache
 def code(script, system=None):
-    """Digest of the code a script runs, with the module of a system's architecture."""
+    """Digest of the code a script runs, with what it imports by name only: the module of a
+    system's architecture and, when it is compressed, those of its steps."""
     path = Path(workflow.basedir, "workflow", "scripts", f"{script}.py")
     try:
         modules = [] if system is None else [locate(get_architecture(system))[0]]
+        if script == "compress_decoder":
+            modules += [
+                f"spikereach.compression.{step.kind}"
+                for step in get_system(system).compression
+            ]
         return code_digest(path, *modules)
     except (ConfigError, ModuleNotFoundError, SyntaxError) as error:
         raise WorkflowError(f"systems.{system}.architecture: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,7 +10,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikereach.config import Stage
 from spikereach.data.windows import Windows
+from spikereach.models.decoder import Decoder
+from spikereach.training.seeds import RandomStreams
+
+
+class Batches:
+    """The batches of every epoch, each a function of the epoch and its number.
+
+    Args:
+        windows: to draw from, without repetition until all have come once.
+        stage: how many, of which size, with which jitter.
+        random: whose streams "order" and "jitter" are drawn from.
+        decoder: targets are standardised as its outputs are.
+        device: where the batches are wanted.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        stage: Stage,
+        random: RandomStreams,
+        decoder: Decoder,
+        device: torch.device,
+    ):
+        self.stage, self.random = stage, random
+        self.windows = len(windows)
+        self.drawn = (stage.updates_per_epoch or 0) * stage.batch or self.windows
+        self.epoch = -1
+        self.feed = make_feed(windows, device)
+        self.offset = torch.tensor(decoder.output_offset, device=device)
+        self.scale = torch.tensor(decoder.output_scale, device=device)
+
+    def __len__(self) -> int:
+        """Per epoch."""
+        return math.ceil(self.drawn / self.stage.batch)
+
+    def batch(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        """Spikes (window, B, C) as bytes and standardised velocity (window, B, 2)."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.order = self.random.order(self.windows, self.drawn, epoch)
+        spikes, velocity = self.feed.batch(
+            self.order[number * self.stage.batch : (number + 1) * self.stage.batch],
+            jitter=self.stage.jitter,
+            rng=self.random.generator("jitter", epoch, number),
+        )
+        return spikes, (velocity - self.offset) / self.scale
 
 
 class Feed(Protocol):

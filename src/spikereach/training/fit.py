@@ -17,15 +17,11 @@ from spikereach.models import contract
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.zoo import build
-from spikereach.training.loop import (
-    COLUMNS,
-    RandomStreams,
-    TrainingError,
-    check_channels,
-    score,
-    standardise,
-    train,
-)
+from spikereach.training.errors import TrainingError
+from spikereach.training.inputs import prepare
+from spikereach.training.loop import COLUMNS, train
+from spikereach.training.scoring import score
+from spikereach.training.seeds import RandomStreams
 
 
 def fit(
@@ -150,12 +146,12 @@ def transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> 
 
 def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
     begun = time.perf_counter()
-    check_channels(decoder, sessions, areas)
-    offset, scale = standardise(decoder, sessions, training)
+    prepare(decoder, sessions, training, areas)
     parts = [(s, s.split(training.split).train, s.channels(areas)) for s in sessions]
     spikes = np.concatenate([s.spikes[p.start : p.stop, c] for s, p, c in parts])
     velocity = np.concatenate([s.velocity[p.start : p.stop] for s, p, _ in parts])
-    target = (torch.from_numpy(velocity) - offset) / scale
+    target = torch.from_numpy(velocity) - torch.tensor(decoder.output_offset)
+    target = target / torch.tensor(decoder.output_scale)
     try:
         fitted = decoder.fit_closed_form(torch.from_numpy(spikes).float(), target)
     except ValueError as error:

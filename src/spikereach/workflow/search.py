@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from spikereach.config import Search, System
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation.describe import describe
+from spikereach.training.errors import ExplosionError
 from spikereach.training.fit import fit
-from spikereach.training.loop import ExplosionError
 
 GRACE_S = 30
 """Seconds after which the journal's lock counts as left behind by a killed job."""

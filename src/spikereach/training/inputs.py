@@ -1,0 +1,92 @@
+"""What goes into a training, checked and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikereach.config import Stage, Training, digest
+from spikereach.data.binning import BinnedSession
+from spikereach.models import tensorfile
+from spikereach.models.decoder import Decoder
+from spikereach.training.errors import TrainingError
+
+
+def prepare(
+    decoder: Decoder, sessions: Sequence[BinnedSession], training: Training, areas: Sequence[str]
+) -> None:
+    """Set the decoder's output scale and offset from the sessions' training parts.
+
+    Raises:
+        TrainingError: a velocity does not vary, or a session has another number of channels in
+            these areas than the decoder.
+    """
+    for session in sessions:
+        found = len(session.channels(areas))
+        if found != decoder.channels:
+            raise TrainingError(
+                f"{session.name} has {found} channels in {', '.join(areas)}, the decoder reads "
+                f"{decoder.channels}: use a decoder trained on the same areas and electrodes"
+            )
+    offset, scale = np.zeros(2), np.ones(2)
+    if training.standardise:
+        parts = [session.split(training.split).train for session in sessions]
+        velocity = np.concatenate(
+            [s.velocity[p.start : p.stop] for s, p in zip(sessions, parts, strict=True)]
+        ).astype(np.float64)
+        offset, scale = velocity.mean(axis=0), velocity.std(axis=0)
+        if not (scale > 0).all():
+            names = ", ".join(session.name for session in sessions)
+            raise TrainingError(f"{names}: the velocity does not vary in the training part")
+    decoder.output_offset = tuple(offset.tolist())
+    decoder.output_scale = tuple(scale.tolist())
+
+
+def digest_of(
+    decoder: Decoder,
+    sessions: Sequence[BinnedSession],
+    training: Training,
+    stage: Stage,
+    areas: Sequence[str],
+    seed: int,
+    device: torch.device,
+    mask: Mapping[str, Tensor] | None,
+) -> str:
+    """What a run depends on; a resume file with another digest is of another run."""
+    settings = {
+        name: {
+            key: repr(value)
+            for key, value in vars(module).items()
+            if key != "training" and isinstance(value, bool | int | float | str | tuple)
+        }
+        for name, module in decoder.named_modules()
+    }
+    data = [
+        tensorfile.checksum(
+            {
+                "spikes": torch.from_numpy(session.spikes),
+                "velocity": torch.from_numpy(session.velocity),
+                "segments": torch.from_numpy(session.segments),
+            },
+            [session.name, list(session.areas)],
+        )
+        for session in sessions
+    ]
+    return digest(
+        {
+            "decoder": [type(decoder).__qualname__, tensorfile.checksum(decoder.state_dict())],
+            "settings": settings,
+            "data": data,
+            "split": training.split,
+            "standardise": training.standardise,
+            "stage": stage.model_dump(mode="json"),
+            "areas": list(areas),
+            "seed": seed,
+            "device": device.type,
+            "mask": tensorfile.checksum(mask or {}),
+            "torch": torch.__version__,
+        }
+    )
