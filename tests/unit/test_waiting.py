@@ -83,7 +83,7 @@ def on_the_device(monkeypatch):
         raise DoneError
 
     monkeypatch.setattr(loop, "device_of", lambda name: META)
-    monkeypatch.setattr(feed, "make_feed", Feed)
+    monkeypatch.setattr(feed, "OnDevice", Feed)
     monkeypatch.setattr(Sums, "loss_and_r2", done)
     # Mixed precision has no part in this, and "meta" none in it.
     monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,7 +38,8 @@ class Batches:
         self.windows = len(windows)
         self.drawn = (stage.updates_per_epoch or 0) * stage.batch or self.windows
         self.epoch = -1
-        self.feed = make_feed(windows, device)
+        on_cpu = device.type == "cpu"
+        self.cut = windows.batch if on_cpu else OnDevice(windows, device).batch
         self.offset = torch.tensor(decoder.output_offset, device=device)
         self.scale = torch.tensor(decoder.output_scale, device=device)
 
@@ -52,35 +52,13 @@ class Batches:
         if epoch != self.epoch:
             self.epoch = epoch
             self.order = self.random.order(self.windows, self.drawn, epoch)
-        spikes, velocity = self.feed.batch(
-            self.order[number * self.stage.batch : (number + 1) * self.stage.batch],
-            jitter=self.stage.jitter,
-            rng=self.random.generator("jitter", epoch, number),
-        )
+        indices = self.order[number * self.stage.batch : (number + 1) * self.stage.batch]
+        jitter = {
+            "jitter": self.stage.jitter,
+            "rng": self.random.generator("jitter", epoch, number),
+        }
+        spikes, velocity = map(torch.as_tensor, self.cut(indices, **jitter))
         return spikes, (velocity - self.offset) / self.scale
-
-
-class Feed(Protocol):
-    def batch(
-        self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Spikes (window, B, C) and velocity (window, B, 2), as `Windows.batch` has them."""
-
-
-def make_feed(windows: Windows, device: torch.device) -> Feed:
-    """The feed for a device: on CUDA the sessions lie there whole, on the CPU nothing is copied."""
-    return FromHost(windows) if device.type == "cpu" else OnDevice(windows, device)
-
-
-class FromHost:
-    """Cut by NumPy from the sessions' own arrays."""
-
-    def __init__(self, windows: Windows):
-        self.windows = windows
-
-    def batch(self, indices, *, jitter, rng):
-        spikes, velocity = self.windows.batch(indices, jitter=jitter, rng=rng)
-        return torch.from_numpy(spikes), torch.from_numpy(velocity)
 
 
 class OnDevice:
@@ -95,7 +73,10 @@ class OnDevice:
         ]
         self.velocity = [torch.from_numpy(s.velocity).to(device) for s in windows.sessions]
 
-    def batch(self, indices, *, jitter, rng):
+    def batch(
+        self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes (window, B, C) and velocity (window, B, 2), as `Windows.batch` has them."""
         owners, starts = self.windows.locate(indices, jitter, rng)
         window, size = self.windows.window, len(starts)
         steps = self._send(starts) + torch.arange(window, device=self.device)[:, None]

@@ -30,7 +30,7 @@ from spikereach.training.losses import LOSSES, penalty
 from spikereach.training.scoring import score
 from spikereach.training.seeds import RandomStreams
 from spikereach.training.state import RunState
-from spikereach.training.termination import Termination
+from spikereach.training.termination import terminable
 
 COLUMNS = ("epoch", "train_loss", "train_r2", "val_loss", "val_r2", "learning_rate", "seconds")
 """Of a history: one row per epoch, from 1; ``seconds`` is wall time, all else reproducible."""
@@ -97,7 +97,7 @@ def train(
     apply_masks(masks)
 
     with (
-        Termination(state.save) as termination,
+        terminable(state.save) as stop_if_told,
         _event_log(events, state.epoch) as note,
         torch.random.fork_rng([device] if device.type == "cuda" else []),
     ):
@@ -107,16 +107,16 @@ def train(
             decoder.train()
             label = f"{name} epoch {state.epoch + 1}/{stage.epochs}"
             for update in _bar(range(state.update, len(batches)), label, shown=progress):
-                termination.check()
+                stop_if_told()
                 spikes, target = batches.batch(state.epoch, update)
                 torch.manual_seed(random.number("dropout", state.epoch, update))
                 prediction = step(decoder, optimiser, stage, spikes, target)
                 apply_masks(masks)
                 state.end_update(prediction, target)
-            termination.check()
+            stop_if_told()
             trained = state.sums.loss_and_r2(stage.loss)
             parts = {"part": "val", "training": training, "areas": areas, "loss": stage.loss}
-            validated = score(decoder, sessions, **parts, between=termination.check)
+            validated = score(decoder, sessions, **parts, between=stop_if_told)
             values = state.epoch + 1, *trained, *validated, rate, time.perf_counter() - begun
             row = dict(zip(COLUMNS, values, strict=True))
             _check_finite(row, name)
