@@ -116,15 +116,7 @@ def scripted(monkeypatch):
 def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected, best):
     trials = scripted(lambda sparsity: 0.7 if sparsity <= holds_up_to else 0.68)
     start = checkpoint()
-    shared = Run(
-        decoder=start.decoder,
-        sessions=[SESSION],
-        training=start.system.training,
-        areas=("M1",),
-        events=None,
-        name="tiny",
-        **run_options(tmp_path),
-    )
+    shared = Run(start, [SESSION], events=None, **run_options(tmp_path))
     prune.apply(shared, pruning())
     assert trials == expected
     if best == 0:

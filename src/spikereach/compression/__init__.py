@@ -6,7 +6,6 @@ function ``apply(run, step)``.
 
 from __future__ import annotations
 
-import copy
 import importlib
 import itertools
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from spikereach.config import Compression
 from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.training.errors import TrainingError
-from spikereach.training.loop import device_of
 
 
 def compress(
@@ -56,29 +54,17 @@ def compress(
             follows one that quantises.
         CheckpointError: a resume file cannot be written.
     """
-    name = f"{checkpoint.system_name} on {checkpoint.dataset}, seed {seed}"
+    run = Run(checkpoint, sessions, seed, resume, device, progress, events)
     if checkpoint.system.training is None:
         raise TrainingError(
-            f"{name}: the system has no `training`: compress the checkpoint of its base"
+            f"{run.name}: the system has no `training`: compress the checkpoint of its base"
         )
     for step, later in itertools.pairwise(steps):
         if step.formats is not None:
             raise TrainingError(
-                f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded to: "
-                f"put it before `{step.kind}`"
+                f"{run.name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded "
+                f"to: put it before `{step.kind}`"
             )
-    run = Run(
-        decoder=copy.deepcopy(checkpoint.decoder).to(device_of(device)),
-        sessions=sessions,
-        training=checkpoint.system.training,
-        areas=checkpoint.system.areas,
-        seed=seed,
-        resume=resume,
-        device=device,
-        progress=progress,
-        events=events,
-        name=name,
-    )
     for number, step in enumerate(steps, start=1):
         run.step = f"{number}-{step.kind}"
         if step.formats is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from spikereach import config
 from spikereach.data.binning import BinnedSession
-from spikereach.models.decoder import Decoder
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.training import loop
 from spikereach.training.scoring import score
 
@@ -22,23 +23,26 @@ the fraction of weights that pruning tries (0 elsewhere)."""
 
 @dataclass
 class Run:
-    """A compression under way."""
+    """A compression under way; arguments as for :func:`spikereach.compression.compress`."""
 
-    decoder: Decoder
+    checkpoint: Checkpoint
     sessions: Sequence[BinnedSession]
-    training: config.Training
-    areas: Sequence[str]
     seed: int
     resume: Path
     device: str
     progress: bool
     events: Path | None
-    name: str
     step: str = ""
     """Number and kind of the step under way."""
     mask: dict[str, Tensor] = field(default_factory=dict)
     """Parameter name -> False where a weight was pruned."""
     histories: list[pd.DataFrame] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.name = f"{self.checkpoint.system_name} on {self.checkpoint.dataset}, seed {self.seed}"
+        self.decoder = copy.deepcopy(self.checkpoint.decoder).to(loop.device_of(self.device))
+        system = self.checkpoint.system
+        self.reads = {"training": system.training, "areas": system.areas}
 
     def retrain(self, stage: config.Stage, *, sparsity: float = 0.0) -> None:
         """Train the decoder in place under the mask, resumable."""
@@ -46,9 +50,8 @@ class Run:
         history = loop.train(
             self.decoder,
             self.sessions,
-            training=self.training,
             stage=stage,
-            areas=self.areas,
+            **self.reads,
             seed=self.seed,
             resume=self.resume / f"{label}.safetensors",
             device=self.device,
@@ -61,5 +64,4 @@ class Run:
 
     def train_r2(self) -> float:
         """R2 over the continuous training part, in evaluation mode."""
-        where = {"part": "train", "training": self.training, "areas": self.areas}
-        return score(self.decoder, self.sessions, **where)[1]
+        return score(self.decoder, self.sessions, part="train", **self.reads)[1]

@@ -38,8 +38,7 @@ class Batches:
         self.windows = len(windows)
         self.drawn = (stage.updates_per_epoch or 0) * stage.batch or self.windows
         self.epoch = -1
-        on_cpu = device.type == "cpu"
-        self.cut = windows.batch if on_cpu else OnDevice(windows, device).batch
+        self.cut = (windows if device.type == "cpu" else OnDevice(windows, device)).batch
         self.offset = torch.tensor(decoder.output_offset, device=device)
         self.scale = torch.tensor(decoder.output_scale, device=device)
 
@@ -53,11 +52,9 @@ class Batches:
             self.epoch = epoch
             self.order = self.random.order(self.windows, self.drawn, epoch)
         indices = self.order[number * self.stage.batch : (number + 1) * self.stage.batch]
-        jitter = {
-            "jitter": self.stage.jitter,
-            "rng": self.random.generator("jitter", epoch, number),
-        }
-        spikes, velocity = map(torch.as_tensor, self.cut(indices, **jitter))
+        rng = self.random.generator("jitter", epoch, number)
+        cut = self.cut(indices, jitter=self.stage.jitter, rng=rng)
+        spikes, velocity = map(torch.as_tensor, cut)
         return spikes, (velocity - self.offset) / self.scale
 
 
