@@ -21,6 +21,7 @@ from statistics import mean, median
 import spikereach  # first of all: it sets how PyTorch's threads wait
 
 # isort: split
+import pandas as pd
 import torch
 
 from spikereach import config
@@ -37,8 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RATE = 0.05  # spikes per channel and step
 WARM, TIMED = 3, 10  # updates
 TEST_SHARE = 0.25
-TRAIN_SHARE = {"neurobench": 0.5, "liu2024": 0.65}
-VALIDATION_SHARE = {"neurobench": 0.25, "liu2024": 0.1}
+SHARES = {"neurobench": (0.5, 0.25), "liu2024": (0.65, 0.1)}  # of training and validation
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,15 @@ class Run:
     @property
     def updates(self) -> int:
         """Per repetition."""
-        per_epoch = self.stage.updates_per_epoch
-        if per_epoch is None:
-            parts = (int(n * TRAIN_SHARE[self.split]) for n in self.steps)
-            windows = sum((n - self.stage.window) // self.stage.stride + 1 for n in parts)
-            per_epoch = math.ceil(windows / self.stage.batch)
-        return per_epoch * self.stage.epochs
+        stage = self.stage
+        parts = (int(n * SHARES[self.split][0]) for n in self.steps)
+        windows = sum((n - stage.window) // stage.stride + 1 for n in parts)
+        return stage.epochs * (stage.updates_per_epoch or math.ceil(windows / stage.batch))
 
     @property
     def decoded(self) -> int:
         """Steps of validation per repetition."""
-        return int(sum(self.steps) * VALIDATION_SHARE[self.split]) * self.stage.epochs
+        return int(sum(self.steps) * SHARES[self.split][1]) * self.stage.epochs
 
 
 def lengths(paper: Config) -> dict[str, int]:
@@ -154,7 +152,7 @@ def timed(work: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - begun
 
 
-def project(paper: Config, device: torch.device, systems: Sequence[str]) -> list[dict]:
+def project(paper: Config, device: torch.device, systems: Sequence[str]) -> pd.DataFrame:
     """Updates, times and hours of every training of those systems."""
     rows, known = [], {}
     for run in runs(paper):
@@ -174,10 +172,10 @@ def project(paper: Config, device: torch.device, systems: Sequence[str]) -> list
                 "hours": seconds * run.repetitions / 3600,
             }
         )
-    return rows
+    return pd.DataFrame(rows)
 
 
-def table(rows: list[dict], device: str) -> str:
+def table(rows: pd.DataFrame, device: str) -> str:
     """The hours of each system's trainings, as Markdown."""
     lines = [
         f"Upper limit on one {device}:",
@@ -185,13 +183,11 @@ def table(rows: list[dict], device: str) -> str:
         "| system | training | ms per update | minutes per run | runs | hours |",
         "|---|---|---|---|---|---|",
     ]
-    for system, what in dict.fromkeys((row["system"], row["what"]) for row in rows):
-        here = [r for r in rows if (r["system"], r["what"]) == (system, what)]
-        count = sum(r["repetitions"] for r in here)
-        hours = sum(r["hours"] for r in here)
-        update, each = mean(r["update_ms"] for r in here), 60 * hours / count
+    for (system, what), here in rows.groupby(["system", "what"], sort=False):
+        count, hours, update = here.repetitions.sum(), here.hours.sum(), here.update_ms.mean()
+        each = 60 * hours / count
         lines.append(f"| {system} | {what} | {update:.1f} | {each:.1f} | {count} | {hours:.2f} |")
-    return "\n".join([*lines, "", f"{sum(row['hours'] for row in rows):.1f} hours in all"])
+    return "\n".join([*lines, "", f"{rows.hours.sum():.1f} hours in all"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -217,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "spikereach": spikereach.__version__,
-        "runs": rows,
+        "runs": rows.to_dict("records"),
     }
     given.output.write_text(json.dumps(result, indent=1) + "\n")
     print(table(rows, name))
