@@ -114,13 +114,13 @@ def _metrics(system: str, steps: int) -> Row:
     )
 
 
-def _training(system: str, module: str, arguments: tuple, work: str, *peers: str, **options) -> Row:
+def _training(system: str, arguments: tuple, work: str, *peers: str, **options) -> Row:
     """Beside plain PyTorch, whose gradients must be the same, peers with other neurons."""
     return Row(
         f"train-{system}",
         f"training batch of {system}",
         work,
-        module,
+        "batches",
         {OURS: "ours", "torch": "plain"} | {peer: peer for peer in peers},
         arguments=(system, *arguments),
         same=("torch",),
@@ -154,7 +154,6 @@ _ROWS = (
     *(_metrics(system, steps) for system, steps in METRICS_STEPS.items()),
     _training(
         "tinyRSNN",
-        "rsnn",
         (250, 500),
         "250 windows of 500 steps, 96-64-2, dropout 0.3 of inputs and hidden spikes, both "
         "regularisers, backward, SMORMS3",
@@ -166,7 +165,6 @@ _ROWS = (
     ),
     _training(
         "bigRSNN",
-        "rsnn",
         (250, 60),
         "250 windows of 60 steps, 96-1024-10, dropout 0.3, regulariser, backward, SMORMS3",
         "snntorch",
@@ -176,7 +174,6 @@ _ROWS = (
     ),
     _training(
         "RTnet",
-        "hybrid",
         (32, 4096),
         "32 windows of 4096 steps, 96 channels, dropout 0.3, batch norm, backward, Adam",
         "snntorch",

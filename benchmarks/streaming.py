@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import hybrid
 import numpy as np
-import rsnn
 import torch
+from batches import SnnTorch, SnnTorchRTnet
 from common import CHANNELS, decoder_of, recording
 from rows import Job
 from torch import Tensor, nn
@@ -76,7 +75,7 @@ class SNN2(nn.Module):
         return self.out
 
 
-class RSNN(rsnn.SnnTorch):
+class RSNN(SnnTorch):
     def __init__(self, system: str):
         super().__init__(system)
         self.state = self.start()
@@ -86,7 +85,7 @@ class RSNN(rsnn.SnnTorch):
         return self.state[-1].unflatten(-1, (-1, 2)).mean(-2)
 
 
-class RTnet(hybrid.SnnTorch):
+class RTnet(SnnTorchRTnet):
     """Every fourth bin the convolutions run over the 46 bins that one keypoint needs."""
 
     def __init__(self, system: str):

@@ -87,7 +87,7 @@ def fit(
         except ValueError as error:
             raise TrainingError(f"{name}: {error}") from error
     else:
-        transfer(pretrained, decoder, areas)
+        _transfer(pretrained, decoder, areas)
 
     if recipe is None:
         history = _fit_closed_form(decoder, sessions, training, system.areas, name)
@@ -119,16 +119,8 @@ def fit(
     return checkpoint, history
 
 
-def transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> None:
-    """Copy the weights of a pretrained checkpoint.
-
-    Args:
-        pretrained: of the same architecture, sizes and channels.
-        decoder: to change in place.
-        areas: cortex area of each of its channels.
-    Raises:
-        TrainingError: other areas or channels, or parameters that do not fit.
-    """
+def _transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> None:
+    """Copy the weights of a pretrained checkpoint into a decoder that reads ``areas``."""
     if tuple(pretrained.areas) != tuple(areas):
         raise TrainingError(
             f"the checkpoint of {pretrained.system_name} on {pretrained.dataset} reads "

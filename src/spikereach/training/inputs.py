@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikereach.config import Stage, Training, digest
+from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder
@@ -64,29 +64,21 @@ def digest_of(
         }
         for name, module in decoder.named_modules()
     }
-    data = [
-        tensorfile.checksum(
-            {
-                "spikes": torch.from_numpy(session.spikes),
-                "velocity": torch.from_numpy(session.velocity),
-                "segments": torch.from_numpy(session.segments),
-            },
-            [session.name, list(session.areas)],
-        )
-        for session in sessions
-    ]
-    return digest(
-        {
-            "decoder": [type(decoder).__qualname__, tensorfile.checksum(decoder.state_dict())],
-            "settings": settings,
-            "data": data,
-            "split": training.split,
-            "standardise": training.standardise,
-            "stage": stage.model_dump(mode="json"),
-            "areas": list(areas),
-            "seed": seed,
-            "device": device.type,
-            "mask": tensorfile.checksum(mask or {}),
-            "torch": torch.__version__,
-        }
-    )
+    tensors = {f"decoder/{name}": tensor for name, tensor in decoder.state_dict().items()}
+    tensors |= {f"mask/{name}": kept for name, kept in (mask or {}).items()}
+    for number, session in enumerate(sessions):
+        for name in ("spikes", "velocity", "segments"):
+            tensors[f"session{number}/{name}"] = torch.from_numpy(getattr(session, name))
+    metadata = {
+        "decoder": type(decoder).__qualname__,
+        "settings": settings,
+        "sessions": [[session.name, list(session.areas)] for session in sessions],
+        "split": training.split,
+        "standardise": training.standardise,
+        "stage": stage.model_dump(mode="json"),
+        "areas": list(areas),
+        "seed": seed,
+        "device": device.type,
+        "torch": torch.__version__,
+    }
+    return tensorfile.checksum(tensors, metadata)
