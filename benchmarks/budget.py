@@ -177,17 +177,13 @@ def project(paper: Config, device: torch.device, systems: Sequence[str]) -> pd.D
 
 def table(rows: pd.DataFrame, device: str) -> str:
     """The hours of each system's trainings, as Markdown."""
-    lines = [
-        f"Upper limit on one {device}:",
-        "",
-        "| system | training | ms per update | minutes per run | runs | hours |",
-        "|---|---|---|---|---|---|",
-    ]
-    for (system, what), here in rows.groupby(["system", "what"], sort=False):
-        count, hours, update = here.repetitions.sum(), here.hours.sum(), here.update_ms.mean()
-        each = 60 * hours / count
-        lines.append(f"| {system} | {what} | {update:.1f} | {each:.1f} | {count} | {hours:.2f} |")
-    return "\n".join([*lines, "", f"{rows.hours.sum():.1f} hours in all"])
+    groups = rows.groupby(["system", "what"], sort=False)
+    shown = groups.agg({"update_ms": "mean", "repetitions": "sum", "hours": "sum"}).reset_index()
+    shown.insert(3, "minutes", 60 * shown.hours / shown.repetitions)
+    head = ["system", "training", "ms per update", "minutes per run", "runs", "hours"]
+    digits = ("", "", ".1f", ".1f", ".0f", ".2f")
+    lines = shown.to_markdown(index=False, headers=head, floatfmt=digits)
+    return f"Upper limit on one {device}:\n\n{lines}\n\n{rows.hours.sum():.1f} hours in all"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

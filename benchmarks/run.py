@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import pandas as pd
 import worker
 from rows import OURS, ROWS, Row
 
@@ -173,12 +174,9 @@ Threads: {threads}. Load of the machine: {low:.1f} to {high:.1f}.
 def table(results: dict[str, dict]) -> str:
     """The results as Markdown."""
     rows = [results[name] for name in ROWS if name in results]
-    found = [line for row in rows for line in row["lines"]]
-    columns = max(found, key=len).keys()
-    cells = [columns, ["---" for _ in columns]]
-    cells += [[line.get(column, "") for column in columns] for line in found]
+    found = pd.DataFrame([line for row in rows for line in row["lines"]]).fillna("")
     return TEXT.format(
-        lines="\n".join(f"| {' | '.join(line)} |" for line in cells),
+        lines=found.to_markdown(index=False, disable_numparse=True),
         work="\n".join(f"- {row['title']}: {row['work']}" for row in rows),
         threads=sorted({row["threads"] for row in rows}),
         low=min(row["load"] for row in rows),

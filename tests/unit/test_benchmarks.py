@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import re
 import sys
 from types import SimpleNamespace
 
@@ -89,10 +90,11 @@ def test_the_table_tells_what_is_reached_and_who_is_absent(bench):
         "load": 0.5,
         "threads": 2,
     }
-    lines = [line for line in bench.run.table({row.name: result}).splitlines() if "RTnet |" in line]
-    assert lines[0] == (
-        "| streaming, RTnet | p99 | 50 us | snntorch | 1501 us | 30.0 | 60.0 "
-        "| 30 x, at most 100 us | yes | 2e-06 |"
-    )
-    assert [line.split(" | ")[-2] for line in lines[:3]] == ["yes", "no", "no"]
-    assert "norse | absent: ModuleNotFoundError" in lines[3]
+    text = bench.run.table({row.name: result})
+    lines = [re.split(r" *\| *", line)[1:-1] for line in text.splitlines() if "RTnet " in line]
+    assert lines[0] == [
+        *("streaming, RTnet", "p99", "50 us", "snntorch", "1501 us", "30.0", "60.0"),
+        *("30 x, at most 100 us", "yes", "2e-06"),
+    ]
+    assert [line[-2] for line in lines] == ["yes", "no", "no", ""]
+    assert lines[3][3:5] == ["norse", f"absent: {absent['norse']}"]
