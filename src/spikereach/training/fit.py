@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -33,12 +32,8 @@ def fit(
     stage: Literal["pretrain", "finetune"],
     seed: int,
     pretrained: Checkpoint | None = None,
-    resume: Path,
-    device: str,
-    progress: bool,
-    events: Path | None = None,
     provenance: dict[str, Any] | None = None,
-    stop: Callable[[Sequence[Mapping[str, float]]], bool] = lambda rows: False,
+    **options: Any,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train a system from scratch or from a pretrained checkpoint.
 
@@ -50,12 +45,8 @@ def fit(
         stage: which stage of ``system.training``; null stands for a closed form.
         seed: 0 or more.
         pretrained: weights to start from; from scratch where there is none.
-        resume: file for the state after every epoch; the caller removes it.
-        device: "auto", "cpu" or "cuda".
-        progress: progress bars on stderr.
-        events: folder for TensorBoard event files.
         provenance: put into the checkpoint.
-        stop: ends the training early, as in `loop.train`.
+        options: resume, device, progress, events and stop, as :func:`.train` takes them.
     Returns:
         the checkpoint and the history.
     Raises:
@@ -99,12 +90,8 @@ def fit(
             stage=recipe,
             areas=system.areas,
             seed=seed,
-            resume=resume,
-            device=device,
-            progress=progress,
-            events=events,
             name=name,
-            stop=stop,
+            **options,
         )
     checkpoint = Checkpoint(
         decoder=decoder.cpu(),
