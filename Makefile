@@ -6,7 +6,10 @@ DEMO := --directory runs/demo --configfile workflow/presets/demo.yaml
 # All but the ablations and the search.
 TARGETS := tables figures results/config.yaml
 
-.PHONY: demo test lint docs format schema lock bench
+# Whole files to each process, in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-long lint docs format schema lock bench
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
@@ -18,9 +21,13 @@ demo: $(VENV)/runtime
 	@echo "  figures  runs/demo/figures/"
 	@echo "  report   runs/demo/report.html"
 
-## The whole test suite.
+## The test suite, random campaigns in their short versions.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST) -m "not long"
+
+## The campaigns whole: many kills, thousands of damaged files, each kernel for each kind of GPU.
+test-long: $(VENV)/dev
+	$(PYTEST) -m long
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check
@@ -45,7 +52,7 @@ format: $(VENV)/dev
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(ROWS)
 
-## After changing the models in src/spikereach/config.py.
+## After changing the models in src/spikereach/config/.
 schema: $(VENV)/runtime
 	$(BIN)/python workflow/schemas/write.py
 

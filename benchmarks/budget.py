@@ -26,7 +26,7 @@ import torch
 
 from spikereach import config
 from spikereach.config import Config, Stage, System
-from spikereach.data.sessions import Session, find
+from spikereach.config.sessions import Session, find
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S
 from spikereach.models.passes import in_pieces
@@ -72,7 +72,7 @@ def lengths(paper: Config) -> dict[str, int]:
     """Steps of every session: four times the published test part, else the monkey's mean;
     of a synthetic one as configured."""
     pretraining = (name for names in paper.pretrain_sessions.values() for name in names)
-    found = {name: find(name, paper) for name in (*paper.sessions, *pretraining)}
+    found = {name: find(name, paper.catalogue) for name in (*paper.sessions, *pretraining)}
     known = {n: round(s.test_steps / TEST_SHARE) for n, s in found.items() if s.test_steps}
     steps = {}
     for name, session in found.items():
@@ -93,14 +93,15 @@ def runs(paper: Config) -> Iterator[Run]:
     def run(name: str, what: str, stage: Stage, sessions: Sequence[str], repetitions: int) -> Run:
         system = paper.systems[name]
         split = paper.systems[system.base or name].training.split
-        channels = channels_of(find(sessions[0], paper), system)
+        channels = channels_of(find(sessions[0], paper.catalogue), system)
         return Run(
             name, what, stage, split, channels, tuple(steps[s] for s in sessions), repetitions
         )
 
+    evaluated = [find(name, paper.catalogue) for name in paper.sessions]
     for name, system in paper.systems.items():
         training = system.training
-        own = [s for s in (find(n, paper) for n in paper.sessions) if channels_of(s, system)]
+        own = [session for session in evaluated if channels_of(session, system)]
         if training is not None and training.pretrain is not None:
             for monkey in sorted({session.monkey for session in own}):
                 if sessions := paper.pretrain_sessions.get(monkey):

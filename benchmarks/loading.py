@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from rows import Job
 
+from spikereach.config.sessions import Session, find
 from spikereach.data import binning, synthetic
-from spikereach.data.sessions import Session, find
 
 NAME, DURATION_S = "synthetic_loco_1", 2192.0
 FILE = Path(tempfile.gettempdir()) / "spikereach-bench" / "loco_20170210_03.mat"
@@ -21,7 +21,7 @@ FILE = Path(tempfile.gettempdir()) / "spikereach-bench" / "loco_20170210_03.mat"
 def session() -> Session:
     from common import CONFIG
 
-    found = find(NAME, CONFIG)
+    found = find(NAME, CONFIG.catalogue)
     if not FILE.exists():
         FILE.parent.mkdir(exist_ok=True)
         # Not in this process: what it leaves of the heap would enter the memory measured here.

@@ -79,6 +79,13 @@ class Page:
         self.wait("document.readyState === 'complete'")
         self.evaluate(FRAME)
 
+    def begin(self, path: Path):
+        """Open a file on a screen of 1280 x 800, with nothing noted of what was before."""
+        self.size(1280, 800)
+        self.messages.clear()
+        self.requests.clear()
+        self.open(path)
+
     def evaluate(self, expression):
         """The JSON-like value of a JavaScript expression; promises are awaited."""
         answer = self.call(

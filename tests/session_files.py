@@ -1,7 +1,11 @@
 """Session files for tests, laid out as MATLAB v7.3 writes them."""
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
+
+from spikereach.data.matfile import SessionFile
 
 
 def write_session(
@@ -65,3 +69,12 @@ def random_session(path, *, channels, steps, units=2, start=10.0, seed=0, rate=1
     cursor = np.cumsum(rng.normal(size=(2, steps)), axis=1)
     target = np.repeat(rng.normal(size=(2, -(-steps // 40))), 40, axis=1)[:, :steps]
     return write_session(path, spikes, t, cursor, target, **options)
+
+
+def read(path):
+    """All fields of a session file; ``spikes`` are the times (n,) of every channel, of all its
+    units together."""
+    with SessionFile(path) as file:
+        spikes = [np.sort(np.concatenate(file.spike_times(n))) for n in range(file.channels)]
+        positions = {name: file.position(name) for name in ("cursor_pos", "target_pos")}
+        return SimpleNamespace(spikes=spikes, t=file.t, names=file.names, **positions)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from spikereach.workflow.manifest import recorded
+from spikereach.workflow.manifest import FOLDER, SUFFIX, read, recorded
 
 METRICS = "results/evaluate/RTnet/synthetic_indy_1/seed0/metrics.json"
 REALTIME = "results/evaluate/RTnet/synthetic_indy_1/seed0/realtime.json"
@@ -56,6 +56,12 @@ def run_job(rule, extra="", **config):
 def run_all(**config):
     for rule in CHAIN:
         run_job(rule, **config)
+
+
+def manifest_of(path, run=Path()):
+    """The manifest that describes a file of a run, or None."""
+    beside = (run / FOLDER / path).parent.glob(f"*{SUFFIX}")
+    return next((found for found in map(read, beside) if path in found.outputs), None)
 
 
 def files():

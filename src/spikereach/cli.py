@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +13,6 @@ import typer
 if TYPE_CHECKING:
     from spikereach.config import Config, System
     from spikereach.data.binning import BinnedSession
-    from spikereach.data.sessions import Session
     from spikereach.models.checkpoint import Checkpoint
 
 
@@ -59,7 +56,7 @@ app = typer.Typer(
 )
 
 Configs = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Option(
         "--config",
         metavar="YAML",
@@ -81,7 +78,7 @@ Areas = Annotated[
     typer.Option(help="Channels per cortex area in file order, such as M1=96,S1=96."),
 ]
 Trust = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         metavar="PACKAGE.MODULE:CLASS",
         help="Architecture outside spikereach that the checkpoint may import.",
@@ -90,12 +87,43 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json/--text", help="JSON or plain text.")]
 
 
+# What is found, as plain text.
+_TIMING = """\
+latency            {latency_ms:g} ms
+execution rate     {execution_rate_hz:g} Hz
+real time          {verdict} (at most 100 ms, at least 10 Hz)
+"""
+_DESCRIPTION = """\
+{system} with {channels} channels
+parameters         {parameters:,}
+NeuroBench bytes   {footprint:,}
+deployment bytes   {deployment[total_bytes]:,}{parts}
+dense operations   {dense:,.2f} per step of 4 ms
+receptive field    {field}
+look-ahead         {lookahead} steps
+"""
+_METRICS = """\
+{system} on {session}, {test_steps:,} test steps
+R2                 {r2:.4f} (x {r2_x:.4f}, y {r2_y:.4f})
+footprint          {footprint:,} bytes, {deployment_bytes:,} where deployed
+sparsity           connections {connection_sparsity:.4f}, activations {activation_sparsity:.4f}
+per step           {macs:,.1f} MACs, {acs:,.1f} ACs, {dense:,.1f} dense
+NeuroBench agrees  over the first {verified_steps:,} steps
+"""
+_STREAM = """\
+look-ahead         {lookahead_measured} steps measured, {lookahead_declared} declared
+stream and batch   differ by at most {stream_max_error:.2g}
+buffers            {stream_buffer_bytes:,} bytes
+compute per bin    {median_us:.0f} us median, {p99_us:.0f} us 99th percentile
+"""
+
+
 @app.command()
 def describe(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system of the configuration.")],
     channels: Annotated[int, typer.Option(min=1, help="Input channels, such as 96.")],
     as_json: Json = False,
-    config: Configs = [],  # noqa: B006 (typer copies it)
+    config: Configs = None,
 ) -> None:
     """Size, cost and timing of a system.
 
@@ -105,45 +133,14 @@ def describe(
     from spikereach.evaluation.describe import describe
 
     found = {"system": system} | describe(_system(system, config), channels)
-    _print(found, as_json, _describe_lines)
-
-
-def _describe_lines(found: dict[str, Any]) -> list[str]:
-    deployment = found["deployment"]
-    receptive_field = found["receptive_field"]
-    return [
-        f"{found['system']} with {found['channels']} channels",
-        f"parameters         {found['parameters']:,}",
-        f"NeuroBench bytes   {found['footprint']:,}",
-        f"deployment bytes   {deployment['total_bytes']:,}",
-        *(
-            f"  {part['kind']:8} {part['layer']:22} {part['values']:>9,} values "
-            f"{part['bytes']:>9,} bytes"
-            for part in deployment["parts"]
-        ),
-        f"dense operations   {found['dense']:,.2f} per step of 4 ms",
-        f"receptive field    {receptive_field or 'unbounded'}{' steps' * bool(receptive_field)}",
-        f"look-ahead         {found['lookahead']} steps",
-        *_timing_lines(found),
-    ]
-
-
-def _timing_lines(found: dict[str, Any]) -> list[str]:
-    return [
-        f"latency            {found['latency_ms']:g} ms",
-        f"execution rate     {found['execution_rate_hz']:g} Hz",
-        f"real time          {'yes' if found['realtime'] else 'no'} "
-        "(at most 100 ms, at least 10 Hz)",
-    ]
+    part = "\n  {kind:8} {layer:22} {values:>9,} values {bytes:>9,} bytes".format_map
+    parts, steps = map(part, found["deployment"]["parts"]), found["receptive_field"]
+    field = f"{steps} steps" if steps else "unbounded"
+    _print(found, as_json, _DESCRIPTION + _TIMING, parts="".join(parts), field=field)
 
 
 @app.command()
-def check(
-    file: File,
-    monkey: Monkey = None,
-    areas: Areas = None,
-    config: Configs = [],  # noqa: B006
-) -> None:
+def check(file: File, monkey: Monkey = None, areas: Areas = None, config: Configs = None) -> None:
     """Validate a session and print what is in it.
 
     \b
@@ -181,7 +178,7 @@ def bin_file(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Binned session to write (.h5).")],
     monkey: Monkey = None,
     areas: Areas = None,
-    config: Configs = [],  # noqa: B006
+    config: Configs = None,
 ) -> None:
     """Bin a session file in steps of 4 ms.
 
@@ -199,8 +196,8 @@ def decode(
     out: Annotated[Path, typer.Option(help="Output: .csv or .h5.")],
     monkey: Monkey = None,
     areas: Areas = None,
-    trust: Trust = [],  # noqa: B006
-    config: Configs = [],  # noqa: B006
+    trust: Trust = None,
+    config: Configs = None,
 ) -> None:
     """Decode the velocities of a whole recording.
 
@@ -211,47 +208,43 @@ def decode(
     """
     from spikereach.evaluation.errors import EvaluationError
 
-    writers = {".csv": _csv, ".h5": _hdf5}
-    if out.suffix not in writers:
+    if out.suffix not in (".csv", ".h5"):
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
 
     import numpy as np
     import torch
 
-    from spikereach.evaluation.evaluate import input_spikes, replace
+    from spikereach.evaluation.evaluate import input_spikes
     from spikereach.evaluation.metrics import PIECE
+    from spikereach.files import replace
     from spikereach.models.passes import as_input, in_pieces
 
     inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
     with torch.inference_mode():
         pieces = in_pieces(loaded.decoder, inputs, PIECE, traced=False)
         velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece, _ in pieces])
-    replace(out, writers[out.suffix](velocity))
+    replace(out, _velocities(velocity, out.suffix))
     typer.echo(f"wrote {len(velocity):,} velocities to {out}")
 
 
-def _csv(velocity: Any) -> bytes:
-    from spikereach.data.matfile import STEP_S
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "time_s", "velocity_x", "velocity_y"])
-    for step, (x, y) in enumerate(velocity):
-        writer.writerow([step, f"{step * STEP_S:.3f}", str(x), str(y)])
-    return text.getvalue().encode()
-
-
-def _hdf5(velocity: Any) -> bytes:
+def _velocities(velocity: Any, kind: str) -> bytes:
+    """The content of a .csv or .h5 file."""
     import h5py
+    from pandas import DataFrame
 
     from spikereach.data.matfile import STEP_S
 
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
-        file.create_dataset("velocity", data=velocity, compression="gzip")
-        file.attrs["dt_s"] = STEP_S
-    return image.getvalue()
+    if kind == ".h5":
+        image = io.BytesIO()
+        with h5py.File(image, "w") as file:
+            file.create_dataset("velocity", data=velocity, compression="gzip")
+            file.attrs["dt_s"] = STEP_S
+        return image.getvalue()
+    steps, (x, y) = range(len(velocity)), velocity.T
+    time = [f"{step * STEP_S:.3f}" for step in steps]
+    table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
 
 
 @app.command()
@@ -265,8 +258,8 @@ def evaluate(
     ] = 2000,
     monkey: Monkey = None,
     areas: Areas = None,
-    trust: Trust = [],  # noqa: B006
-    config: Configs = [],  # noqa: B006
+    trust: Trust = None,
+    config: Configs = None,
 ) -> None:
     """NeuroBench's metrics of a decoder on the test part of a session.
 
@@ -276,22 +269,8 @@ def evaluate(
     from spikereach.evaluation.evaluate import measure
 
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
-    _print(measure(loaded, binned, neurobench_steps).metrics, as_json, _metric_lines)
-
-
-def _metric_lines(found: dict[str, Any]) -> list[str]:
-    counted, deployment = found["neurobench"], found["deployment"]
-    return [
-        f"{found['system']} on {found['session']}, {found['test_steps']:,} test steps",
-        f"R2                 {found['r2']:.4f} (x {found['r2_x']:.4f}, y {found['r2_y']:.4f})",
-        f"footprint          {counted['footprint']:,} bytes, "
-        f"{deployment['total_bytes']:,} where deployed",
-        f"sparsity           connections {counted['connection_sparsity']:.4f}, "
-        f"activations {counted['activation_sparsity']:.4f}",
-        f"per step           {counted['effective_macs']:,.1f} MACs, "
-        f"{counted['effective_acs']:,.1f} ACs, {counted['dense']:,.1f} dense",
-        f"NeuroBench agrees  over the first {counted['verified_steps']:,} steps",
-    ]
+    found = measure(loaded, binned, neurobench_steps).metrics
+    _print(found.model_dump(mode="json"), as_json, _METRICS)
 
 
 @app.command()
@@ -302,8 +281,8 @@ def stream(
     as_json: Json = False,
     monkey: Monkey = None,
     areas: Areas = None,
-    trust: Trust = [],  # noqa: B006
-    config: Configs = [],  # noqa: B006
+    trust: Trust = None,
+    config: Configs = None,
 ) -> None:
     """Run a decoder bin by bin, as on a patient, and judge whether it is real-time capable.
 
@@ -313,19 +292,8 @@ def stream(
     from spikereach.evaluation.evaluate import stream
 
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
-    _print(stream(loaded, binned, steps), as_json, _stream_lines)
-
-
-def _stream_lines(found: dict[str, Any]) -> list[str]:
-    return [
-        f"look-ahead         {found['lookahead_measured']} steps measured, "
-        f"{found['lookahead_declared']} declared",
-        f"stream and batch   differ by at most {found['stream_max_error']:.2g}",
-        f"buffers            {found['buffer_bytes']:,} bytes",
-        f"compute per bin    {found['median_us']:.0f} us median, {found['p99_us']:.0f} us "
-        "99th percentile",
-        *_timing_lines(found),
-    ]
+    found = stream(loaded, binned, steps)
+    _print(found.model_dump(mode="json"), as_json, _STREAM + _TIMING)
 
 
 @app.command()
@@ -335,7 +303,7 @@ def import_weights(
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The published file, .pth or .pt.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Checkpoint to write (.safetensors).")],
-    config: Configs = [],  # noqa: B006
+    config: Configs = None,
 ) -> None:
     """Turn published weights into a checkpoint.
 
@@ -353,7 +321,7 @@ def import_weights(
 @app.command()
 def download_weights(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files shall lie.")],
-    config: Configs = [],  # noqa: B006
+    config: Configs = None,
 ) -> None:
     """Download all published weights (54 files, 2.4 MB) from the papers' repositories.
 
@@ -362,12 +330,11 @@ def download_weights(
     \b
     Example: spikereach download-weights weights
     """
-    from tqdm import tqdm
-
+    from spikereach.progress import progress_bar
     from spikereach.published.weights import fetch, sources
 
     settings = _config(config).download
-    for source in tqdm(sources(), unit="file"):
+    for source in progress_bar(sources(), unit="file"):
         fetch(source, folder / source.file, folder=None, settings=settings, progress=False)
     typer.echo(f"{len(sources())} files of published weights are in {folder}")
 
@@ -415,17 +382,9 @@ def verify(
       spikereach verify runs/demo
       spikereach verify paper_tables/coopt.csv
     """
-    from tqdm import tqdm
-
     from spikereach.workflow.verify import verify
 
-    with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
-
-        def progress(total: int) -> Callable[[int], Any]:
-            bar.reset(total)
-            return bar.update
-
-        report = verify(target, progress)
+    report = verify(target)
     for warning in report.warnings:
         typer.echo(f"warning: {warning}")
     for each in report.breaks:
@@ -439,14 +398,15 @@ def verify(
     )
 
 
-def _print(
-    found: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]
-) -> None:
-    text = json.dumps(found, indent=2, allow_nan=False) if as_json else "\n".join(lines(found))
-    typer.echo(text)
+def _print(found: dict[str, Any], as_json: bool, text: str, **more: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        verdict = "yes" if found.get("realtime") else "no"
+        typer.echo(text.format(**found, **more, verdict=verdict), nl=False)
 
 
-def _config(paths: list[Path]) -> Config:
+def _config(paths: list[Path] | None) -> Config:
     """The given configuration, or that of this folder."""
     from spikereach.config import ConfigError, read
 
@@ -459,7 +419,7 @@ def _config(paths: list[Path]) -> Config:
     return read(*paths)
 
 
-def _system(name: str, config: list[Path]) -> System:
+def _system(name: str, config: list[Path] | None) -> System:
     from spikereach.config import ConfigError
 
     systems = _config(config).systems
@@ -468,43 +428,37 @@ def _system(name: str, config: list[Path]) -> System:
     return systems[name]
 
 
-def _load(path: Path, trust: list[str]) -> Checkpoint:
+def _load(path: Path, trust: list[str] | None) -> Checkpoint:
     from spikereach.models.checkpoint import load
 
-    return load(path, trust=trust)
+    return load(path, trust=trust or ())
 
 
 def _session(
-    file: Path, monkey: str | None, areas: str | None, config: list[Path]
+    file: Path, monkey: str | None, areas: str | None, config: list[Path] | None
 ) -> BinnedSession:
-    """A binned session, or a session file binned here."""
+    """A binned session, or a session file binned here: known by the options, else by its name."""
+    from spikereach.config import ConfigError
+    from spikereach.config.sessions import Session, find
     from spikereach.data.binning import BinnedSession, bin_session
+    from spikereach.data.errors import SessionError
 
     if file.suffix != ".mat":
         return BinnedSession.load(file)
-    return bin_session(file, _known(file, monkey, areas, config))
-
-
-def _known(file: Path, monkey: str | None, areas: str | None, config: list[Path]) -> Session:
-    """What is known of a session file: by the options, else by its name."""
-    from spikereach.config import Config, ConfigError
-    from spikereach.data.errors import SessionError
-    from spikereach.data.sessions import Session, find
-
     if not file.exists():
         raise SessionError(f"{file}: no such file; check the path")
     if (monkey is None) != (areas is None):
         raise ConfigError("--monkey and --areas describe a session together: give both")
     if monkey is not None:
-        return Session(file.stem, monkey, _areas(areas))
-    local = Path("config.yaml").is_file()
-    known = _config(config) if config or local else Config.model_construct(catalogue={})
+        return bin_session(file, Session(file.stem, monkey, _areas(areas)))
+    catalogue = _config(config).catalogue if config or Path("config.yaml").is_file() else {}
     try:
-        return find(file.stem, known)
+        known = find(file.stem, catalogue)
     except ConfigError as error:
         raise ConfigError(
             f"{error}; or describe the file by --monkey NAME --areas M1=CHANNELS"
         ) from None
+    return bin_session(file, known)
 
 
 def _areas(text: str) -> dict[str, int]:

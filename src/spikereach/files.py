@@ -1,15 +1,20 @@
-"""Files that appear whole or not at all, and what is in them."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-PIECE = 2**20
+
+class WriteError(OSError):
+    """A file cannot be written: names it and the remedy."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.filename}: cannot be written ({self.strerror}); free disk space or make the "
+            "folder writable and run again; what was saved before is unchanged"
+        )
 
 
 def replace(path: str | Path, content: bytes | memoryview) -> None:
@@ -22,7 +27,7 @@ def replace(path: str | Path, content: bytes | memoryview) -> None:
         path: its folder is made where absent.
         content: all of it.
     Raises:
-        OSError: naming ``path``: the disk is full, the folder read-only, ...
+        WriteError: the disk is full, the folder read-only, ...
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -36,20 +41,4 @@ def replace(path: str | Path, content: bytes | memoryview) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def checksum(path: Path, advance: Callable[[int], Any] | None = None) -> str:
-    """SHA-256 (hex) of a file.
-
-    Args:
-        path: the file.
-        advance: called with the number of bytes after each piece.
-    """
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            total.update(piece)
-            if advance is not None:
-                advance(len(piece))
-    return total.hexdigest()
+        raise WriteError(error.errno, error.strerror, str(path)) from error

@@ -1,9 +1,8 @@
-"""Where a result comes from: software, commit and inputs, without any wall time."""
+"""What ran: software, commit and machine, as results and manifests have it, without wall times."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import subprocess
 import sys
@@ -27,27 +26,15 @@ PACKAGES = (
 
 
 def provenance(**inputs: Any) -> dict[str, Any]:
-    """A manifest of what a result was made from.
+    """Where a result comes from: :func:`environment` and its ``inputs``, JSON-like.
 
-    Args:
-        inputs: what the caller knows, JSON-like: seed, device, the digest of its
-            configuration, checksums of its data.
-    Returns:
-        python, platform, packages (name -> version or None), commit, dirty, inputs; equal
-        for equal inputs on the same machine and checkout.
-    Raises:
-        TypeError: when an input cannot be written as JSON, naming it.
+    Equal for equal inputs on the same machine and checkout.
     """
-    for name, value in inputs.items():
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"provenance input {name!r}: {error}; pass a JSON-like value") from None
     return {**environment(), "inputs": dict(sorted(inputs.items()))}
 
 
 def environment() -> dict[str, Any]:
-    """What runs: python, platform, gpu, packages, commit, dirty."""
+    """What runs: python, platform, gpu, packages (name -> version or None), commit, dirty."""
     commit, dirty = repository_state()
     return {
         "python": platform.python_version(),

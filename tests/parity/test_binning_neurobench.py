@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from neurobench.datasets.primate_reaching import PrimateReaching
 
 from session_files import random_session, write_session
+from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
-from spikereach.data.sessions import Session
 
 
 def oracle(path) -> PrimateReaching:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from spikereach import config
-from spikereach.data.sessions import ZENODO
+from spikereach.config.sessions import ZENODO
 from spikereach.evaluation import metrics
 from spikereach.evaluation.describe import describe
 from spikereach.models import zoo

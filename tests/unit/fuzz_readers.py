@@ -133,8 +133,9 @@ def run(strategy, write, read, error, files):
 
 def session(folder, *, compression):
     from session_files import random_session
+    from spikereach.config.sessions import Session
+    from spikereach.data.binning import bin_session
     from spikereach.data.errors import SessionError
-    from spikereach.data.matfile import read
 
     path = folder / "sound.mat"
     names = ["M1 001", "M1 002"]
@@ -145,14 +146,15 @@ def session(folder, *, compression):
         target.write_bytes(damaged(content, changes))
         return target
 
-    return edits, write, read, SessionError
+    two = Session("x", "monkey", {"M1": 2})
+    return edits, write, lambda path: bin_session(path, two), SessionError
 
 
 def binned(folder):
     from session_files import random_session
+    from spikereach.config.sessions import Session
     from spikereach.data.binning import BinnedSession, bin_session
     from spikereach.data.errors import SessionError
-    from spikereach.data.sessions import Session
 
     raw = random_session(folder / "sound.mat", channels=2, steps=400)
     path, target = folder / "sound.h5", folder / "damaged.h5"

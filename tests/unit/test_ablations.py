@@ -13,9 +13,13 @@ from spikereach.config import FixedPoint, System, validate
 from spikereach.evaluation.footprint import deployment
 from spikereach.models import checkpoint
 from spikereach.models.zoo import build
-from spikereach.reporting import ablations, drawing, render
+from spikereach.reporting import ablations
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.energy import operation_pj
+from spikereach.reporting.make import write
+from spikereach.reporting.plots.compression import compression as compression_plot
+from spikereach.reporting.tables.compression import compression as compression_table
+from spikereach.reporting.tables.cortex import cortex as cortex_table
 from spikereach.training.fit import fit
 from training_cases import CHANNELS, run_options, session, stage, system
 
@@ -82,7 +86,8 @@ def test_fixed_point_weights_with_half_precision_buffers(tmp_path):
     )
     step = FixedPoint(kind="fixed_point", weight_bits=(1, 7), buffer_bits=None, retrain=recipe)
     options = run_options(tmp_path, resume=tmp_path / "compress")
-    compressed, _ = compress(trained, [session()], [step], **options)
+    entry = entry.model_copy(update={"compression": (step,)})
+    compressed, _ = compress(trained, [session()], entry, system_name="s", **options)
     for name, value in compressed.decoder.named_parameters():
         assert torch.equal(value * 2**7, (value * 2**7).round()), name
     found = deployment(compressed.decoder)
@@ -124,13 +129,13 @@ def entries(names):
     }  # fmt: skip
 
 
-def results(folder, systems, *, source="zenodo", **changes):
+def results(folder, systems, *, source="zenodo", changes=()):
     paths = handmade.write(folder, systems=systems, sessions=LOCO, source=source)
     metrics = [path for path in paths if path.name == "metrics.json"]
     for path in metrics:
         content = json.loads(path.read_text())
-        for block, values in changes.items():
-            content[block] |= values(content["system"])
+        for values in changes:
+            content |= values(content["system"])
         path.write_text(json.dumps(content))
     return collect(metrics)
 
@@ -141,7 +146,7 @@ def deployed(name):
         "weights_bytes": 900 if fixed else 1600,
         "buffers_bytes": 80,
         "states_bytes": 20,
-        "total_bytes": 1000 if fixed else 1700,
+        "deployment_bytes": 1000 if fixed else 1700,
         "weight_format": [1, 7] if fixed else "float16",
         "buffer_format": [1, 4] if fixed else "float16",
     }
@@ -149,12 +154,12 @@ def deployed(name):
 
 def counted(name):
     sparsity = {"RTnet": 0.0, "sRTnet": 0.05, "sRTnet-pruned": 0.6}[name]
-    return {"connection_sparsity": sparsity, "effective_macs": 1000.0, "effective_acs": 100.0}
+    return {"connection_sparsity": sparsity, "macs": 1000.0, "acs": 100.0}
 
 
 @pytest.fixture
 def frame(tmp_path):
-    found = results(tmp_path, STEPS.values(), deployment=deployed, neurobench=counted)
+    found = results(tmp_path, STEPS.values(), changes=[deployed, counted])
     return found.assign(parameters=800)
 
 
@@ -175,10 +180,10 @@ def test_compression_by_hand(frame):
 
 def test_compression_files(frame, tmp_path):
     systems = entries(STEPS.values())
-    table = ablations.compression_table(frame, STEPS, systems, commit="abc")
-    plot = ablations.compression_plot(frame, STEPS, systems)
-    render.write(table, tmp_path / "tables")
-    drawing.write(plot, tmp_path / "figures")
+    table = compression_table(frame, STEPS, systems)
+    plot = compression_plot(frame, STEPS, systems)
+    write(table, tmp_path / "tables" / table.name)
+    write(plot, tmp_path / "figures" / table.name)
     tex = (tmp_path / "tables" / "compression_ablation.tex").read_text()
     assert tex.index("half precision") < tex.index("fixed point &") < tex.index("pruning &")
     assert "0.675" in tex
@@ -186,8 +191,8 @@ def test_compression_files(frame, tmp_path):
 
 
 def test_compression_without_published_figures_on_other_data(tmp_path):
-    found = results(tmp_path, STEPS.values(), source="synthetic", deployment=deployed)
-    table = ablations.compression_table(found, STEPS, entries(STEPS.values()), commit="abc")
+    found = results(tmp_path, STEPS.values(), source="synthetic", changes=[deployed])
+    table = compression_table(found, STEPS, entries(STEPS.values()))
     assert "publ." not in [column.heading for column in table.columns]
     assert table.values["r2_published"].isna().all()
 
@@ -202,7 +207,7 @@ def test_mixed_formats_are_refused(frame):
 def test_cortex_table_prints_published_values_beside(tmp_path):
     inputs = {"M1": "BMnet-M1", "M1+S1": "BMnet"}
     found = results(tmp_path, inputs.values())
-    table = ablations.cortex_table(found, inputs, commit="abc")
+    table = cortex_table(found, inputs)
     first = [column for column in table.columns if column.group == "loco_20170210_03"]
     assert [column.heading for column in first] == ["ours", "publ."]
     assert first[1].cells == ["0.617 ± 0.008", "0.639 ± 0.015"]

@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikereach.files import WriteError
 from spikereach.models import tensorfile
 from spikereach.models.checkpoint import CheckpointError, load, save
 from spikereach.models.zoo import build
@@ -184,7 +185,7 @@ def test_a_full_disk_leaves_the_earlier_file(saved):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match=r"cannot be written .*free disk space"):
+        with pytest.raises(WriteError, match=r"cannot be written .*free disk space"):
             save(larger, saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -198,7 +199,7 @@ def test_a_failing_disk_leaves_the_earlier_file(saved, monkeypatch):
 
     before = saved.read_bytes()
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match="No space left on device"):
+    with pytest.raises(WriteError, match="No space left on device"):
         save(checkpoint(), saved)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]

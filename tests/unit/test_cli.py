@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -13,12 +14,13 @@ from typer.testing import CliRunner
 
 from spikereach import config
 from spikereach.cli import app
+from spikereach.config.sessions import Session
 from spikereach.data import synthetic
 from spikereach.data.binning import BinnedSession, bin_session
-from spikereach.data.sessions import Session
 from spikereach.evaluation import evaluate, metrics
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import write_json, write_predictions
+from spikereach.evaluation.records import Metrics
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load, save
 from spikereach.models.passes import PassError
@@ -189,8 +191,7 @@ def test_evaluate_prints_metrics_as_strict_json(checkpoint_file, binned_file, bi
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["test_steps"] == len(binned.split("neurobench").test)
-    assert found["neurobench"]["verified_steps"] == 300
-    assert found["r2"] == found["neurobench"]["r2"]
+    assert found["verified_steps"] == 300
     assert found["r2"] == pytest.approx((found["r2_x"] + found["r2_y"]) / 2, rel=1e-6)
     text = run("evaluate", checkpoint_file, binned_file, "--neurobench-steps", 300, "--text")
     assert f"R2                 {found['r2']:.4f}" in text.stdout
@@ -320,20 +321,21 @@ def result(settings, binned):
 
 def test_an_evaluation_is_over_the_whole_test_part(result, binned):
     test = binned.split("neurobench").test
-    assert (result.first_step, result.metrics["test_steps"]) == (test.start, len(test))
+    assert (result.first_step, result.metrics.test_steps) == (test.start, len(test))
     np.testing.assert_array_equal(result.velocity, binned.velocity[test.start : test.stop])
     np.testing.assert_array_equal(result.position, binned.position[test.start : test.stop])
-    assert result.metrics["r2"] == metrics.r2(result.predicted, result.velocity)
-    assert result.realtime["realtime"] is True
-    assert {"system", "session", "seed"} <= result.metrics.keys() & result.realtime.keys()
+    assert result.metrics.r2 == metrics.r2(result.predicted, result.velocity)
+    assert result.realtime.realtime is True
+    for key in ("system", "session", "seed"):
+        assert getattr(result.metrics, key) == getattr(result.realtime, key)
 
 
 @pytest.mark.parametrize("steps", [100, 1500])
 def test_windowed_decoders_are_evaluated_on_whole_windows(steps, settings, binned):
     found = evaluate.measure(checkpoint_of("GRU-t2", settings), binned, steps)
     whole = len(binned.split("neurobench").test) // 1024 * 1024
-    assert found.metrics["test_steps"] == len(found.predicted) == whole
-    assert found.metrics["neurobench"]["verified_steps"] == 1024
+    assert found.metrics.test_steps == len(found.predicted) == whole
+    assert found.metrics.verified_steps == 1024
 
 
 def test_batch_norms_of_an_uncompressed_decoder_are_folded_for_evaluation(settings, binned):
@@ -345,13 +347,13 @@ def test_batch_norms_of_an_uncompressed_decoder_are_folded_for_evaluation(settin
         norm.running_var.uniform_(0.5, 2.0, generator=generator)
     found = evaluate.measure(checkpoint, binned, 100)
     # The published parameters of RTnet; NeuroBench counts them and no statistics beside.
-    assert found.metrics["parameters"] == 75_202
-    assert found.metrics["neurobench"]["footprint"] == 4 * 75_202
-    assert found.metrics["deployment"]["weights_bytes"] == 4 * 75_202
-    assert evaluate.stream(checkpoint, binned, 50)["realtime"] is True
+    assert found.metrics.parameters == 75_202
+    assert found.metrics.footprint == 4 * 75_202
+    assert found.metrics.weights_bytes == 4 * 75_202
+    assert evaluate.stream(checkpoint, binned, 50).realtime is True
     assert not checkpoint.decoder.folded, "the checkpoint can still be trained"
     unfolded, _ = metrics.measure(checkpoint.decoder, found.spikes, found.velocity)
-    assert found.metrics["r2"] == pytest.approx(unfolded["r2"], abs=1e-3)
+    assert found.metrics.r2 == pytest.approx(unfolded["r2"], abs=1e-3)
     assert unfolded["footprint"] > 4 * 75_202
 
 
@@ -372,12 +374,24 @@ def test_predictions_keep_truth_and_spikes(result, tmp_path):
         assert file.attrs["r2"] == metrics.r2(file["predicted"][()], file["velocity"][()])
 
 
-def test_results_are_strict_json(tmp_path):
+def test_results_are_strict_json_and_read_as_what_they_were(result, tmp_path):
     path = tmp_path / "metrics.json"
-    write_json({"a": {"b": [1.0, (2, 3)]}, "none": None}, path)
-    assert json.loads(path.read_text()) == {"a": {"b": [1.0, [2, 3]]}, "none": None}
-    for value in (float("nan"), float("inf"), np.float64("nan")):
-        with pytest.raises(EvaluationError, match=r"a\.b\.1 is not a finite number"):
-            write_json({"a": {"b": [0.0, value]}}, path)
-    assert json.loads(path.read_text())["none"] is None
+    provenance = {"commit": None, "dirty": None, "python": "3"}
+    record = Metrics(**dict(result.metrics), source="synthetic", provenance=provenance)
+    write_json(record, path)
+    assert Metrics.model_validate(json.loads(path.read_text())) == record
+    assert json.loads(path.read_text())["provenance"] == provenance
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float64("nan")])
+def test_number_that_is_none_is_not_recorded(value, settings, binned, monkeypatch):
+    def measured(*arguments):
+        counted, predicted = metrics.measure(*arguments)
+        return counted | {"activation_sparsity": value}, predicted
+
+    monkeypatch.setattr(
+        evaluate, "metrics", SimpleNamespace(**vars(metrics) | {"measure": measured})
+    )
+    with pytest.raises(EvaluationError, match=r"activation_sparsity: .*finite number"):
+        evaluate.measure(checkpoint_of("RTnet", settings), binned, 100)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spikereach.compression import compress, prune
 from spikereach.compression.prune import magnitude_mask
 from spikereach.compression.run import COLUMNS, Run
-from spikereach.config import FixedPoint, Half, Prune, Retrain
+from spikereach.config import FixedPoint, Half, Prune, Retrain, System
 from spikereach.data.windows import Windows
 from spikereach.models.checkpoint import load, save
 from spikereach.models.zoo import build
@@ -52,7 +52,9 @@ def fixed(weight_bits=(1, 7), buffer_bits=(1, 4), retrain=SHORT):
 
 def run(folder, *steps, start=None, **changes):
     options = run_options(folder, resume=folder / "resume") | changes
-    return compress(start or checkpoint(), [SESSION], steps, **options)
+    start = start or checkpoint()
+    entry = start.system.model_copy(update={"compression": steps})
+    return compress(start, [SESSION], entry, system_name="small", **options)
 
 
 def zeros(decoder):
@@ -116,7 +118,7 @@ def scripted(monkeypatch):
 def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected, best):
     trials = scripted(lambda sparsity: 0.7 if sparsity <= holds_up_to else 0.68)
     start = checkpoint()
-    shared = Run(start, [SESSION], events=None, **run_options(tmp_path))
+    shared = Run("tiny", start, [SESSION], events=None, **run_options(tmp_path))
     prune.apply(shared, pruning())
     assert trials == expected
     if best == 0:
@@ -293,6 +295,24 @@ def test_a_checkpoint_from_file_compresses_to_the_same_bits(tmp_path):
 def test_nothing_follows_quantisation(tmp_path, steps):
     with pytest.raises(TrainingError, match=f"put it before `{steps[0].kind}`"):
         run(tmp_path, *steps)
+
+
+def test_a_compressed_checkpoint_describes_its_own_recipe(tmp_path):
+    start = checkpoint()
+    entry = System(
+        architecture="rsnn", sizes={"hidden": 3}, areas=("S1",), spiking=True, base="tiny",
+        compression=(HALF,),
+    )  # fmt: skip
+    options = run_options(tmp_path, resume=tmp_path / "resume")
+    made, _ = compress(start, [SESSION], entry, system_name="small", **options)
+    save(made, tmp_path / "small.safetensors")
+    for found in (made, load(tmp_path / "small.safetensors", trust=TRUST)):
+        assert (found.system_name, found.system.base) == ("small", "tiny")
+        assert found.system.training is None
+        assert found.system.compression == (HALF,)
+        for key in ("architecture", "sizes", "areas"):  # as trained, whatever the entry says
+            assert getattr(found.system, key) == getattr(start.system, key)
+    assert (start.system_name, start.system.base) == ("tiny", None)
 
 
 def test_a_system_with_a_base_is_not_compressed_itself(tmp_path):

@@ -1,5 +1,6 @@
 """The configuration models, the root config.yaml, the presets, and the schema made from them."""
 
+import re
 import runpy
 import types
 import typing
@@ -61,10 +62,18 @@ def test_every_key_of_the_root_configuration_is_commented(repository):
             assert "#" in line or lines[number - 1].startswith("# "), line
 
 
-def test_schema_is_that_of_the_models(repository):
-    folder = repository / "workflow" / "schemas"
-    text = runpy.run_path(str(folder / "write.py"))["text"]()
-    assert (folder / "config.schema.json").read_text() == text, "run `make schema`"
+def test_schema_and_readme_are_those_of_the_models(repository):
+    files = runpy.run_path(str(repository / "workflow" / "schemas" / "write.py"))["FILES"]
+    assert len(files) == 2
+    for path, text in files.items():
+        assert path.read_text() == text(), "run `make schema`"
+
+
+def test_readme_has_every_key_and_its_links_lead_somewhere(repository):
+    text = (repository / "config" / "README.md").read_text()
+    headings = {line[3:].lower() for line in text.splitlines() if line.startswith("## ")}
+    assert set(re.findall(r"\]\(#(\w+)\)", text)) == headings - {"keys"}
+    assert [key for key in config.Config.model_fields if f"| `{key}` |" not in text] == []
 
 
 # Inner mappings are not empty: Snakemake drops an empty one that is laid over a plain value.
@@ -90,10 +99,18 @@ def test_overlay_is_snakemakes(base, extra):
         ({"seeds": []}, ["seeds", "at least 1"]),
         ({"seeds": [0, 0]}, ["seeds has a value twice"]),
         ({"sessions": ["../outside"]}, ["sessions.0", "'../outside'"]),
+        ({"sessions": ["indy_20160622_1"]}, ["'indy_20160622_1'", "indy_20160622_01"]),
+        ({"pretrain_sessions": {"indy": ["loco_20170210_03"]}}, ["pretrain_sessions.indy", "loco"]),
         ({"systems": {"a/b": None}}, ["systems.a/b"]),
         ({"systems": {"RTnet": {"base": "SNN2"}}}, ["systems.RTnet", "exactly one of"]),
+        ({"systems": {"RTnet": {"sises": {}}}}, ["systems.RTnet.sises"]),
+        (
+            {"systems": {"Wiener": {"architecture": "winer"}}},
+            ["systems.Wiener.architecture", "unknown architecture 'winer'; known: "],
+        ),
         ({"systems": {"sRTnet": {"base": "nothing"}}}, ["systems.sRTnet.base", "nothing"]),
         ({"trajectory": {"systems": ["RTnett"]}}, ["trajectory.systems", "'RTnett'", "RTnet"]),
+        ({"tables": {"coopt": ["Wiener", "RTnett"]}}, ["tables.coopt", "'RTnett'", "RTnet"]),
         ({"source": "local"}, ["--config folder="]),
         ({"tables": {"coopr": []}}, ["tables.coopr", "'coopt'"]),
         ({"tables": {"imported": ["SNN2"]}}, ["tables.imported", "systems.SNN2", "`weights`"]),
@@ -136,11 +153,3 @@ def test_files_that_are_no_configuration(tmp_path):
     path.write_text("- a\n")
     with pytest.raises(config.ConfigError, match="expected a mapping"):
         config.read(path)
-
-
-@given(st.dictionaries(st.text(max_size=3), st.integers(), min_size=1, max_size=4))
-def test_digest_ignores_the_order_of_keys_and_nothing_else(value):
-    assert config.digest(dict(reversed(value.items()))) == config.digest(value)
-    changed = dict(value)
-    changed[next(iter(value))] += 1
-    assert config.digest(changed) != config.digest(value)

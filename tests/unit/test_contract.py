@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from spikereach.config.architectures import ARCHITECTURES
 from spikereach.models import contract
-from spikereach.models.architectures import ARCHITECTURES
 from spikereach.models.contract import ContractError
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
 from spikereach.models.zoo import find

@@ -60,7 +60,6 @@ def gpu_of(process):
 def test_a_job_sees_one_gpu():
     with gpus.lease(1) as gpu:
         assert gpu == os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1,2"
 
 
 def test_jobs_at_once_hold_distinct_gpus(start):

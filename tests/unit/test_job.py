@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from spikereach import progress
 from spikereach.config import ConfigError
 from spikereach.workflow import job as jobs
 
@@ -31,6 +33,7 @@ def snakemake(tmp_path, monkeypatch):
             "threads": 3,
             "device": "auto",
             "events": True,
+            "progress": False,
             "source": "synthetic",
             "jobs_per_gpu": 1,
         },
@@ -42,6 +45,11 @@ def snakemake(tmp_path, monkeypatch):
         output=["output"],
         scriptdir=str(tmp_path / "workflow" / "scripts"),
     )
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def fail(snakemake, error):
@@ -62,16 +70,15 @@ def test_output_goes_to_the_log(snakemake, capsys):
     assert not jobs.ERRORS.exists()
 
 
-def test_progress_bars_leave_a_line_now_and_then(snakemake, monkeypatch):
-    with jobs.job(snakemake):
-        for step in range(5):
-            print(f"\rbar {step}/5", end="", file=sys.stderr)
-        print("\r       \r", end="", file=sys.stderr)  # as a bar that is not left standing
-        monkeypatch.setattr(jobs, "BAR_S", 0.0)
-        print("\rsecond 1/5", end="", file=sys.stderr)
-        print("\rsecond 5/5", file=sys.stderr)
-        print("a warning", file=sys.stderr)
-    assert Path("job.log").read_text() == "second 1/5\nsecond 5/5\na warning\n"
+def test_progress_bars_go_to_the_log_unless_there_is_a_terminal(snakemake, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    for terminal in (False, True):
+        stderr = Terminal() if terminal else io.StringIO()
+        monkeypatch.setattr(sys, "__stderr__", stderr)
+        with jobs.job(snakemake):
+            list(progress.progress_bar(range(2), desc="training"))
+        shown, logged = stderr.getvalue(), Path("job.log").read_text()
+        assert ("training:" in shown, "training:" in logged) == (terminal, not terminal)
 
 
 def test_gpu_stays_visible_where_the_rule_has_one(snakemake):
@@ -173,41 +180,55 @@ def test_termination_passes(snakemake):
 
 
 def test_resume_folder_depends_on_all_that_the_result_depends_on(snakemake, tmp_path):
-    first = jobs.resume_folder(snakemake)
-    assert first.is_dir()
-    assert jobs.resume_folder(snakemake) == first
-    seen = {first}
+    seen = {jobs.Job(snakemake).resume, jobs.Job(snakemake).resume}
+    assert len(seen) == 1
     for name, value in (
         ("rule", "compress"),
         ("wildcards", {"seed": "1"}),
         ("params", {"system": "{}", "code": "0"}),
     ):
         setattr(snakemake, name, value)
-        seen.add(jobs.resume_folder(snakemake))
+        seen.add(jobs.Job(snakemake).resume)
     (tmp_path / "input").write_text("other content")
-    seen.add(jobs.resume_folder(snakemake))
+    seen.add(jobs.Job(snakemake).resume)
     assert len(seen) == 5
-    jobs.clear(first)
-    assert not first.exists()
+
+
+def test_state_of_a_job_is_kept_until_it_is_done(snakemake):
+    def attempt(error=None):
+        with jobs.job(snakemake) as job:
+            (job.resume / "state").write_text("half")
+            if error is not None:
+                raise error
+
+    for error in (ConfigError("wrong"), SystemExit(143)):
+        with pytest.raises(SystemExit):
+            attempt(error)
+        assert [path.read_text() for path in jobs.CACHE.rglob("state")] == ["half"]
+    attempt()
+    assert not list(jobs.CACHE.glob("resume/*"))
 
 
 def test_device(snakemake):
-    assert jobs.device(snakemake) == "cpu"  # no gpu resource
+    job = jobs.Job(snakemake)
+    assert job.device == "cpu"  # no gpu resource
     snakemake.resources = {"gpu": 1}
     snakemake.config["device"] = "cuda"
     import torch
 
     if torch.cuda.is_available():
-        assert jobs.device(snakemake) == "cuda"
+        assert job.device == "cuda"
     else:
         with pytest.raises(ConfigError, match="torch sees no GPU"):
-            jobs.device(snakemake)
+            _ = job.device
         snakemake.config["device"] = "auto"
-        assert jobs.device(snakemake) == "cpu"
+        assert job.device == "cpu"
 
 
-def test_events_lie_beside_the_log(snakemake):
+def test_what_a_training_is_told(snakemake):
     snakemake.log = ["logs/train/RTnet/seed0.log"]
-    assert str(jobs.events_folder(snakemake)) == "logs/train/RTnet/seed0"
+    events = Path("logs/train/RTnet/seed0")
+    told = {"device": "cpu", "progress": False, "events": events}
+    assert jobs.Job(snakemake).training == told
     snakemake.config["events"] = False
-    assert jobs.events_folder(snakemake) is None
+    assert jobs.Job(snakemake).training == told | {"events": None}

@@ -16,11 +16,19 @@ from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 
 import handmade_results as handmade
-from spikereach.config import System
+from spikereach.config import System, Trajectory
 from spikereach.models.buffers import layer_buffers
 from spikereach.published import figures as published
-from spikereach.reporting import colours, drawing, energy, figures
+from spikereach.reporting import energy
 from spikereach.reporting.collect import ResultError, collect
+from spikereach.reporting.make import write
+from spikereach.reporting.plots import colours, drawing
+from spikereach.reporting.plots.buffers import buffers
+from spikereach.reporting.plots.cortex import cortex
+from spikereach.reporting.plots.latency import latency
+from spikereach.reporting.plots.pareto import pareto
+from spikereach.reporting.plots.r2_by_session import r2_by_session
+from spikereach.reporting.plots.trajectory import trajectory
 
 STEPS, DT = 500, 0.004
 
@@ -56,13 +64,14 @@ def recording(steps=STEPS):
 def predictions(folder, name, *, steps=STEPS, session="synthetic_indy_1"):
     """A file as the evaluation writes it."""
     from spikereach.evaluation.evaluate import Result, write_predictions
+    from spikereach.evaluation.records import Measured
 
     position, velocity, spikes = recording()
     noise = np.random.default_rng(len(name)).normal(size=(STEPS, 2)).astype("float32")
     path = folder / name / "predictions.h5"
     result = Result(
-        metrics={"system": name, "session": session, "seed": 0, "r2": 0.5},
-        realtime={},
+        metrics=Measured.model_construct(system=name, session=session, seed=0, r2=0.5),
+        realtime=None,
         first_step=1500,
         predicted=(velocity + noise)[:steps],
         velocity=velocity[:steps],
@@ -75,15 +84,24 @@ def predictions(folder, name, *, steps=STEPS, session="synthetic_indy_1"):
 
 def all_plots(frame, folder):
     files = {name: predictions(folder, name)[0] for name in ("tinyRSNN", "sRTnet")}
-    rtnet = pd.DataFrame([vars(layer) for layer in layer_buffers([9, 18])])
-    return [
-        figures.trajectory(files, source="synthetic", start_s=0.2, duration_s=1),
-        figures.r2_by_session(frame, systems()),
-        figures.pareto(frame, systems()),
-        figures.buffers({"RTnet": rtnet}),
-        figures.latency(),
-        figures.cortex_ablation(frame, {"M1": "SNN2", "S1": "ANN2"}),
-    ]
+    return {
+        "trajectory": draw_trajectory(files, "synthetic", 0.2, 1),
+        "r2_by_session": r2_by_session(frame, systems()),
+        "pareto": pareto(frame, systems()),
+        "buffers": buffers({"RTnet": RTNET}),
+        "latency": latency(),
+        "cortex": cortex(frame, {"M1": "SNN2", "S1": "ANN2"}),
+    }
+
+
+RTNET = System(
+    architecture="any", sizes={"kernel": 9, "blocks": 2}, areas=("M1",), spiking=True, base="x"
+)
+
+
+def draw_trajectory(files, source, start_s, duration_s):
+    stretch = Trajectory(systems=tuple(files), start_s=start_s, duration_s=duration_s)
+    return trajectory(list(files.values()), stretch, source)
 
 
 def drawn(axes):
@@ -92,8 +110,8 @@ def drawn(axes):
 
 
 def test_files_fonts_and_resolution(frame, tmp_path):
-    for plot in all_plots(frame, tmp_path / "predictions"):
-        drawing.write(plot, tmp_path / "a")
+    for name, plot in all_plots(frame, tmp_path / "predictions").items():
+        write(plot, tmp_path / "a" / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(names) == 18
     for name in names:
@@ -113,7 +131,7 @@ def test_files_fonts_and_resolution(frame, tmp_path):
 def test_bytes_are_repeatable(synthetic_frame, tmp_path):
     for folder in ("a", "b"):
         shuffled = synthetic_frame.sample(frac=1, random_state=ord(folder))
-        drawing.write(figures.r2_by_session(shuffled, systems()), tmp_path / folder)
+        write(r2_by_session(shuffled, systems()), tmp_path / folder / "r2")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -121,7 +139,7 @@ def test_bytes_are_repeatable(synthetic_frame, tmp_path):
 def test_fonts_are_embedded_says_poppler(tmp_path):
     if shutil.which("pdffonts") is None:
         pytest.skip("pdffonts is absent; install poppler-utils to check the fonts")
-    drawing.write(figures.latency(), tmp_path)
+    write(latency(), tmp_path / "latency")
     listing = subprocess.run(
         ["pdffonts", tmp_path / "latency.pdf"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[2:]
@@ -130,24 +148,24 @@ def test_fonts_are_embedded_says_poppler(tmp_path):
 
 
 def test_texts_stay_inside_and_ticks_do_not_touch(frame, synthetic_frame, tmp_path):
-    more = [figures.r2_by_session(synthetic_frame, systems())]
-    for plot in all_plots(frame, tmp_path) + more:
+    more = {"synthetic": r2_by_session(synthetic_frame, systems())}
+    for name, plot in (all_plots(frame, tmp_path) | more).items():
         plot.figure.draw_without_rendering()
         outline = plot.figure.bbox
         for axes in plot.figure.axes:
             if not axes.axison:
                 continue
             box = axes.get_tightbbox()
-            assert box.x0 >= outline.x0 - 1, plot.name
-            assert box.x1 <= outline.x1 + 1, plot.name
-            assert box.y0 >= outline.y0 - 1, plot.name
+            assert box.x0 >= outline.x0 - 1, name
+            assert box.x1 <= outline.x1 + 1, name
+            assert box.y0 >= outline.y0 - 1, name
             ticks = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text()]
             ticks = sorted((t for t in ticks if t.width), key=lambda t: t.x0)
-            assert all(a.x1 < b.x0 for a, b in pairwise(ticks)), plot.name
+            assert all(a.x1 < b.x0 for a, b in pairwise(ticks)), name
         for legend in plot.figure.legends:
             box = legend.get_window_extent()
-            assert box.x0 >= 0, plot.name
-            assert box.x1 <= outline.x1, plot.name
+            assert box.x0 >= 0, name
+            assert box.x1 <= outline.x1, name
 
 
 # ---- Trajectory ------------------------------------------------------------------------
@@ -156,7 +174,7 @@ def test_texts_stay_inside_and_ticks_do_not_touch(frame, synthetic_frame, tmp_pa
 def test_trajectory_data_equal_the_predictions_and_the_lines(tmp_path):
     path, predicted = predictions(tmp_path, "sRTnet")
     position, velocity, spikes = recording()
-    plot = figures.trajectory({"sRTnet": path}, source="zenodo", start_s=0.4, duration_s=0.8)
+    plot = draw_trajectory({"sRTnet": path}, "zenodo", 0.4, 0.8)
     begin, count = 100, 200
     panels = plot.data.groupby(["panel", "series"])
     part = {key: value[["x", "y"]].to_numpy() for key, value in panels}
@@ -183,11 +201,9 @@ def test_trajectory_data_equal_the_predictions_and_the_lines(tmp_path):
 
 def test_trajectory_says_synthetic_and_does_not_invent_units(tmp_path):
     path, _ = predictions(tmp_path, "sRTnet")
-    raster = figures.trajectory(
-        {"sRTnet": path}, source="synthetic", start_s=0, duration_s=1
-    ).figure.axes[0]
+    raster = draw_trajectory({"sRTnet": path}, "synthetic", 0, 1).figure.axes[0]
     assert "synthetic data" in raster.get_title(loc="left")
-    local = figures.trajectory({"sRTnet": path}, source="local", start_s=0, duration_s=1)
+    local = draw_trajectory({"sRTnet": path}, "local", 0, 1)
     assert "file units" in local.figure.axes[1].get_ylabel()
 
 
@@ -196,23 +212,21 @@ def test_trajectory_refuses_what_does_not_fit(tmp_path):
     short, _ = predictions(tmp_path / "b", "GRU-t2", steps=200)
     other, _ = predictions(tmp_path / "c", "SNN2", session="synthetic_loco_1")
     with pytest.raises(ResultError, match=r"0\.8 s decoded by all systems"):
-        figures.trajectory(
-            {"sRTnet": path, "GRU-t2": short}, source="local", start_s=0.5, duration_s=0.5
-        )
+        draw_trajectory({"sRTnet": path, "GRU-t2": short}, "local", 0.5, 0.5)
     with pytest.raises(ResultError, match="one session"):
-        figures.trajectory({"a": path, "b": other}, source="local", start_s=0, duration_s=0.5)
+        draw_trajectory({"a": path, "b": other}, "local", 0, 0.5)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ResultError, match=rf"{path}: cannot be read"):
-        figures.trajectory({"a": path}, source="local", start_s=0, duration_s=0.5)
+        draw_trajectory({"a": path}, "local", 0, 0.5)
     with pytest.raises(ResultError, match=r"none\.h5"):
-        figures.trajectory({"a": tmp_path / "none.h5"}, source="local", start_s=0, duration_s=0.5)
+        draw_trajectory({"a": tmp_path / "none.h5"}, "local", 0, 0.5)
 
 
 # ---- R2, ablation, Pareto --------------------------------------------------------------
 
 
 def test_r2_by_session_draws_its_data(frame):
-    plot = figures.r2_by_session(frame, systems())
+    plot = r2_by_session(frame, systems())
     ours = plot.data[plot.data["origin"] == "ours"]
     session = published.sessions()["L3"]
     for seed in range(3):
@@ -229,12 +243,12 @@ def test_r2_by_session_draws_its_data(frame):
 
 def test_one_session_has_no_mean_beside_it(tmp_path):
     frame = collect(handmade.write(tmp_path, sessions=handmade.SESSIONS[:1], seeds=(0,)))
-    data = figures.r2_by_session(frame, systems()).data
+    data = r2_by_session(frame, systems()).data
     assert set(data["session"]) == {handmade.SESSIONS[0]}
 
 
 def test_published_marks_only_beside_the_real_recordings(frame, synthetic_frame):
-    real = figures.r2_by_session(frame, systems()).data.query("origin == 'published'")
+    real = r2_by_session(frame, systems()).data.query("origin == 'published'")
     value = real.query("system == 'tinyRSNN' and session == @published.sessions()['I1']")["r2"]
     seeds = published.load()["per_session"]["tinyRSNN"]["indy_20160622_01"]["r2"]
     assert value.item() == pytest.approx(sum(seeds) / 5)
@@ -244,21 +258,21 @@ def test_published_marks_only_beside_the_real_recordings(frame, synthetic_frame)
     assert "Wiener" not in set(real["system"])
 
     for plot in (
-        figures.r2_by_session(synthetic_frame, systems()),
-        figures.pareto(synthetic_frame, systems()),
+        r2_by_session(synthetic_frame, systems()),
+        pareto(synthetic_frame, systems()),
     ):
         assert set(plot.data["origin"]) == {"ours"}
         titles = [axes.get_title(loc="right") for axes in plot.figure.axes]
         assert "synthetic data" in titles
         (legend,) = plot.figure.legends
         assert "published" not in [text.get_text() for text in legend.get_texts()]
-    ablation = figures.cortex_ablation(synthetic_frame, {"M1": "SNN2"})
+    ablation = cortex(synthetic_frame, {"M1": "SNN2"})
     assert ablation.data["r2_published"].isna().all()
 
 
 def test_cortex_ablation_bars(frame):
     loco = frame[frame["monkey"] == "loco"]
-    plot = figures.cortex_ablation(loco, {"M1": "SNN2", "M1+S1": "ANN2"})
+    plot = cortex(loco, {"M1": "SNN2", "M1+S1": "ANN2"})
     session = published.sessions()["L2"]
     row = plot.data.query("session == @session and input == 'M1+S1'").iloc[0]
     values = [handmade.metrics("ANN2", session, seed)["r2"] for seed in range(3)]
@@ -271,7 +285,7 @@ def test_cortex_ablation_bars(frame):
 def test_pareto_energy_in_closed_form(frame):
     # 1,000 MACs at 4.6 pJ and 100 ACs at 0.9 pJ
     assert energy.energy_nj(1000, 100) == pytest.approx(4.69)
-    data = figures.pareto(frame, systems()).data.set_index(["system", "origin"])
+    data = pareto(frame, systems()).data.set_index(["system", "origin"])
     theirs = data.loc["sRTnet", "published"]
     # 9-bit weights with float32 buffers are computed in float32
     assert theirs["energy_nj"] == pytest.approx((12274 * 4.6 + 326 * 0.9) / 1000)
@@ -281,7 +295,7 @@ def test_pareto_energy_in_closed_form(frame):
     assert ours["footprint_kb"] == pytest.approx(part["deployment_bytes"].mean() / 1e3)
     assert ours["neurobench_footprint_kb"] == pytest.approx(part["footprint"].mean() / 1e3)
     fixed = frame.assign(weight_format=[(1, 7)] * len(frame), buffer_format=[(1, 4)] * len(frame))
-    data = figures.pareto(fixed, systems()).data.set_index(["system", "origin"])
+    data = pareto(fixed, systems()).data.set_index(["system", "origin"])
     multiply = 3.1 / 32**2 * 9 * 6
     assert data.loc["sRTnet", "published"]["energy_nj"] == pytest.approx(
         (12274 * (multiply + 0.1) + 326 * 0.1) / 1000
@@ -311,7 +325,7 @@ def test_no_point_surpasses_the_pareto_front(points):
 def test_crowded_sessions_go_on_in_a_second_row(frame):
     many = pd.concat([frame.assign(system=frame["system"] + str(n)) for n in range(4)])
     names = {f"{name}{n}": each for n in range(4) for name, each in systems().items()}
-    plot = figures.r2_by_session(many, names)
+    plot = r2_by_session(many, names)
     shown = [[t.get_text() for t in axes.get_xticklabels()] for axes in plot.figure.axes]
     assert [len(row) for row in shown] == [4, 3]
     assert shown[1][-1] == "mean"
@@ -319,7 +333,7 @@ def test_crowded_sessions_go_on_in_a_second_row(frame):
 
 def test_legend_reads_in_rows(frame):
     inputs = dict(zip(("M1", "S1", "M1+S1", "pre-LIF", "post-LIF"), systems(), strict=True))
-    plot = figures.cortex_ablation(frame[frame["monkey"] == "loco"], inputs)
+    plot = cortex(frame[frame["monkey"] == "loco"], inputs)
     plot.figure.draw_without_rendering()
     (legend,) = plot.figure.legends
     places = {text.get_text(): text.get_window_extent() for text in legend.get_texts()}
@@ -329,7 +343,7 @@ def test_legend_reads_in_rows(frame):
 
 
 def test_missing_system_is_named(frame):
-    for draw in (figures.r2_by_session, figures.pareto):
+    for draw in (r2_by_session, pareto):
         with pytest.raises(ResultError, match="'RTnet'"):
             draw(frame, systems(["RTnet"]))
 
@@ -338,7 +352,7 @@ def test_missing_system_is_named(frame):
 
 
 def test_latency_passes_through_the_published_points():
-    data = figures.latency().data.set_index(["blocks", "kernel"])
+    data = latency().data.set_index(["blocks", "kernel"])
     for name, key in {"RTnet": (2, 9), "BMnet": (3, 31)}.items():
         assert data.loc[key, "latency_ms"] == published.load()["latency_ms"][name]
         assert data.loc[key, "receptive_field"] == published.load()["receptive_field_steps"][name]
@@ -346,7 +360,7 @@ def test_latency_passes_through_the_published_points():
 
 def test_buffers_draw_the_table():
     table = pd.DataFrame([vars(layer) for layer in layer_buffers([9, 18])])
-    plot = figures.buffers({"RTnet": table})
+    plot = buffers({"RTnet": RTNET})
     widths = sorted(patch.get_width() for patch in plot.figure.axes[0].patches)
     assert widths == sorted(table[["receptive_field", "new", "needed"]].to_numpy().ravel())
     assert plot.data.iloc[0]["receptive_field"] == 46
@@ -367,14 +381,20 @@ def test_every_published_system_has_its_own_look():
 
 
 def test_an_unknown_system_has_a_stable_look():
-    code = "from spikereach.reporting.colours import *; print(colour('mynet'), marker('mynet'))"
+    code = (
+        "from spikereach.reporting.plots.colours import *; print(colour('mynet'), marker('mynet'))"
+    )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.split() == [colours.colour("mynet"), colours.marker("mynet")]
 
 
 def test_no_torch_and_no_pyplot():
     code = (
-        "import sys, spikereach.reporting.figures, spikereach.reporting.tables; "
+        "import sys\n"
+        "from spikereach.reporting.make import located\n"
+        "from spikereach.reporting.registry import REGISTRY\n"
+        "for kind in REGISTRY.values():\n"
+        "    for entry in kind.values(): located(entry.target)\n"
         "assert not {'torch', 'matplotlib.pyplot', 'seaborn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,6 @@ import re
 import subprocess
 
 import numpy as np
-import pytest
 
 from spikereach import provenance as module
 from spikereach.provenance import provenance, repository_state, short_commit
@@ -23,14 +22,9 @@ def test_complete_and_repeatable(repository):
     head = subprocess.run(
         ["git", "-C", repository, "rev-parse", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
-    assert first["commit"] in (head, None)
+    assert first["commit"] == (head or None)
     assert json.loads(json.dumps(first)) == first
     assert provenance(data={"x.mat": "c33d"}, config="ab12", seed=0, device="cpu") == first
-
-
-def test_refuses_what_json_cannot_hold():
-    with pytest.raises(TypeError, match="'device'"):
-        provenance(device=object())
 
 
 def test_outside_a_checkout_the_commit_is_none(tmp_path, monkeypatch):

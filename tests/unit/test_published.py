@@ -85,8 +85,6 @@ def test_per_session_both_layouts():
 
 def test_small_tables():
     assert figures.realtime_rule() == (100, 10)
-    assert figures.interpolation_r2() == {4: 0.998, 8: 0.988, 16: 0.955}
-    assert figures.mean_spikes_per_bin()["loco_20170301_05"] == 11.698
     ablation = figures.cortex_ablation()
     assert list(ablation) == [figures.sessions()[name] for name in ("L1", "L2", "L3")]
     assert ablation["loco_20170210_03"]["M1+S1"] == (0.639, 0.015)

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikereach.config import ConfigError, Search, System, overlay, validate
-from spikereach.reporting import drawing
 from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
+from spikereach.reporting.make import write
+from spikereach.reporting.plots.search import pareto_front, plot
 from spikereach.workflow import search as search_module
 from spikereach.workflow.search import SearchError, importance, open_study, run_trial
 from training_cases import rsnn, session, stage, system
@@ -270,7 +271,7 @@ def test_pareto_front_against_its_definition(drawn):
             (a >= r2 and b <= size) and (a > r2 or b < size) for a, b in complete
         )
     }  # fmt: skip
-    front = reporting.pareto_front(trials)
+    front = pareto_front(trials)
     assert {(trials[n]["r2"], trials[n]["deployment_bytes"]) for n in front} == undominated
     assert len(front) == len(undominated)
     if complete:
@@ -316,13 +317,13 @@ def test_figure_holds_every_trial(tmp_path):
     trials = [trial(n, 0.1 * n, 1000 - n) | {"realtime": n < 4} for n in range(6)]
     trials += [trial(6, 0.05, 10, state="pruned"), trial(7, None, 10, state="failed")]
     search = settings()
-    plot = reporting.plot(trials, search, {"units": 0.7, "L": 0.3}, source="synthetic")
-    drawing.write(plot, tmp_path)
+    figure = plot(trials, search, {"units": 0.7, "L": 0.3}, source="synthetic")
+    write(figure, tmp_path / "search")
     assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".csv"}
-    assert len(plot.data) == 8 * 2
-    assert plot.data.loc[plot.data["best"], "trial"].unique().tolist() == [5]
-    labels = [axes.get_xlabel() for axes in plot.figure.axes]
+    assert len(figure.data) == 8 * 2
+    assert figure.data.loc[figure.data["best"], "trial"].unique().tolist() == [5]
+    labels = [axes.get_xlabel() for axes in figure.figure.axes]
     assert labels == ["units", "$L$", "Deployed in float32 (kB)", "Importance"]
-    for axes in plot.figure.axes[:3]:
+    for axes in figure.figure.axes[:3]:
         shown = [len(dots.get_offsets()) for dots in axes.collections]
         assert shown == [4, 2, 1, 1], "real-time, not real-time, pruned, the ring of the best"

@@ -1,17 +1,12 @@
 """The catalogue of sessions."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from neurobench.datasets.primate_reaching import PrimateReaching
 
 from spikereach.config import ConfigError, SessionEntry
-from spikereach.data.sessions import ZENODO, evaluation_session, find
-
-
-def config(**catalogue):
-    return SimpleNamespace(catalogue=catalogue)
+from spikereach.config.sessions import ZENODO, evaluation_session, find
 
 
 def test_the_catalogue_has_the_sessions_of_the_record():
@@ -51,13 +46,13 @@ def test_test_parts_give_the_published_dense_operations_of_ann2(shared):
     ],
 )
 def test_built_in_sessions_are_found(name, monkey, areas):
-    session = find(name, config())
+    session = find(name, {})
     assert (session.name, session.monkey, session.areas) == (name, monkey, areas)
 
 
 def test_sessions_of_the_configuration_are_found_with_their_areas_in_order():
     entry = SessionEntry(monkey="chewie", areas={"S1": 3, "M1": 174})
-    session = find("chewie_1", config(chewie_1=entry))
+    session = find("chewie_1", {"chewie_1": entry})
     assert list(session.areas.items()) == [("S1", 3), ("M1", 174)]
     assert (session.monkey, session.md5, session.test_steps) == ("chewie", None, None)
 
@@ -65,7 +60,7 @@ def test_sessions_of_the_configuration_are_found_with_their_areas_in_order():
 @pytest.mark.parametrize("name", ["indy_20160622_1", "synthetic_indy_0", "synthetic_indy_01", "x"])
 def test_an_unknown_session_is_named_with_close_ones(name):
     with pytest.raises(ConfigError, match=name) as error:
-        find(name, config())
+        find(name, {})
     if name.startswith("indy"):
         assert "indy_20160622_01" in str(error.value)
 
@@ -73,7 +68,7 @@ def test_an_unknown_session_is_named_with_close_ones(name):
 @pytest.mark.parametrize("name", ["indy_20160622_01", "synthetic_loco_1"])
 def test_the_configuration_cannot_redefine_a_built_in_session(name):
     with pytest.raises(ConfigError, match=name):
-        find(name, config(**{name: SessionEntry(monkey="x", areas={"M1": 1})}))
+        find(name, {name: SessionEntry(monkey="x", areas={"M1": 1})})
 
 
 @pytest.mark.parametrize(

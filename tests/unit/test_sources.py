@@ -1,18 +1,23 @@
-"""One interface, three sources."""
+"""One interface, whatever the source."""
 
 import hashlib
+import json
 import os
 import resource
+import subprocess
+import sys
 from dataclasses import replace
+from typing import get_args
 
 import h5py
 import pytest
 
 from spikereach.config import Config, Download, Synthetic, read
+from spikereach.config.sessions import ZENODO, find
 from spikereach.data import sources
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO, find
 
+NAMES = get_args(Config.model_fields["source"].annotation)
 CONTENT = bytes(range(256)) * 1000
 
 
@@ -39,7 +44,7 @@ def target(tmp_path):
 
 
 def test_local_file_is_copied_and_stays(local, target):
-    sources.fetch(find("chewie_1", local), target, local)
+    sources.of(local).fetch(find("chewie_1", local.catalogue), target)
     assert target.read_bytes() == CONTENT
     original = os.path.join(local.folder, "chewie_1.mat")
     with open(original, "r+b") as file:
@@ -50,7 +55,7 @@ def test_local_file_is_copied_and_stays(local, target):
 
 def test_missing_local_file_lists_the_folder(local, target):
     with pytest.raises(SessionError) as error:
-        sources.fetch(find("chewie_3", local), target, local)
+        sources.of(local).fetch(find("chewie_3", local.catalogue), target)
     for part in (local.folder, "chewie_3.mat", "chewie_1.mat, chewie_2.mat"):
         assert part in str(error.value)
     assert not target.exists()
@@ -58,8 +63,8 @@ def test_missing_local_file_lists_the_folder(local, target):
 
 def test_missing_local_folder(local, target, tmp_path):
     config = local.model_copy(update={"folder": str(tmp_path / "nowhere")})
-    with pytest.raises(SessionError, match=r"no folder .*nowhere.*set `folder`"):
-        sources.fetch(find("chewie_1", config), target, config)
+    with pytest.raises(SessionError, match=r"no folder .*nowhere.*change `folder`"):
+        sources.of(config).fetch(find("chewie_1", config.catalogue), target)
 
 
 def test_local_copy_of_a_published_file_is_verified(local, target, tmp_path):
@@ -67,22 +72,22 @@ def test_local_copy_of_a_published_file_is_verified(local, target, tmp_path):
     file = tmp_path / "recordings" / f"{session.name}.mat"
     file.write_bytes(CONTENT)
     with pytest.raises(SessionError, match="not the published file") as error:
-        sources.fetch(session, target, local)
+        sources.of(local).fetch(session, target)
     assert str(file) in str(error.value)
     assert not target.exists()
     right = replace(session, md5=hashlib.md5(CONTENT).hexdigest())
-    sources.fetch(right, target, local)
+    sources.of(local).fetch(right, target)
     assert target.read_bytes() == CONTENT
 
 
 def test_local_copy_that_does_not_fit_leaves_the_earlier_one(local, target):
-    sources.fetch(find("chewie_1", local), target, local)
+    sources.of(local).fetch(find("chewie_1", local.catalogue), target)
     before = target.stat()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
     try:
         with pytest.raises(SessionError, match="make room"):
-            sources.fetch(find("chewie_2", local), target, local)
+            sources.of(local).fetch(find("chewie_2", local.catalogue), target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert target.stat() == before
@@ -93,7 +98,7 @@ def test_synthetic(paper, target):
     config = paper.model_copy(
         update={"source": "synthetic", "synthetic": Synthetic(duration_s=10, seed=4)}
     )
-    sources.fetch(find("synthetic_loco_2", config), target, config)
+    sources.of(config).fetch(find("synthetic_loco_2", {}), target)
     with h5py.File(target) as file:
         assert "seed 4" in file.attrs["synthetic"]
         assert file["t"].shape == (1, 2500)
@@ -103,12 +108,12 @@ def test_synthetic(paper, target):
 def test_synthetic_source_has_no_recordings(paper, target):
     config = paper.model_copy(update={"source": "synthetic"})
     with pytest.raises(SessionError, match="indy_20160622_01 is a recording"):
-        sources.fetch(ZENODO["indy_20160622_01"], target, config)
+        sources.of(config).fetch(ZENODO["indy_20160622_01"], target)
 
 
 def test_zenodo_has_no_synthetic_sessions(paper, target):
     with pytest.raises(SessionError, match="synthetic_indy_1 is not on Zenodo"):
-        sources.fetch(find("synthetic_indy_1", paper), target, paper)
+        sources.of(paper).fetch(find("synthetic_indy_1", {}), target)
 
 
 def test_zenodo_gets_the_settings_of_the_config(paper, target, monkeypatch):
@@ -118,4 +123,39 @@ def test_zenodo_gets_the_settings_of_the_config(paper, target, monkeypatch):
     )
     config = paper.model_copy(update={"download": download})
     with pytest.raises(SessionError, match=r"http://host\.invalid/records/1/files/loco_2017"):
-        sources.fetch(ZENODO["loco_20170210_03"], target, config)
+        sources.of(config).fetch(ZENODO["loco_20170210_03"], target)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_source_says_all_that_others_ask_of_it(name, paper):
+    source = sources.of(paper.model_copy(update={"source": name, "folder": "."}))
+    assert isinstance(source, sources.named(name))
+    assert source.name == name
+    assert source.caption.startswith("Data: ")
+    assert not source.caption.endswith(".")
+    assert source.apart is None or source.apart.endswith(".")
+    assert source.memory_mb() >= 500
+
+
+def test_only_what_changes_a_file_is_in_its_key(paper, local):
+    def key(config, name="indy_20160622_01", **changes):
+        config = config.model_copy(update=changes)
+        return sources.of(config).key(find(name, config.catalogue))
+
+    seconds = Synthetic(duration_s=10, seed=4)
+    download = paper.download.model_copy(update={"retries": 1})
+    assert key(paper) == key(paper, download=download, synthetic=seconds) == {"source": "zenodo"}
+    assert key(paper, source="synthetic") != key(paper, source="synthetic", synthetic=seconds)
+    before = key(local, "chewie_1")
+    assert json.loads(json.dumps(before)) == before
+    os.utime(os.path.join(local.folder, "chewie_1.mat"), (0, 0))  # an older copy put back
+    assert key(local, "chewie_1") != before
+    assert sources.of(paper).local_file(ZENODO["indy_20160622_01"]) is None
+
+
+def test_plans_need_no_generator():
+    code = (
+        "import sys; from spikereach.data import sources; sources.named('synthetic'); "
+        "sys.exit(any(name in sys.modules for name in ('scipy', 'h5py', 'torch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

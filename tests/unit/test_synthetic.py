@@ -10,9 +10,10 @@ import pytest
 from neurobench.datasets import PrimateReaching
 from scipy.linalg import solve
 
+from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO, Session
 from spikereach.data.synthetic import MEAN_SPIKES, generate
+from spikereach.files import WriteError
 
 SESSIONS = {
     f"synthetic_{monkey}_{n}": Session(f"synthetic_{monkey}_{n}", f"synthetic_{monkey}", areas)
@@ -342,7 +343,7 @@ def test_disk_that_takes_no_more(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(SessionError, match=r"a\.mat: cannot be written .* make room"):
+        with pytest.raises(WriteError, match=r"a\.mat: cannot be written .*free disk space"):
             generate(SESSIONS["synthetic_indy_1"], path, duration_s=20, seed=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -16,16 +16,23 @@ from scipy import stats
 import handmade_results as handmade
 from spikereach.config import System, read
 from spikereach.published import figures
-from spikereach.reporting import render
-from spikereach.reporting.collect import ResultError, collect, commits
-from spikereach.reporting.comparisons import comparisons, paired_test
-from spikereach.reporting.hyperparameters import hyperparameters
-from spikereach.reporting.tables import BUILDERS as ALL_BUILDERS
-from spikereach.reporting.tables import coopt, per_session, realtime
+from spikereach.reporting import documents, render
+from spikereach.reporting.collect import ResultError, collect
+from spikereach.reporting.make import located, write
+from spikereach.reporting.registry import REGISTRY
+from spikereach.reporting.tables.comparisons import comparisons, paired_test
+from spikereach.reporting.tables.coopt import coopt
+from spikereach.reporting.tables.hyperparameters import hyperparameters
+from spikereach.reporting.tables.per_session import per_session
+from spikereach.reporting.tables.realtime import realtime
 
 COMMIT = "0123456789ab"
 #: of published weights there are tests of their own
-BUILDERS = {name: build for name, build in ALL_BUILDERS.items() if name != "imported"}
+BUILDERS = {
+    name: located(entry.target)
+    for name, entry in REGISTRY["tables"].items()
+    if entry.inputs == "results" and name != "imported"
+}
 SYNTHETIC = ("synthetic_indy_1", "synthetic_loco_1")
 
 
@@ -56,16 +63,11 @@ def frame(tmp_path):
     return collect(handmade.write(tmp_path))
 
 
-def seed_means(name, *keys, seeds=(0, 1, 2)):
+def seed_means(name, key, seeds=(0, 1, 2)):
     """Mean over the sessions of each seed, from the JSON contents alone."""
     means = []
     for seed in seeds:
-        values = []
-        for session in handmade.SESSIONS:
-            value = handmade.metrics(name, session, seed)
-            for key in keys:
-                value = value[key]
-            values.append(value)
+        values = [handmade.metrics(name, session, seed)[key] for session in handmade.SESSIONS]
         means.append(sum(values) / len(values))
     return means
 
@@ -92,17 +94,36 @@ def test_collect_reads_every_run(frame):
     assert len(frame) == len(handmade.SYSTEMS) * len(handmade.SESSIONS) * 3
     first = frame[(frame["system"] == "sRTnet") & (frame["seed"] == 2)].iloc[0]
     source = handmade.metrics("sRTnet", first["session"], 2)
-    assert first["macs"] == source["neurobench"]["effective_macs"]
-    assert first["deployment_bytes"] == source["deployment"]["total_bytes"]
+    assert first["macs"] == source["macs"]
+    assert first["deployment_bytes"] == source["deployment_bytes"]
     assert first["weight_format"] == (1, 7)
 
 
 def test_missing_key_is_named_with_its_file(tmp_path):
     paths = handmade.write(tmp_path)
     content = json.loads(paths[0].read_text())
-    del content["neurobench"]["effective_acs"]
+    del content["acs"], content["macs"]
     paths[0].write_text(json.dumps(content))
-    with pytest.raises(ResultError, match=rf"{paths[0]}.*neurobench\.effective_acs"):
+    with pytest.raises(ResultError, match=rf"{paths[0]}: lacks macs, acs; delete it and evaluate"):
+        collect(paths)
+
+
+def test_file_of_an_earlier_version_is_refused_in_one_line(tmp_path):
+    paths = handmade.write(tmp_path)
+    content = json.loads(paths[0].read_text())
+    content["neurobench"] = {"effective_acs": content.pop("acs")}
+    paths[0].write_text(json.dumps(content))
+    with pytest.raises(
+        ResultError, match=rf"^{paths[0]}: lacks acs; delete it and evaluate again$"
+    ):
+        collect(paths)
+
+
+@pytest.mark.parametrize("change", [{"acs": "many"}, {"acs": float("inf")}, {"energy": 1.0}])
+def test_field_that_does_not_belong_is_named(tmp_path, change):
+    paths = handmade.write(tmp_path)
+    paths[0].write_text(json.dumps(json.loads(paths[0].read_text()) | change))
+    with pytest.raises(ResultError, match=rf"{paths[0]}: {next(iter(change))}: "):
         collect(paths)
 
 
@@ -135,13 +156,17 @@ def test_runs_that_do_not_fit_together(tmp_path):
         collect([tmp_path / "none" / "metrics.json"])
 
 
+def coopt_comment(paths):
+    return coopt(collect(paths), SYSTEMS).comment
+
+
 def test_commits_are_those_of_the_results(tmp_path):
-    paths = [p for p in handmade.write(tmp_path) if p.name == "metrics.json"]
-    assert commits(paths) == "0123456789ab"
-    content = json.loads(paths[1].read_text())
+    paths = handmade.write(tmp_path)
+    assert "commit: 0123456789ab" in coopt_comment(paths)
+    content = json.loads(paths[0].read_text())
     content["provenance"] = {"commit": "f" * 40, "dirty": True}
-    paths[1].write_text(json.dumps(content))
-    assert commits(paths) == "0123456789ab, ffffffffffff+"
+    paths[0].write_text(json.dumps(content))
+    assert "commit: 0123456789ab, ffffffffffff+" in coopt_comment(paths)
 
 
 # ---- Numbers ---------------------------------------------------------------------------
@@ -149,25 +174,19 @@ def test_commits_are_those_of_the_results(tmp_path):
 
 @pytest.mark.parametrize("name", handmade.SYSTEMS)
 def test_coopt_numbers_equal_plain_arithmetic(frame, name):
-    row = rows(coopt(frame, SYSTEMS, commit=COMMIT))[name]
-    for column, keys in {
-        "r2": ["r2"],
-        "macs": ["neurobench", "effective_macs"],
-        "acs": ["neurobench", "effective_acs"],
-    }.items():
-        mean, std = mean_and_std(seed_means(name, *keys))
+    row = rows(coopt(frame, SYSTEMS))[name]
+    for column in ("r2", "macs", "acs"):
+        mean, std = mean_and_std(seed_means(name, column))
         assert float(row[column]) == pytest.approx(mean, rel=1e-12)
         assert float(row[f"{column}_std"]) == pytest.approx(std, rel=1e-9, abs=1e-12)
     assert float(row["footprint"]) == pytest.approx((21000 + 21000 + 33288) / 3)
-    deployed, _ = mean_and_std(seed_means(name, "deployment", "total_bytes"))
+    deployed, _ = mean_and_std(seed_means(name, "deployment_bytes"))
     assert float(row["deployment_bytes"]) == pytest.approx(deployed)
     assert row["realtime"] == str(name != "ANN2")
 
 
 def test_printed_cells(frame):
-    name, spiking, ours, theirs, footprint, *_ = cells(
-        coopt(frame, SYSTEMS, commit=COMMIT), "tinyRSNN"
-    )
+    name, spiking, ours, theirs, footprint, *_ = cells(coopt(frame, SYSTEMS), "tinyRSNN")
     mean, std = mean_and_std(seed_means("tinyRSNN", "r2"))
     assert (name, spiking, footprint) == ("tinyRSNN", "yes", "25,096")
     assert ours == f"{mean:.3f} ± {std:.3f}"
@@ -175,7 +194,7 @@ def test_printed_cells(frame):
 
 
 def test_published_columns_equal_the_papers(frame):
-    made = rows(coopt(frame, SYSTEMS, commit=COMMIT))
+    made = rows(coopt(frame, SYSTEMS))
     for printed in figures.load()["table_coopt_track"]:
         if printed["system"] not in made:
             continue
@@ -183,7 +202,7 @@ def test_published_columns_equal_the_papers(frame):
         for key in ("r2", "r2_std", "footprint", "macs", "macs_std", "acs", "acs_std", "realtime"):
             value = row[f"{key}_published"]
             assert value == ("" if printed[key] is None else str(printed[key])), (row, key)
-    timing = rows(realtime(frame, SYSTEMS, commit=COMMIT))
+    timing = rows(realtime(frame, SYSTEMS))
     for printed in figures.load()["table_realtime"]:
         if printed["system"] in timing:
             for key in ("latency_ms", "execution_rate_hz", "realtime"):
@@ -192,7 +211,7 @@ def test_published_columns_equal_the_papers(frame):
 
 @pytest.mark.parametrize("table", BUILDERS)
 def test_a_baseline_has_no_published_figures(frame, table):
-    made = BUILDERS[table](frame, SYSTEMS, commit=COMMIT)
+    made = BUILDERS[table](frame, SYSTEMS)
     at = made.columns[0].cells.index("Wiener")
     assert all(c.cells[at] == "–" for c in made.columns if c.heading == "publ.")
     assert "wiener" not in made.caption.lower()
@@ -201,12 +220,12 @@ def test_a_baseline_has_no_published_figures(frame, table):
 def test_one_seed_has_no_deviation(tmp_path):
     frame = collect(handmade.write(tmp_path, seeds=(0,)))
     for build in BUILDERS.values():
-        table = build(frame, some("Wiener", "SNN2"), commit=COMMIT)
+        table = build(frame, some("Wiener", "SNN2"))
         ours = [c.cells[0] for c in table.columns]
         assert not any("±" in cell for cell in ours)
         assert "standard deviation" not in table.caption
         assert "seed 0;" in table.caption
-    row = rows(coopt(frame, SYSTEMS, commit=COMMIT))["Wiener"]
+    row = rows(coopt(frame, SYSTEMS))["Wiener"]
     assert (row["r2_std"], row["seeds"]) == ("", "1")
 
 
@@ -215,7 +234,7 @@ def test_realtime_takes_the_worst_run(tmp_path):
     slow = next(p for p in paths if "sRTnet" in str(p) and p.name == "realtime.json")
     changed = {"latency_ms": 104.0, "realtime": False, "lookahead_measured": 21}
     slow.write_text(json.dumps(json.loads(slow.read_text()) | changed))
-    row = rows(realtime(collect(paths), SYSTEMS, commit=COMMIT))["sRTnet"]
+    row = rows(realtime(collect(paths), SYSTEMS))["sRTnet"]
     assert (row["latency_ms"], row["realtime"], row["lookahead_measured"]) == (
         "104.0",
         "False",
@@ -224,7 +243,7 @@ def test_realtime_takes_the_worst_run(tmp_path):
 
 
 def test_per_session_has_our_and_published_values(frame):
-    table = per_session(frame, SYSTEMS, commit=COMMIT)
+    table = per_session(frame, SYSTEMS)
     lines = list(csv.DictReader(render.csv(table).splitlines()))
     found = {(r["system"], r["origin"], r["session"]): r for r in lines}
     session = handmade.SESSIONS[2]
@@ -249,23 +268,23 @@ def test_paired_test_equals_scipy_on_the_same_pairs(frame):
     second = [handmade.metrics("SNN2", *pair)["r2"] for pair in pairs]
     ours = paired_test(frame, "sRTnet", "SNN2")
     theirs = stats.wilcoxon(first, second)
-    assert (ours.statistic, ours.p) == pytest.approx((theirs.statistic, theirs.pvalue))
-    assert (ours.pairs, ours.sessions) == (9, 3)
-    assert ours.mean_difference == pytest.approx(sum(first) / 9 - sum(second) / 9)
-    assert ours.p_sessions in (0.25, 0.5, 0.75, 1.0)  # three pairs: nothing between
-    assert paired_test(frame, "SNN2", "SNN2").p == 1.0
+    assert (ours["statistic"], ours["p"]) == pytest.approx((theirs.statistic, theirs.pvalue))
+    assert (ours["pairs"], ours["sessions"]) == (9, 3)
+    assert ours["mean_difference"] == pytest.approx(sum(first) / 9 - sum(second) / 9)
+    assert ours["p_sessions"] in (0.25, 0.5, 0.75, 1.0)  # three pairs: nothing between
+    assert paired_test(frame, "SNN2", "SNN2")["p"] == 1.0
     with pytest.raises(ResultError, match="'RTnet'"):
         paired_test(frame, "sRTnet", "RTnet")
 
 
 def test_comparisons_of_a_single_system_are_an_empty_table_with_a_heading(frame):
-    text = render.csv(comparisons(frame, some("Wiener"), commit=COMMIT))
+    text = render.csv(comparisons(frame, some("Wiener")))
     assert text.startswith("first,second,pairs,")
     assert text.count("\n") == 1
 
 
 def test_comparisons_table(frame):
-    table = comparisons(frame, some("sRTnet", "SNN2", "Wiener"), commit=COMMIT)
+    table = comparisons(frame, some("sRTnet", "SNN2", "Wiener"))
     assert table.columns[0].cells == ["sRTnet", "sRTnet"]
     assert table.columns[1].cells == ["SNN2", "Wiener"]
     assert list(table.values["second"]) == ["SNN2", "Wiener"]
@@ -276,7 +295,7 @@ def test_comparisons_table(frame):
 
 @pytest.mark.parametrize("table", BUILDERS)
 def test_origin_in_caption_and_comment(frame, table):
-    text = render.tex(BUILDERS[table](frame, SYSTEMS, commit=COMMIT))
+    text = render.tex(BUILDERS[table](frame, SYSTEMS))
     comment, caption = text.split(r"\caption")
     for word in (*handmade.SESSIONS, COMMIT, "0, 1, 2"):
         assert word in comment
@@ -289,7 +308,7 @@ def test_origin_in_caption_and_comment(frame, table):
 @pytest.mark.parametrize("table", BUILDERS)
 def test_synthetic_data_are_said_to_be_synthetic(tmp_path, table):
     paths = handmade.write(tmp_path, sessions=SYNTHETIC, source="synthetic")
-    made = BUILDERS[table](collect(paths), SYSTEMS, commit=COMMIT)
+    made = BUILDERS[table](collect(paths), SYSTEMS)
     assert "synthetic, simulated recordings and not real neurons" in made.caption
     apart = "are for the real recordings and cannot be compared with ours"
     assert (apart in made.caption) == (table != "comparisons")  # which prints none
@@ -299,38 +318,35 @@ def test_synthetic_data_are_said_to_be_synthetic(tmp_path, table):
 def test_seeds_that_differ_by_system_are_named(tmp_path):
     paths = handmade.write(tmp_path, systems=["SNN2"])
     paths += handmade.write(tmp_path, systems=["Wiener"], seeds=(0,))
-    assert (
-        "seeds 0, 1, 2 (Wiener: 0)"
-        in coopt(collect(paths), some("Wiener", "SNN2"), commit=COMMIT).caption
-    )
+    assert "seeds 0, 1, 2 (Wiener: 0)" in coopt(collect(paths), some("Wiener", "SNN2")).caption
 
 
 def test_a_neurobench_slice_is_said(tmp_path):
     paths = handmade.write(tmp_path)
     for path in paths:
         content = json.loads(path.read_text())
-        if "neurobench" in content:
-            content["neurobench"]["verified_steps"] = 400
+        if "verified_steps" in content:
+            content["verified_steps"] = 400
             path.write_text(json.dumps(content))
     assert (
         "NeuroBench itself counted at least the first 400 steps"
-        in coopt(collect(paths), SYSTEMS, commit=COMMIT).caption
+        in coopt(collect(paths), SYSTEMS).caption
     )
 
 
 def test_missing_system_and_missing_kind(tmp_path, frame):
     with pytest.raises(ResultError, match=r"'RTnet'.*SNN2"):
-        coopt(frame, {"RTnet": system()}, commit=COMMIT)
+        coopt(frame, {"RTnet": system()})
     (tmp_path / "b").mkdir()
     only = [p for p in handmade.write(tmp_path / "b") if p.name == "metrics.json"]
     with pytest.raises(ResultError, match=r"lack realtime.*realtime\.json"):
-        coopt(collect(only), SYSTEMS, commit=COMMIT)
+        coopt(collect(only), SYSTEMS)
 
 
 def test_hyperparameters_come_from_the_configuration(repository):
     config = read(repository / "config.yaml")
     chosen = {name: config.systems[name] for name in config.tables["coopt"]}
-    table = hyperparameters(chosen, commit=COMMIT)
+    table = hyperparameters(chosen)
     values = table.values.set_index(["section", "parameter"])
     rtnet = config.systems["RTnet"]
     assert (
@@ -350,8 +366,8 @@ def test_hyperparameters_come_from_the_configuration(repository):
 
 
 def all_tables(frame):
-    made = [build(frame, SYSTEMS, commit=COMMIT) for build in BUILDERS.values()]
-    made.append(hyperparameters({"a_b%": system(), "RTnet": rtnet()}, commit=COMMIT))
+    made = [build(frame, SYSTEMS) for build in BUILDERS.values()]
+    made.append(hyperparameters({"a_b%": system(), "RTnet": rtnet()}))
     return made
 
 
@@ -365,7 +381,7 @@ def test_bytes_are_repeatable_and_order_does_not_matter(tmp_path):
     paths = handmade.write(tmp_path)
     for folder, order in (("a", paths), ("b", paths[::-1])):
         for table in all_tables(collect(order)):
-            render.write(table, tmp_path / folder)
+            write(table, tmp_path / folder / table.name)
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert len(names) == 4 * (len(BUILDERS) + 1)
     for name in names:
@@ -426,7 +442,7 @@ def test_escaping():
 
 
 def test_markdown_has_one_line_per_system(frame):
-    lines = render.markdown(coopt(frame, SYSTEMS, commit=COMMIT)).splitlines()
+    lines = render.markdown(coopt(frame, SYSTEMS)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(SYSTEMS)
     assert len({line.count("|") for line in table}) == 1
@@ -435,17 +451,17 @@ def test_markdown_has_one_line_per_system(frame):
 def test_compiles_with_plain_pdflatex(tmp_path, frame):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is absent; install TeX Live to check the tables")
-    tricky = frame.assign(system=frame["system"].replace("SNN2", "my_net.2-b"))
+    tricky = frame.assign(commit=COMMIT + "+", system=frame["system"].replace("SNN2", "my_net.2-b"))
     systems = {n.replace("SNN2", "my_net.2-b"): s for n, s in SYSTEMS.items()}
-    made = [build(tricky, systems, commit=COMMIT + "+") for build in BUILDERS.values()]
+    made = [build(tricky, systems) for build in BUILDERS.values()]
     made += [*all_tables(frame)[-1:], wide(30), wide(30, groups=[f"g{i // 3}" for i in range(30)])]
     made[-1] = replace(made[-1], name="grouped")
     for table in made:
-        render.write(table, tmp_path / "out")
+        write(table, tmp_path / "out" / table.name)
     *names, last = (table.name for table in made)
-    text = render.document(names, where_made=[last, "not_made"])
-    assert text.count("usepackage") == 1
-    (tmp_path / "out" / "all.tex").write_text(text)
+    document = documents.paper(names, where_made=[last, "not_made"])
+    assert document.texts[".tex"].count("usepackage") == 1
+    write(document, tmp_path / "out" / "all")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
         cwd=tmp_path / "out",
@@ -477,7 +493,7 @@ def test_page_of_a_table_holds_its_cells_as_text():
     assert "<script" not in text
     rows = [
         [html.unescape(cell) for cell in re.findall("<t[hd].*?>(.*?)</t[hd]>", row)]
-        for row in text.split("<tr>")[1:]
+        for row in text.partition("<table")[2].split("<tr>")[1:]
     ]
     assert rows == [
         ["", "R²"],

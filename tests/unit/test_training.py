@@ -14,8 +14,8 @@ import torch
 from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
+from spikereach.files import WriteError
 from spikereach.models.decoder import Trace
-from spikereach.models.tensorfile import CheckpointError
 from spikereach.training.errors import TrainingError
 from spikereach.training.fit import fit
 from spikereach.training.loop import COLUMNS, train
@@ -301,7 +301,7 @@ def test_a_full_disk_keeps_the_last_state(tmp_path, monkeypatch, uninterrupted):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(CheckpointError, match=r"No space left on device.*free disk space"):
+        with pytest.raises(WriteError, match=r"No space left on device.*free disk space"):
             train_tiny(tmp_path, recipe)
     assert os.listdir(tmp_path) == ["resume.safetensors"]
     decoder, history = train_tiny(tmp_path, recipe)

@@ -15,10 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from spikereach.config import Download
-from spikereach.data import transfer, zenodo
+from spikereach.config import Config, Download
+from spikereach.config.sessions import ZENODO
+from spikereach.data import transfer
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import ZENODO
+from spikereach.data.sources.zenodo import Zenodo
 
 CONTENT = np.random.default_rng(7).bytes(700_001)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -26,7 +27,7 @@ SESSION = ZENODO["loco_20170213_02"]  # its checksum is not built in
 KNOWN = replace(ZENODO["loco_20170210_03"], md5=MD5)
 
 
-class Zenodo(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     """A record with two files. ``script`` says what happens to the next requests."""
 
     daemon_threads = True
@@ -56,7 +57,7 @@ class Zenodo(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Zenodo
+    server: Server
 
     def log_message(self, *_):
         pass
@@ -90,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Zenodo() as server:
+    with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -115,8 +116,12 @@ def settings(record: str, retries: int = 3) -> Download:
     return Download(record=record, retries=retries, backoff_s=0.01, timeout_s=5.0)
 
 
+def source(download: Download, progress: bool = False) -> Zenodo:
+    return Zenodo(Config.model_construct(download=download, progress=progress))
+
+
 def fetch(server, target, session=SESSION, **changes):
-    zenodo.fetch(session, target, settings(server.record, **changes), progress=False)
+    source(settings(server.record, **changes)).fetch(session, target)
 
 
 def files(target):
@@ -203,6 +208,33 @@ def test_retry_after_as_a_date(server, target, waits):
     assert 55 < waits[0] <= 60
 
 
+def test_retry_after_that_is_none_and_every_wait_are_told(server, target, waits, caplog):
+    server.script["file"].extend(
+        [{"status": 503, "headers": {"Retry-After": "soon"}}, {"cut_after": 300_000}]
+    )
+    with caplog.at_level(logging.WARNING):
+        fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert waits == [0.01, 0.02]
+    busy, cut = (record.getMessage() for record in caplog.records)
+    assert busy == f"{target.name}: 503 Service Unavailable; next try in 0.0 s"
+    assert "300000 bytes read" in cut
+
+
+def test_metadata_that_are_cut_are_asked_for_again(server, target):
+    server.script["record"].append({"cut_after": 50})
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_server_that_goes_away_is_tried_again(server, target, waits):
+    """Unlike one that cannot be reached from the start."""
+    server.metadata["files"][1]["links"]["self"] = closed_port()
+    with pytest.raises(SessionError, match=r"gave up after 4 tries.*refused"):
+        fetch(server, target)
+    assert waits == [0.01, 0.02, 0.04]
+
+
 def test_waits_double_and_end(server, target, waits):
     server.script["file"].extend([{"status": 503}] * 9)
     with pytest.raises(SessionError) as error:
@@ -256,7 +288,7 @@ def test_silent_server_times_out(target, monkeypatch):
         record = f"http://127.0.0.1:{silent.getsockname()[1]}/api/records/583331"
         download = Download(record=record, retries=1, backoff_s=0.01, timeout_s=0.1)
         with pytest.raises(SessionError, match=r"gave up after 2 tries.*timed out"):
-            zenodo.fetch(SESSION, target, download, progress=False)
+            source(download).fetch(SESSION, target)
 
 
 def closed_port() -> str:
@@ -270,7 +302,7 @@ def test_no_network_stops_at_once_with_everything_in_one_message(target, waits, 
     monkeypatch.setenv("NO_PROXY", "*")
     record = closed_port() if where == "refused" else "https://host.invalid/api/records/583331"
     with pytest.raises(SessionError) as error:
-        zenodo.fetch(SESSION, target, settings(record, retries=9), progress=False)
+        source(settings(record, retries=9)).fetch(SESSION, target)
     assert waits == []
     message = str(error.value)
     address = record.replace("/api/records/", "/records/") + f"/files/{SESSION.name}.mat"
@@ -282,7 +314,7 @@ def test_no_network_stops_at_once_with_everything_in_one_message(target, waits, 
 def test_copy_put_there_by_hand_needs_no_network(target):
     target.parent.mkdir(parents=True)
     target.write_bytes(CONTENT)
-    zenodo.fetch(KNOWN, target, settings(closed_port()), progress=False)
+    source(settings(closed_port())).fetch(KNOWN, target)
     assert target.read_bytes() == CONTENT
 
 
@@ -290,7 +322,7 @@ def test_copy_put_there_by_hand_with_the_wrong_checksum(target):
     target.parent.mkdir(parents=True)
     target.write_bytes(b"something else")
     with pytest.raises(SessionError, match="not the published file") as error:
-        zenodo.fetch(KNOWN, target, settings(closed_port()), progress=False)
+        source(settings(closed_port())).fetch(KNOWN, target)
     assert str(target) in str(error.value)
     assert target.read_bytes() == b"something else"
 
@@ -310,7 +342,7 @@ def test_copy_put_there_by_hand_that_cannot_be_checked_is_used_with_a_warning(ta
     target.parent.mkdir(parents=True)
     target.write_bytes(CONTENT)
     with caplog.at_level(logging.WARNING):
-        zenodo.fetch(SESSION, target, settings(closed_port()), progress=False)
+        source(settings(closed_port())).fetch(SESSION, target)
     assert MD5 in caplog.text
     assert target.read_bytes() == CONTENT
 
@@ -357,7 +389,7 @@ def test_metadata_that_are_no_json(server, target):
 
 def test_record_that_is_no_address(target):
     with pytest.raises(SessionError, match=r"download\.record"):
-        zenodo.fetch(SESSION, target, settings("zenodo 583331"), progress=False)
+        source(settings("zenodo 583331")).fetch(SESSION, target)
 
 
 def test_disk_that_takes_no_more(server, target):
@@ -379,7 +411,7 @@ def test_disk_that_takes_no_more(server, target):
 
 def test_progress_bar_counts_every_byte(server, target, capfd):
     server.script["file"].append({"cut_after": 300_000})
-    zenodo.fetch(SESSION, target, settings(server.record), progress=True)
+    source(settings(server.record), progress=True).fetch(SESSION, target)
     shown = capfd.readouterr().err
     assert target.name in shown
     assert "100%" in shown

@@ -5,30 +5,37 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
+from browser import chromium
+
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
 
 
 class Checkout:
-    """A copy of the repository with a run folder of its own."""
+    """A copy of the repository with a run folder of its own.
 
-    def __init__(self, repository: Path, folder: Path):
+    The package is that of the repository, whose compiled loops lie beside it; tests that change
+    the package get it copied, too (``source``).
+    """
+
+    def __init__(self, repository: Path, folder: Path, *, source: bool = False):
         self.folder = folder
         self.run_folder = folder / "run"
         self.overlay = folder / "tiny.yaml"
         self.overlays = [self.overlay]
-        self.python_path = [folder / "src"]
-        for part in PARTS:
-            source = repository / part
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, folder / part)
+        self.python_path = [(folder if source else repository) / "src"]
+        for part in (*PARTS, "src") if source else PARTS:
+            original = repository / part
+            copy = shutil.copytree if original.is_dir() else shutil.copy
+            copy(original, folder / part)
         shutil.copy(repository / "tests" / "workflow" / "tiny.yaml", self.overlay)
 
     def snakemake(self, *arguments, **options):
-        """Run Snakemake in the copy, with the copy's package; returns the finished process."""
+        """Run Snakemake in the copy; returns the finished process."""
         with self.started(*arguments, **options) as process:
             try:
                 output, _ = process.communicate(timeout=900)
@@ -77,8 +84,15 @@ class Checkout:
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """One for all pages; those who use it begin with :meth:`browser.Page.begin`."""
+    with chromium() as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
 def make_checkout(repository):
-    return lambda folder: Checkout(repository, folder)
+    return partial(Checkout, repository)
 
 
 @pytest.fixture

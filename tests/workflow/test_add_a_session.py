@@ -13,8 +13,8 @@ import yaml
 import markdown
 import session_files
 from spikereach import config
+from spikereach.config.sessions import Session, find
 from spikereach.data.binning import BinnedSession, bin_session
-from spikereach.data.sessions import Session, find
 
 CHANNELS, STEPS = 96, 3000
 
@@ -39,12 +39,13 @@ def arrays():
     }
 
 
-def run(command, folder):
+def run(command, checkout):
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         ["bash", "-c", f"set -e\n{command}"],
-        cwd=folder,
-        env=os.environ | {"PATH": programs, "PYTHONPATH": f"{folder}/src", "OMP_NUM_THREADS": "1"},
+        cwd=checkout.folder,
+        env=os.environ
+        | {"PATH": programs, "PYTHONPATH": str(checkout.python_path[0]), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -100,34 +101,39 @@ def test_the_configuration_describes_the_sessions(repository, document, tmp_path
     overlay.write_text(markdown.files(document)["mine/rex.yaml"])
     read = config.read(repository / "config.yaml", overlay)
     for name in read.sessions:
-        assert find(name, read).areas == {"M1": 64, "S1": 32}
-        assert find(name, read).monkey not in read.pretrain_sessions
+        assert find(name, read.catalogue).areas == {"M1": 64, "S1": 32}
+        assert find(name, read.catalogue).monkey not in read.pretrain_sessions
     pretrained = "pretrain_sessions:\n  rex: [rex_01, rex_02]\n"
     assert pretrained in document.read_text()
     overlay.write_text(overlay.read_text() + pretrained)
     assert config.read(repository / "config.yaml", overlay).pretrain_sessions["rex"]
 
 
-def test_check_prints_what_is_in_the_file(checkout, document):
-    done = run(markdown.commands(document)[0], checkout.folder)
+@pytest.fixture(scope="module")
+def written(checkout, document):
+    """What the first commands print, which write the file."""
+    done = run(markdown.commands(document)[0], checkout)
     assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_check_prints_what_is_in_the_file(written):
     for part in (
         "rex_01 of monkey rex",
         "96 (64 M1 + 32 S1), 1 silent",
         "3,000 steps",
         "segments   12",
     ):
-        assert part in done.stdout
+        assert part in written
 
 
 @pytest.mark.slow
-def test_the_workflow_takes_the_file(checkout, document):
-    run(markdown.commands(document)[0], checkout.folder)
+def test_the_workflow_takes_the_file(checkout, document, written):
     (checkout.folder / "recordings" / "rex_02.mat").write_bytes(
         (checkout.folder / "recordings" / "rex_01.mat").read_bytes()
     )
     command = markdown.commands(document)[1].replace("paper_tables/coopt.tex", "data")
-    done = run(command, checkout.folder)
+    done = run(command, checkout)
     assert done.returncode == 0, done.stdout
     for name in yaml.safe_load((checkout.folder / "mine" / "rex.yaml").read_text())["sessions"]:
         binned = BinnedSession.load(checkout.folder / "runs" / "rex" / "data/binned" / f"{name}.h5")

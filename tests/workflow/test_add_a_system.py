@@ -31,7 +31,7 @@ def document(repository):
 @pytest.fixture(scope="module")
 def finished(make_checkout, tmp_path_factory, document):
     """A checkout in which a reader has followed the document, on the tiny sessions."""
-    checkout = make_checkout(tmp_path_factory.mktemp("add_a_system"))
+    checkout = make_checkout(tmp_path_factory.mktemp("add_a_system"), source=True)
     mine = checkout.folder / "mine"
     mine.mkdir()
     for name, text in markdown.files(document).items():
@@ -72,11 +72,11 @@ def test_commands_print_what_a_reader_expects(finished):
 def test_the_system_is_compressed_and_measured(finished):
     folder = finished.run_folder / RESULTS.format("evaluate")
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["neurobench"]["connection_sparsity"] >= 0.5
-    assert metrics["deployment"]["weight_format"] == [1, 7]
+    assert metrics["connection_sparsity"] >= 0.5
+    assert metrics["weight_format"] == [1, 7]
     # 9 bits per parameter, 12 per membrane and velocity
-    assert metrics["deployment"]["weights_bytes"] == pytest.approx(3170 * 9 / 8, abs=2)
-    assert metrics["deployment"]["states_bytes"] == 32 * 12 // 8 + 2 * 12 // 8
+    assert metrics["weights_bytes"] == pytest.approx(3170 * 9 / 8, abs=2)
+    assert metrics["states_bytes"] == 32 * 12 // 8 + 2 * 12 // 8
     assert metrics["r2"] > 0.05, "it has learned something"
     checked = json.loads((folder / "realtime.json").read_text())
     assert checked["realtime"] is True
@@ -109,9 +109,8 @@ def test_an_edit_of_the_file_repeats_the_jobs_of_the_system(finished):
     target = "paper_tables/coopt.tex"
     module = finished.folder / "mine" / "leaky_spikes.py"
     text = module.read_text()
+    assert text.count("fast_sigmoid(5.0)") == 1
     try:
-        module.write_text(text.replace("    def init_state", "    # a remark\n    def init_state"))
-        assert finished.planned(target) == {}
         module.write_text(text.replace("fast_sigmoid(5.0)", "fast_sigmoid(6.0)"))
         planned = finished.planned(target)
     finally:

@@ -10,6 +10,7 @@ import time
 import pytest
 import yaml
 
+from session_files import random_session
 from spikereach.models import tensorfile
 
 WIENER = "results/train/Wiener/synthetic_indy_1/seed0/checkpoint.safetensors"
@@ -49,6 +50,22 @@ def errors(output):
     return [line for line in output.splitlines() if line.startswith("error: ")]
 
 
+@pytest.fixture(scope="module")
+def trained(make_checkout, tmp_path_factory):
+    """A run folder with a trained Wiener filter."""
+    checkout = make_checkout(tmp_path_factory.mktemp("trained"))
+    done = checkout.snakemake(WIENER, "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    return checkout.run_folder
+
+
+@pytest.fixture
+def begun(checkout, trained):
+    """A checkout whose run folder has it."""
+    shutil.copytree(trained, checkout.run_folder)
+    return checkout
+
+
 def append(checkout, text):
     overlay = checkout.folder / "more.yaml"
     overlay.write_text(text)
@@ -83,21 +100,26 @@ def test_a_lock_that_was_left_on_another_machine(checkout):
     assert refused.returncode != 0
     assert "--unlock" in refused.stdout
     assert checkout.snakemake("--unlock").returncode == 0
-    done = checkout.snakemake(BINNED, "--cores", "1")
-    assert done.returncode == 0, done.stdout
+    assert not any(locks.glob("*.lock"))
 
 
 # ---- Signals -------------------------------------------------------------------------------
 
 
+def all_end_soon(process):
+    """Waits until the last process that has the output of Snakemake has ended."""
+    begun = time.monotonic()
+    process.communicate()
+    assert time.monotonic() - begun < PROMPT_S
+
+
 @pytest.mark.slow
-def test_training_outlives_every_way_of_being_stopped(checkout, make_checkout, tmp_path):
-    """Snakemake alone killed, SIGTERM to all, SIGTERM to the job: the result is the same."""
+def test_training_outlives_being_stopped_and_a_damaged_file(checkout):
+    """Snakemake alone killed, SIGTERM to all, and what was kept damaged in the end.
+
+    That the result is the same to the byte is shown in test_resume.py and test_kills.py.
+    """
     append(checkout, LONG)
-    other = tmp_path / "undisturbed"
-    other.mkdir()
-    undisturbed = make_checkout(other)
-    undisturbed.overlays = checkout.overlays
     seen = 0
 
     def advanced():
@@ -106,46 +128,27 @@ def test_training_outlives_every_way_of_being_stopped(checkout, make_checkout, t
     with checkout.started(TRAINED, "--cores", "1") as process:
         wait_for(advanced, process)
         process.kill()  # its job is told by the kernel
-        begun = time.monotonic()
-        process.communicate()  # ends when the last process that has its output has ended
-        assert time.monotonic() - begun < PROMPT_S
+        all_end_soon(process)
     assert epochs(checkout) > seen
     seen = epochs(checkout)
 
     with checkout.started(TRAINED, "--cores", "1") as process:
         wait_for(advanced, process)
         os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does
-        begun = time.monotonic()
-        process.communicate()
-        assert time.monotonic() - begun < PROMPT_S
+        all_end_soon(process)
         assert process.returncode != 0
     log = checkout.run_folder / "logs" / "train" / "RTnet" / "synthetic_indy_1" / "seed0.log"
     assert "stopped by SIGTERM; run again to continue" in log.read_text()
     assert epochs(checkout) > seen, "the second run went on where the first one stopped"
     assert not (checkout.run_folder / TRAINED).exists()
 
-    for each in (checkout, undisturbed):
-        done = each.snakemake(TRAINED, "--cores", "1")
-        assert done.returncode == 0, done.stdout
-    assert (checkout.run_folder / TRAINED).read_bytes() == (
-        undisturbed.run_folder / TRAINED
-    ).read_bytes()
-
-
-@pytest.mark.slow
-def test_a_damaged_resume_file_is_named_and_not_used(checkout):
-    append(checkout, LONG.replace("300", "40"))
-    with checkout.started(TRAINED, "--cores", "1") as process:
-        wait_for(lambda: resume_files(checkout), process)
-        os.killpg(process.pid, signal.SIGTERM)
-        process.communicate()
     (path,) = resume_files(checkout)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     done = checkout.snakemake(TRAINED, "--cores", "1")
     assert done.returncode == 0, done.stdout
-    log = checkout.run_folder / "logs" / "train" / "RTnet" / "synthetic_indy_1" / "seed0.log"
+    assert (checkout.run_folder / TRAINED).exists()
     message = re.search("training starts anew: .*", log.read_text())[0]
     assert f"{path.parent.name}/{path.name} is damaged" in message
 
@@ -182,18 +185,16 @@ def test_a_read_only_run_folder(checkout, read_only):
 
 
 @pytest.mark.slow
-def test_a_read_only_results_folder(checkout, read_only):
-    done = checkout.snakemake(WIENER, "--cores", "1")
-    assert done.returncode == 0, done.stdout
-    before = (checkout.run_folder / WIENER).read_bytes()
-    read_only(checkout.run_folder / "results")
+def test_a_read_only_results_folder(begun, read_only):
+    before = (begun.run_folder / WIENER).read_bytes()
+    read_only(begun.run_folder / "results")
     for target, expected in {TRAINED: "Read-only file system", WIENER: "Write-protected"}.items():
-        done = checkout.snakemake(target, "--cores", "1", "--forcerun", "train_decoder")
+        done = begun.snakemake(target, "--cores", "1", "--forcerun", "train_decoder")
         assert done.returncode != 0
         assert expected in done.stdout
         assert "results/train/" in done.stdout
         assert "Traceback" not in done.stdout
-    assert (checkout.run_folder / WIENER).read_bytes() == before
+    assert (begun.run_folder / WIENER).read_bytes() == before
 
 
 def test_a_file_in_place_of_the_results_folder(checkout):
@@ -220,46 +221,39 @@ DAY_S = 86_400
 
 
 @pytest.mark.slow
-def test_a_clock_that_moved(checkout):
-    done = checkout.snakemake(WIENER, "--cores", "1")
-    assert done.returncode == 0, done.stdout
-    before = (checkout.run_folder / WIENER).read_bytes()
-    folders = [checkout.run_folder / name for name in ("data", "results")]
-    for seconds in (400 * DAY_S, -800 * DAY_S):  # all were made in the future, or long ago
-        for folder in folders:
-            date(folder, seconds)
-        assert checkout.planned(WIENER) == {}
+def test_a_clock_that_moved(begun):
+    before = (begun.run_folder / WIENER).read_bytes()
+    folders = [begun.run_folder / name for name in ("data", "results")]
+    date(folders[0], 800 * DAY_S)  # made in the future, and what rests on it long ago
+    date(folders[1], -800 * DAY_S)
+    assert begun.planned(WIENER) == {}
 
     # The clock was wrong while the data were made, and is right again.
-    date(folders[0], 2 * 800 * DAY_S)
-    done = checkout.snakemake(TRAINED, "--cores", "1")
+    done = begun.snakemake(TRAINED, "--cores", "1")
     assert done.returncode != 0
     (error,) = errors(done.stdout)
     assert error.startswith(f"error: {BINNED} is dated ")
     remedy = re.search(r"with (find .*)", error)[1]
-    subprocess.run(remedy, shell=True, cwd=checkout.run_folder, check=True)
-    assert set(checkout.planned(TRAINED)) == {"train_decoder"}
-    done = checkout.snakemake(TRAINED, WIENER, "--cores", "1")
+    subprocess.run(remedy, shell=True, cwd=begun.run_folder, check=True)
+    done = begun.snakemake(TRAINED, WIENER, "--cores", "1")
     assert done.returncode == 0, done.stdout
-    assert checkout.planned(TRAINED, WIENER) == {}
-    assert (checkout.run_folder / WIENER).read_bytes() == before
+    assert "1 of 1 steps (100%) done" in done.stdout
+    assert (begun.run_folder / TRAINED).exists()
+    assert (begun.run_folder / WIENER).read_bytes() == before
 
 
 @pytest.mark.slow
 def test_a_recording_put_back_to_an_older_one_is_seen(checkout):
-    done = checkout.snakemake(BINNED, "--cores", "1")
-    assert done.returncode == 0, done.stdout
     recordings = checkout.folder / "recordings"
     recordings.mkdir()
-    recording = recordings / "own.mat"
-    shutil.copy(checkout.run_folder / "data" / "raw" / "synthetic_indy_1.mat", recording)
+    recording = random_session(recordings / "own.mat", channels=3, steps=2000)
     append(
         checkout,
         yaml.safe_dump(
             {
                 "source": "local",
                 "folder": str(recordings),
-                "catalogue": {"own": {"monkey": "own", "areas": {"M1": 96}}},
+                "catalogue": {"own": {"monkey": "own", "areas": {"M1": 3}}},
                 "sessions": ["own"],
                 "pretrain_sessions": {"synthetic_indy": ["synthetic_indy_1"]},
             }

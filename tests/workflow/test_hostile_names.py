@@ -1,9 +1,10 @@
 """Texts of a configuration and folders of a user stay what they are: no command, no pattern."""
 
-import os
-
 import pytest
 import yaml
+from spikereach.data.sessions import Session
+
+from spikereach.data import synthetic
 
 NASTY = "a $(touch pwned) `touch pwned` ';touch pwned;\" * \\ é"
 LABEL = NASTY + " {session} {{x}} \\input{secret}"
@@ -24,10 +25,9 @@ def test_free_texts_and_folders(checkout):
     """A run in a folder of that name, on recordings in one, with labels of that text."""
     recordings = checkout.folder / NASTY
     recordings.mkdir()
+    session = Session("synthetic_indy_1", "synthetic_indy", {"M1": 96})
+    synthetic.generate(session, recordings / "own.mat", duration_s=40.0, seed=0)
     checkout.run_folder = checkout.folder / f"run {NASTY}"
-    done = checkout.snakemake("data/raw/synthetic_indy_1.mat", "--cores", "1")
-    assert done.returncode == 0, done.stdout
-    os.replace(checkout.run_folder / "data/raw/synthetic_indy_1.mat", recordings / "own.mat")
     entries = {
         "source": "local",
         "folder": str(recordings),
@@ -50,18 +50,3 @@ def test_free_texts_and_folders(checkout):
     text = (checkout.run_folder / targets[1]).read_text()
     for part in (r"\$(touch pwned)", r"\{session\}", r"\textbackslash{}"):
         assert part in text, "LaTeX's own characters are escaped"
-
-
-@pytest.mark.parametrize(
-    ("architecture", "message"),
-    [("os:system", "no module 'os'"), ("subprocess:Popen", "Popen is no Decoder")],
-)
-def test_an_architecture_that_is_something_else(checkout, architecture, message):
-    """Refused before it is called."""
-    system = {"architecture": architecture, "sizes": {"command": "touch pwned"}}
-    overlay(checkout, {"systems": {"Wiener": system}})
-    target = "results/train/Wiener/synthetic_indy_1/seed0/checkpoint.safetensors"
-    done = checkout.snakemake(target, "--cores", "1")
-    assert done.returncode != 0
-    assert message in done.stdout
-    assert executed(checkout.folder) == []

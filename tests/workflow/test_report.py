@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from browser import FRAME, chromium, needs_chromium
+from browser import FRAME, needs_chromium
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -37,19 +37,10 @@ def run_folder(make_checkout, tmp_path_factory):
     return checkout.run_folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as page:
-        yield page
-
-
 @pytest.fixture
 def page(browser, run_folder):
     """The report just opened; afterwards it must have been quiet and offline."""
-    browser.size(1280, 800)
-    browser.messages.clear()
-    browser.requests.clear()
-    browser.open(run_folder / "report.html")
+    browser.begin(run_folder / "report.html")
     browser.wait("document.body.innerText.includes('Statistics')")
     yield browser
     wrong = [message for message in browser.messages if not message.startswith(("warning", "log"))]

@@ -49,15 +49,16 @@ sessions = [session(steps=800)]
 options = run_options(folder, resume=folder / "train.safetensors")
 names = {"system_name": "tiny", "dataset": "indy_test", "stage": "finetune"}
 trained, history = fit(rsnn(jitter=2, optimiser="smorms3"), sessions, **names, **options)
-steps = [
+steps = (
     Prune(
         kind="prune", start=0.4, step=0.1, fine_step=0.05, stop=0.5, max_drop=0.9,
         retrain=stage(epochs=2),
     ),
     Half(kind="half"),
-]
+)
 options = run_options(folder, resume=folder / "compress")
-compressed, more = compress(trained, sessions, steps, **options)
+entry = trained.system.model_copy(update={"compression": steps})
+compressed, more = compress(trained, sessions, entry, system_name="small", **options)
 history.drop(columns="seconds").to_csv(folder / "train.csv", index=False)
 more.drop(columns="seconds").to_csv(folder / "compress.csv", index=False)
 save(trained, folder / "trained.safetensors")
@@ -119,16 +120,19 @@ def test_sigterm_from_outside_saves_and_exits(tmp_path, uninterrupted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("round_", range(5))
-def test_kill_from_outside_at_any_time(tmp_path, uninterrupted, round_):
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_kill_from_outside_at_any_time(tmp_path, uninterrupted, rounds):
     timed = tmp_path / "timed"
     timed.mkdir()
     begun = time.monotonic()
     finish(timed)
     whole = time.monotonic() - begun
-    process = start(tmp_path)
-    time.sleep(random.uniform(0.5, 1.0) * whole)
-    process.kill()
-    process.communicate(timeout=60)
-    finish(tmp_path)
-    assert results(tmp_path) == uninterrupted
+    for number in range(rounds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = start(folder)
+        time.sleep(random.uniform(0.5, 1.0) * whole)
+        process.kill()
+        process.communicate(timeout=60)
+        finish(folder)
+        assert results(folder) == uninterrupted

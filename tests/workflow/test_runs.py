@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from spikereach.workflow import manifest as manifests
+from small_run import manifest_of
 from spikereach.workflow.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -18,9 +18,9 @@ METRICS = {name: f"results/evaluate/{name}/synthetic_indy_1/seed0/metrics.json" 
 
 @pytest.fixture(scope="module")
 def finished(make_checkout, tmp_path_factory):
-    """A checkout in which the tiny configuration has been run to the end."""
-    checkout = make_checkout(tmp_path_factory.mktemp("finished"))
-    done = checkout.snakemake("--cores", "2")
+    """A checkout in which the tiny configuration has been run to the end, with one key more."""
+    checkout = make_checkout(tmp_path_factory.mktemp("finished"), source=True)
+    done = checkout.snakemake("--cores", "2", "--config", "jobs_per_gpu=2")
     assert done.returncode == 0, done.stdout
     return checkout
 
@@ -84,42 +84,33 @@ def test_resumable_state_is_removed(finished):
     assert not list((finished.run_folder / ".cache" / "resume").iterdir())
 
 
-def test_finished_run_has_nothing_to_do(checkout):
-    assert checkout.planned() == {}
+def _folders(planned):
+    """Of all outputs, without the file's name."""
+    return {path.rsplit("/", 1)[0] for paths in planned.values() for path in paths}
 
 
-def test_comments_rerun_nothing(checkout):
+def test_what_reruns_nothing(checkout):
+    """Comments, the order of keys, and new time stamps of files that are what they were."""
+    checkout.overlay.write_text(yaml.safe_dump(_overlay(checkout), sort_keys=True))
     checkout.edit("tiny.yaml", "source: synthetic\n", "source: synthetic  # a comment\n")
     checkout.edit("config.yaml", "# ---- How it runs", "# ---- How it all runs")
     for path in ("src/spikereach/training/loop.py", "workflow/scripts/train_decoder.py"):
         file = checkout.folder / path
         file.write_text(file.read_text() + "\n# a comment\n")
+    for suffix in ("mat", "md5"):
+        (checkout.run_folder / "data" / "raw" / f"synthetic_indy_1.{suffix}").touch()
     assert checkout.planned() == {}
-
-
-def test_order_of_keys_reruns_nothing(checkout):
-    content = _overlay(checkout)
-    checkout.overlay.write_text(yaml.safe_dump(content, sort_keys=True))
-    assert checkout.planned() == {}
-
-
-def test_unrelated_system_reruns_nothing(checkout):
-    content = _overlay(checkout)
-    content["systems"]["GRU-t2"] = {"sizes": {"hidden": 7}}
-    content["systems"]["tinyRSNN"]["training"]["finetune"]["epochs"] = 2
-    checkout.overlay.write_text(yaml.safe_dump(content))
-    assert checkout.planned(METRICS["Wiener"], METRICS["sRTnet"]) == {}
 
 
 def test_training_of_a_system_reruns_what_follows_from_it(checkout):
+    """Fine-tuning, but not the pretraining before it, and of no other system."""
     content = _overlay(checkout)
     content["systems"]["tinyRSNN"]["training"]["finetune"]["learning_rate"] = 0.001
+    content["systems"]["GRU-t2"] = {"sizes": {"hidden": 7}}  # stands in no table
     checkout.overlay.write_text(yaml.safe_dump(content))
     planned = checkout.planned(*METRICS.values(), "paper_tables/coopt.tex")
     assert set(planned) == {"train_decoder", "compress_decoder", "evaluate_decoder", "write_table"}
-    # Fine-tuning, but not the pretraining before it, and of no other system.
-    folders = {path.rsplit("/", 1)[0] for rule in planned.values() for path in rule}
-    assert folders == {
+    assert _folders(planned) == {
         "results/train/tinyRSNN/synthetic_indy_1/seed0",
         "results/compress/tinyRSNN/synthetic_indy_1/seed0",
         "results/evaluate/tinyRSNN/synthetic_indy_1/seed0",
@@ -127,20 +118,21 @@ def test_training_of_a_system_reruns_what_follows_from_it(checkout):
     }
 
 
-def test_base_of_a_system_reruns_the_system(checkout):
+def test_a_base_and_the_code_of_a_decoder_rerun_their_systems(checkout):
     content = _overlay(checkout)
     content["systems"]["RTnet"]["training"]["finetune"]["epochs"] = 2
     checkout.overlay.write_text(yaml.safe_dump(content))
-    planned = checkout.planned(*METRICS.values())
-    assert set(planned) == {"train_decoder", "compress_decoder", "evaluate_decoder"}
-    assert all("RTnet" in path for rule in planned.values() for path in rule)
-
-
-def test_code_of_a_decoder_reruns_its_systems(checkout):
     checkout.edit("src/spikereach/models/rsnn.py", "class RSNN(", "EXTRA = 1\n\n\nclass RSNN(")
     planned = checkout.planned(*METRICS.values())
     assert set(planned) == {"train_decoder", "compress_decoder", "evaluate_decoder"}
-    assert all("tinyRSNN" in path for rule in planned.values() for path in rule)
+    assert _folders(planned) == {
+        "results/train/tinyRSNN/synthetic_indy/seed0",
+        *(f"results/{stage}/tinyRSNN/synthetic_indy_1/seed0"
+          for stage in ("train", "compress", "evaluate")),
+        "results/train/RTnet/synthetic_indy_1/seed0",
+        "results/compress/sRTnet/synthetic_indy_1/seed0",
+        "results/evaluate/sRTnet/synthetic_indy_1/seed0",
+    }  # fmt: skip
 
 
 def test_code_of_binning_reruns_from_there(checkout):
@@ -153,12 +145,6 @@ def test_code_of_binning_reruns_from_there(checkout):
 def test_seconds_of_synthetic_data_rerun_everything(checkout):
     checkout.edit("tiny.yaml", "duration_s: 40.0", "duration_s: 50.0")
     assert {"fetch_session", "bin_session"} <= set(checkout.planned(METRICS["Wiener"]))
-
-
-def test_new_time_stamp_of_a_session_reruns_nothing(checkout):
-    for suffix in ("mat", "md5"):
-        (checkout.run_folder / "data" / "raw" / f"synthetic_indy_1.{suffix}").touch()
-    assert checkout.planned() == {}
 
 
 @pytest.fixture
@@ -189,54 +175,36 @@ def test_every_result_has_a_manifest_down_to_the_recordings(finished):
         for path in (finished.run_folder / part).rglob("*.*")
     }
     for path in outputs:
-        assert manifests.of(path, finished.run_folder) is not None, path
+        assert manifest_of(path, finished.run_folder) is not None, path
 
 
-def test_manifest_has_the_overrides(copied):
-    overlay = yaml.safe_load(copied.overlay.read_text())
+def test_manifest_has_the_overrides(finished):
+    """Those of the configuration files, and of the command line."""
+    overlay = yaml.safe_load(finished.overlay.read_text())
     for path in METRICS.values():
-        made = manifests.of(path, copied.run_folder).conditions
+        made = manifest_of(path, finished.run_folder).conditions
         assert made["overrides"]["seeds"] == overlay["seeds"]
         assert made["overrides"]["systems"]["tinyRSNN"]["sizes"] == {"hidden": 8}
+        assert made["overrides"]["jobs_per_gpu"] == 2
         assert made["seed"] == 0
         assert made["device"] == "cpu"
-    target = "paper_tables/hyperparameters.csv"
-    done = copied.snakemake(target, "--cores", "1", "--forcerun", target, "--config", "threads=3")
-    assert done.returncode == 0, done.stdout
-    assert manifests.of(target, copied.run_folder).conditions["overrides"]["threads"] == 3
 
 
-@pytest.mark.parametrize(
-    ("flipped", "targets", "victims"),
-    [
-        (
-            {"results/compress/sRTnet/synthetic_indy_1/seed0/checkpoint.safetensors"},
-            {METRICS["sRTnet"]},
-            {METRICS["sRTnet"]},
-        ),
-        (
-            {"data/binned/synthetic_indy_2.h5", METRICS["Wiener"]},
-            {METRICS["tinyRSNN"], "paper_tables/comparisons.csv"},
-            {
-                "results/train/tinyRSNN/synthetic_indy/seed0/checkpoint.safetensors",
-                "paper_tables/comparisons.csv",
-            },
-        ),
-        (
-            {"data/raw/synthetic_indy_1.mat"},
-            {"data/binned/synthetic_indy_1.h5"},
-            {"data/binned/synthetic_indy_1.h5"},
-        ),
-    ],
-    ids=["checkpoint", "binned and metrics", "raw"],
-)
-def test_corrupted_file_is_named_and_not_used(copied, flipped, targets, victims):
+def test_corrupted_files_are_named_and_not_used(copied):
+    """Of two jobs at once; each kind of file alone is altered in tests/unit/test_manifest.py."""
+    flipped = {"data/binned/synthetic_indy_2.h5", METRICS["Wiener"]}
+    victims = {
+        "results/train/tinyRSNN/synthetic_indy/seed0/checkpoint.safetensors",
+        "paper_tables/comparisons.csv",
+    }
     for path in flipped:
         _flip(copied.run_folder / path)
     assert sorted(_verified(copied.run_folder)) == sorted(flipped)
     for path in victims:
         (copied.run_folder / path).unlink()
-    done = copied.snakemake(*targets, "--cores", "1", "--keep-going")
+    done = copied.snakemake(
+        *(METRICS["tinyRSNN"], "paper_tables/comparisons.csv", "--cores", "1", "--keep-going")
+    )
     assert done.returncode != 0
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert len(errors) == len(flipped)
@@ -245,7 +213,7 @@ def test_corrupted_file_is_named_and_not_used(copied, flipped, targets, victims)
         assert "delete it and run again" in message
     for path in victims:
         assert not (copied.run_folder / path).exists()
-        assert manifests.of(path, copied.run_folder) is None
+        assert manifest_of(path, copied.run_folder) is None
         assert not list((copied.run_folder / path).parent.glob(".*"))
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -56,24 +54,12 @@ def test_search_that_is_left_out_says_so(checkout):
 
 def test_killed_search_goes_on_and_more_trials_may_follow(checkout):
     small(checkout)
-    command = [sys.executable, "-m", "snakemake", "figures/search.pdf", "--cores", "2"]
-    command += ["--directory", checkout.run_folder, "--configfile", checkout.overlay]
-    environment = os.environ | {
-        "PYTHONPATH": str(checkout.folder / "src"), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=checkout.folder,
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     resume = checkout.run_folder / ".cache" / "resume"
-    while not list(resume.glob("*/training.safetensors")) and process.poll() is None:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with checkout.started("figures/search.pdf", "--cores", "2") as process:
+        while not list(resume.glob("*/training.safetensors")) and process.poll() is None:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
     assert list(resume.glob("*/training.safetensors")), "killed while a trial was running"
     assert checkout.snakemake("--unlock").returncode == 0
     done = checkout.snakemake("search", "--cores", "2", "--rerun-incomplete")

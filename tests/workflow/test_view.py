@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import handmade_results as handmade
-from browser import FRAME, chromium, needs_chromium
+from browser import FRAME, needs_chromium
 from spikereach.cli import app
-from spikereach.reporting.colours import colour
+from spikereach.reporting.plots.colours import colour
 
 SESSION = "synthetic_loco_1"
 DT = 0.004
@@ -114,11 +114,11 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
     for shown, folder in zip(data["systems"], (few, many), strict=True):
         metrics = json.loads((folder / "metrics.json").read_text())
         realtime = json.loads((folder / "realtime.json").read_text())
-        assert shown["name"] == metrics["system"]
+        assert shown["system"] == metrics["system"]
         assert shown["r2"] == metrics["r2"]
-        assert shown["footprint"] == metrics["neurobench"]["footprint"]
-        assert shown["deployed"] == metrics["deployment"]["total_bytes"]
-        assert shown["latency"] == realtime["latency_ms"] / 1000
+        assert shown["footprint"] == metrics["footprint"]
+        assert shown["deployment_bytes"] == metrics["deployment_bytes"]
+        assert shown["latency_ms"] == realtime["latency_ms"]
         assert shown["realtime"] is realtime["realtime"]
 
 
@@ -173,19 +173,10 @@ def written(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as page:
-        yield page
-
-
 @pytest.fixture
 def page(browser, written):
-    """The page just opened, on a screen of 1280 x 800; afterwards it must have been quiet."""
-    browser.size(1280, 800)
-    browser.messages.clear()
-    browser.requests.clear()
-    browser.open(written)
+    """The page just opened; afterwards it must have been quiet."""
+    browser.begin(written)
     yield browser
     assert browser.messages == []
     assert browser.requests == [written.as_uri()], "the page asks for nothing but itself"
@@ -301,7 +292,7 @@ def test_footprints_are_told_apart(page):
         "[...document.querySelectorAll('#figures tbody tr')].map("
         "row => [...row.cells].map(cell => cell.textContent))"
     )
-    for kind, key in (("NeuroBench", "footprint"), ("Deployed", "deployed")):
+    for kind, key in (("NeuroBench", "footprint"), ("Deployed", "deployment_bytes")):
         column = headings.index(f"{kind} footprint (bytes)")
         found = [int(row[column].replace(",", "")) for row in rows]
         assert found == [system[key] for system in data["systems"]]
@@ -310,7 +301,7 @@ def test_footprints_are_told_apart(page):
         "card => card.querySelectorAll('dd')[1].textContent)"
     )
     for card, system in zip(cards, data["systems"], strict=True):
-        bytes_ = system["deployed"]
+        bytes_ = system["deployment_bytes"]
         assert card == (f"{bytes_ / 1e3:.1f} kB" if bytes_ >= 1000 else f"{bytes_} B")
 
 

@@ -3,12 +3,8 @@
 
 rule compress_decoder:
     input:
-        checkpoint=lambda wildcards: trained(
-            get_system(wildcards.system).base or wildcards.system,
-            wildcards.session,
-            wildcards.seed,
-        ),
-        binned=binned("{session}"),
+        checkpoint=ask(plan.base_checkpoint),
+        binned=plan.binned("{session}"),
     output:
         checkpoint="results/compress/{system}/{session}/seed{seed}/checkpoint.safetensors",
         history="results/compress/{system}/{session}/seed{seed}/history.csv",
@@ -20,12 +16,12 @@ rule compress_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=compression_memory,
-        runtime=compression_minutes,
-        gpu=GPU,
+        mem_mb=grows(plan.compression_memory),
+        runtime=grows(plan.compression_minutes),
+        gpu=int(plan.device == "cuda"),
     params:
-        system=compression_spec,
+        system=ask(plan.compression_spec),
         threads=run.threads,
-        code=lambda wildcards: code("compress_decoder", wildcards.system),
+        code=ask(plan.code, script="compress_decoder"),
     script:
         "../scripts/compress_decoder.py"

@@ -7,7 +7,7 @@ rule fetch_session:
     A copy placed there by hand is kept (`update`) and checked.
     """
     input:
-        unpack(fetch_input),
+        unpack(ask(plan.fetch_inputs)),
     output:
         raw=update("data/raw/{session}.mat"),
         checksum="data/raw/{session}.md5",
@@ -15,16 +15,16 @@ rule fetch_session:
         "logs/data/raw/{session}.log",
     benchmark:
         "logs/data/raw/{session}.tsv"
-    priority: fetch_priority
-    localrule: run.source == "zenodo"
+    priority: ask(plan.fetch_priority)
+    localrule: plan.source.downloads
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        downloads=int(run.source == "zenodo"),
-        mem_mb=fetch_memory,
+        downloads=int(plan.source.downloads),
+        mem_mb=grows(plan.source.memory_mb),
         runtime=grows(120),
     params:
-        origin=origin_spec,
+        origin=ask(plan.origin),
     script:
         "../scripts/fetch_session.py"
 
@@ -47,11 +47,11 @@ rule bin_session:
     conda:
         "../../envs/spikereach.yaml"
     resources:
-        mem_mb=grows_with_input(500, 4),
+        mem_mb=grows(plan.binning_memory),
         runtime=grows(10),
     params:
-        session=lambda wildcards: canonical(asdict(get_session(wildcards.session))),
-        code=code("bin_session"),
+        session=ask(plan.session_spec),
+        code=plan.code("bin_session"),
     script:
         "../scripts/bin_session.py"
 
@@ -59,5 +59,5 @@ rule bin_session:
 rule data:
     """All sessions of the run, binned, and published weights: what needs the network."""
     input:
-        expand(binned("{session}"), session=all_sessions()),
-        weights_files(),
+        [plan.binned(name) for name in plan.all_sessions],
+        plan.weights_files(),

@@ -3,8 +3,8 @@
 
 rule evaluate_decoder:
     input:
-        checkpoint=final_checkpoint,
-        binned=binned("{session}"),
+        checkpoint=ask(plan.final_checkpoint),
+        binned=plan.binned("{session}"),
     output:
         metrics="results/evaluate/{system}/{session}/seed{seed}/metrics.json",
         realtime="results/evaluate/{system}/{session}/seed{seed}/realtime.json",
@@ -17,13 +17,13 @@ rule evaluate_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=grows_with_input(1500, 50),
+        mem_mb=grows(plan.evaluation_memory),
         runtime=grows(60),
     params:
         source=run.source,
-        architecture=lambda wildcards: get_architecture(wildcards.system),
-        evaluation=canonical(run.evaluation),
+        architecture=ask(plan.architecture),
+        evaluation=plan.evaluation_spec(),
         threads=run.threads,
-        code=lambda wildcards: code("evaluate_decoder", wildcards.system),
+        code=ask(plan.code, script="evaluate_decoder"),
     script:
         "../scripts/evaluate_decoder.py"

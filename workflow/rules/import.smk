@@ -24,7 +24,7 @@ rule fetch_weights:
 
 rule import_weights:
     input:
-        weights=lambda wildcards: f"data/weights/{weights_source(wildcards).file}",
+        weights=ask(plan.weights_file),
     output:
         checkpoint="results/import/{system}/{session}/seed{seed}/checkpoint.safetensors",
     log:
@@ -37,8 +37,7 @@ rule import_weights:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        system=lambda wildcards: canonical(get_system(wildcards.system)),
-        sha256=lambda wildcards: weights_source(wildcards).sha256,
-        code=lambda wildcards: code("import_weights", wildcards.system),
+        system=ask(plan.import_spec),
+        code=ask(plan.code, script="import_weights"),
     script:
         "../scripts/import_weights.py"

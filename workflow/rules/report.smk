@@ -1,279 +1,123 @@
-"""Tables, figures, and the configuration they were made with."""
+"""Tables, figures and documents: what the registry of spikereach.reporting lists."""
+
+from spikereach.workflow.reports import Reports
+
+reports = Reports(plan)
 
 
 rule write_table:
     input:
-        metrics=lambda wildcards: evaluations(get_table(wildcards.table)),
-        realtime=lambda wildcards: evaluations(
-            get_table(wildcards.table), "realtime.json"
-        ),
+        unpack(ask(reports.inputs, kind="tables")),
     output:
-        tex="paper_tables/{table}.tex",
+        tex="paper_tables/{name}.tex",
         html=report(
-            "paper_tables/{table}.html",
+            "paper_tables/{name}.html",
             category="Tables",
-            labels={"table": "{table}"},
-            caption="../report/table.rst",
+            labels=ask(reports.labels, kind="tables"),
+            caption="../report/result.rst",
         ),
-        csv="paper_tables/{table}.csv",
-        md="paper_tables/{table}.md",
+        csv="paper_tables/{name}.csv",
+        md="paper_tables/{name}.md",
     log:
-        "logs/paper_tables/{table}.log",
+        "logs/paper_tables/{name}.log",
     benchmark:
-        "logs/paper_tables/{table}.tsv"
+        "logs/paper_tables/{name}.tsv"
     wildcard_constraints:
-        table=r"(?!(?:all|hyperparameters|cortex_ablation|compression_ablation)\.)[A-Za-z0-9][A-Za-z0-9_.\-]*",
+        name=r"(?!all\.)[A-Za-z0-9][A-Za-z0-9_.\-]*",
     conda:
         "../../envs/spikereach.yaml"
     resources:
         mem_mb=grows(1000),
         runtime=grows(10),
     params:
-        systems=lambda wildcards: systems_spec(get_table(wildcards.table)),
-        code=code("write_table"),
+        job=ask(reports.job, kind="tables"),
     script:
-        "../scripts/write_table.py"
+        "../scripts/report.py"
 
 
-rule write_hyperparameters:
-    """The table that needs no results."""
-    output:
-        tex="paper_tables/hyperparameters.tex",
-        html=report(
-            "paper_tables/hyperparameters.html",
-            category="Tables",
-            labels={"table": "hyperparameters"},
-            caption="../report/hyperparameters.rst",
-        ),
-        csv="paper_tables/hyperparameters.csv",
-        md="paper_tables/hyperparameters.md",
-    log:
-        "logs/paper_tables/hyperparameters.log",
-    benchmark:
-        "logs/paper_tables/hyperparameters.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(500),
-        runtime=grows(5),
-    params:
-        systems=lambda wildcards: systems_spec(get_table("hyperparameters")),
-        code=code("write_hyperparameters"),
-    script:
-        "../scripts/write_hyperparameters.py"
-
-
-rule write_document:
-    """One LaTeX document of all tables; compile it where they lie.
-
-    Ablations are targets of their own: it prints their tables where they have been made.
-    """
+use rule write_table as draw_figure with:
     input:
-        tables=expand("paper_tables/{table}.tex", table=written_tables()),
+        unpack(ask(reports.inputs, kind="figures")),
     output:
-        tex="paper_tables/all.tex",
-    log:
-        "logs/paper_tables/all.log",
-    benchmark:
-        "logs/paper_tables/all.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(500),
-        runtime=grows(5),
-    params:
-        where_made=[f"{name}_ablation" for name in made_ablations()],
-        code=code("write_document"),
-    script:
-        "../scripts/write_document.py"
-
-
-rule draw_trajectory:
-    """Decoded against true movement in a stretch of a session's test part."""
-    input:
-        predictions=lambda wildcards: [
-            f"results/evaluate/{name}/{wildcards.session}/seed{run.seeds[0]}/predictions.h5"
-            for name in run.trajectory.systems
-        ],
-    output:
-        pdf="figures/trajectory_{session}.pdf",
+        pdf="figures/{name}.pdf",
         png=report(
-            "figures/trajectory_{session}.png",
+            "figures/{name}.png",
             category="Figures",
-            labels={"figure": "trajectory", "session": "{session}"},
-            caption="../report/trajectory.rst",
+            labels=ask(reports.labels, kind="figures"),
+            caption="../report/result.rst",
         ),
-        csv="figures/trajectory_{session}.csv",
+        csv="figures/{name}.csv",
     log:
-        "logs/figures/trajectory_{session}.log",
+        "logs/figures/{name}.log",
     benchmark:
-        "logs/figures/trajectory_{session}.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
+        "logs/figures/{name}.tsv"
     params:
-        trajectory=canonical(run.trajectory),
-        source=run.source,
-        code=code("draw_trajectory"),
-    script:
-        "../scripts/draw_trajectory.py"
+        job=ask(reports.job, kind="figures"),
 
 
-rule draw_figure:
-    """A figure of the results of all systems that stand in a table."""
+use rule write_table as write_document with:
+    # All tables in LaTeX, all their numbers, the best trial of the search.
     input:
-        metrics=evaluations(tabled_systems()),
-        realtime=evaluations(tabled_systems(), "realtime.json"),
+        unpack(ask(reports.inputs, kind="documents")),
     output:
-        pdf="figures/{figure}.pdf",
-        png=report(
-            "figures/{figure}.png",
-            category="Figures",
-            labels={"figure": "{figure}"},
-            caption="../report/figure.rst",
-        ),
-        csv="figures/{figure}.csv",
+        "{name}.{type}",
     log:
-        "logs/figures/{figure}.log",
+        "logs/{name}.{type}.log",
     benchmark:
-        "logs/figures/{figure}.tsv"
+        "logs/{name}.{type}.tsv"
     wildcard_constraints:
-        figure="r2_by_session|pareto",
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
+        name="paper_tables/all|results/metrics|results/search/best",
+        type="tex|json|yaml",
     params:
-        systems=lambda wildcards: systems_spec(tabled_systems()),
-        code=code("draw_figure"),
-    script:
-        "../scripts/draw_figure.py"
+        job=ask(reports.job, kind="documents"),
 
 
-rule draw_buffers:
-    """Frames that streaming keeps (figure 3); computed, no data."""
-    output:
-        pdf="figures/buffers.pdf",
-        png=report(
-            "figures/buffers.png",
-            category="Figures",
-            labels={"figure": "buffers"},
-            caption="../report/buffers.rst",
-        ),
-        csv="figures/buffers.csv",
-    log:
-        "logs/figures/buffers.log",
-    benchmark:
-        "logs/figures/buffers.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
-    params:
-        systems=lambda wildcards: systems_spec(convolutional_systems()),
-        code=code("draw_buffers"),
-    script:
-        "../scripts/draw_buffers.py"
-
-
-rule draw_latency:
-    """Latency against kernel length (figure 4); computed, no data."""
-    output:
-        pdf="figures/latency.pdf",
-        png=report(
-            "figures/latency.png",
-            category="Figures",
-            labels={"figure": "latency"},
-            caption="../report/latency.rst",
-        ),
-        csv="figures/latency.csv",
-    log:
-        "logs/figures/latency.log",
-    benchmark:
-        "logs/figures/latency.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
-    params:
-        code=code("draw_latency"),
-    script:
-        "../scripts/draw_latency.py"
-
-
-rule write_metrics:
-    """All tables in one file, for `dvc metrics` (docs/versioned-data.md)."""
+use rule write_table as write_config with:
     input:
-        tables=lambda wildcards: expand(
-            "paper_tables/{table}.csv", table=compared_tables()
-        ),
+        [],
     output:
-        metrics="results/metrics.json",
-    log:
-        "logs/metrics.log",
-    benchmark:
-        "logs/metrics.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(500),
-        runtime=grows(5),
-    params:
-        code=code("write_metrics"),
-    script:
-        "../scripts/write_metrics.py"
-
-
-rule write_config:
-    output:
-        config="results/config.yaml",
+        yaml="results/config.yaml",
         html=report(
             "results/config.html",
             category="Configuration",
-            caption="../report/config.rst",
             labels={"file": "configuration of this run"},
+            caption="../report/result.rst",
         ),
     log:
         "logs/config.log",
     benchmark:
         "logs/config.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(500),
-        runtime=grows(5),
     params:
-        config=lambda wildcards: canonical(run),  # a function: braces in texts are no wildcards
-        code=code("write_config"),
-    script:
-        "../scripts/write_config.py"
+        job=ask(reports.job, kind="documents", name="results/config"),
 
 
 rule tables:
     input:
         expand(
-            "paper_tables/{table}.{type}",
-            table=written_tables(),
+            "paper_tables/{name}.{type}",
+            name=reports.written(),
             type=["tex", "csv", "md"],
         ),
-        rules.write_document.output,
+        "paper_tables/all.tex",
 
 
 rule figures:
     input:
         expand(
-            "figures/{figure}.{type}",
-            figure=[
-                *expand("trajectory_{session}", session=run.sessions),
-                "r2_by_session",
-                "pareto",
-                "buffers",
-                "latency",
-            ],
+            "figures/{name}.{type}", name=reports.drawn(), type=["pdf", "png", "csv"]
+        ),
+
+
+rule ablations:
+    """All ablations, figures and tables."""
+    input:
+        expand(
+            "figures/{name}.{type}",
+            name=reports.ablations(),
             type=["pdf", "png", "csv"],
+        ),
+        expand(
+            "paper_tables/{name}.{type}",
+            name=reports.ablations(),
+            type=["tex", "csv", "md"],
         ),

@@ -7,8 +7,7 @@ that its trials depend on.
 
 rule run_trial:
     input:
-        binned=lambda wildcards: binned(get_search().session),
-        earlier=earlier_trials,
+        unpack(ask(plan.trial_inputs)),
     output:
         trial="results/search/trial{number}.json",
     log:
@@ -22,60 +21,26 @@ rule run_trial:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=trial_memory,
-        runtime=trial_minutes,
-        gpu=GPU,
+        mem_mb=grows(plan.trial_memory),
+        runtime=grows(plan.trial_minutes),
+        gpu=int(plan.device == "cuda"),
     params:
-        spec=trial_spec,
+        spec=ask(plan.trial_spec),
         threads=run.threads,
-        code=lambda wildcards: code("run_trial", get_search().system),
+        code=ask(lambda: plan.code("run_trial", plan.search.system)),
     script:
         "../scripts/run_trial.py"
-
-
-rule draw_search:
-    """Figure of all trials, and the best one as a system (figure 2)."""
-    input:
-        trials=lambda wildcards: trials(range(get_search().trials)),
-    output:
-        pdf="figures/search.pdf",
-        png=report(
-            "figures/search.png",
-            category="Figures",
-            labels={"figure": "search"},
-            caption="../report/search.rst",
-        ),
-        csv="figures/search.csv",
-        best="results/search/best.yaml",
-    log:
-        "logs/figures/search.log",
-    benchmark:
-        "logs/figures/search.tsv"
-    conda:
-        "../../envs/spikereach.yaml"
-    resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
-    params:
-        spec=search_spec,
-        source=run.source,
-        code=code("draw_search"),
-    script:
-        "../scripts/draw_search.py"
 
 
 rule search:
     """The hyperparameter search, where the configuration has one."""
     input:
-        (
-            expand("figures/search.{type}", type=["pdf", "png", "csv"])
-            if run.search
-            else []
-        ),
+        multiext("figures/search", ".pdf", ".png", ".csv") if run.search else [],
+        "results/search/best.yaml" if run.search else [],
 
 
 rule checkpoints:
     """All that takes training: the checkpoints of the run, and its search."""
     input:
-        final_checkpoints(),
+        plan.final_checkpoints(),
         "results/search/best.yaml" if run.search else [],

@@ -3,7 +3,7 @@
 
 rule train_decoder:
     input:
-        unpack(training_input),
+        unpack(ask(plan.training_inputs)),
     output:
         checkpoint="results/train/{system}/{dataset}/seed{seed}/checkpoint.safetensors",
         history="results/train/{system}/{dataset}/seed{seed}/history.csv",
@@ -15,15 +15,13 @@ rule train_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=training_memory,
-        runtime=training_minutes,
-        gpu=GPU,
+        mem_mb=grows(plan.training_memory),
+        runtime=grows(plan.training_minutes),
+        gpu=int(plan.device == "cuda"),
     params:
-        system=training_spec,
-        stage=lambda wildcards: (
-            "pretrain" if is_monkey(wildcards.dataset) else "finetune"
-        ),
+        system=ask(plan.training_spec),
+        stage=ask(plan.stage),
         threads=run.threads,
-        code=lambda wildcards: code("train_decoder", wildcards.system),
+        code=ask(plan.code, script="train_decoder"),
     script:
         "../scripts/train_decoder.py"

@@ -5,8 +5,8 @@ from spikereach.workflow.job import job
 with job(snakemake):
     import json
 
+    from spikereach.config.sessions import Session
     from spikereach.data.binning import bin_session
-    from spikereach.data.sessions import Session
 
     session = Session(**json.loads(snakemake.params.session))
     bin_session(snakemake.input.raw, session).save(snakemake.output.binned)

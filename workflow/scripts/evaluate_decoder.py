@@ -6,6 +6,7 @@ with job(snakemake):
     from spikereach.config import Evaluation
     from spikereach.data.binning import BinnedSession
     from spikereach.evaluation.evaluate import evaluate, write_json, write_predictions
+    from spikereach.evaluation.records import Metrics
     from spikereach.models import checkpoint
     from spikereach.provenance import provenance
 
@@ -19,7 +20,7 @@ with job(snakemake):
         checkpoint=decoder.provenance,
         session=session.provenance,
     )
-    origin = {"source": snakemake.params.source, "provenance": manifest}
-    write_json(result.metrics | origin, snakemake.output.metrics)
+    metrics = Metrics(**dict(result.metrics), source=snakemake.params.source, provenance=manifest)
+    write_json(metrics, snakemake.output.metrics)
     write_json(result.realtime, snakemake.output.realtime)
     write_predictions(result, snakemake.output.predictions)

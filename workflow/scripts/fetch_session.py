@@ -3,16 +3,16 @@
 from spikereach.workflow.job import job
 
 with job(snakemake):
-    import hashlib
     from pathlib import Path
 
     from spikereach.config import validate
-    from spikereach.data.sessions import find
-    from spikereach.data.sources import fetch
+    from spikereach.config.sessions import find
+    from spikereach.data import sources
+    from spikereach.identity import file_checksum
 
     config = validate(snakemake.config)
     target = Path(snakemake.output.raw)
-    fetch(find(snakemake.wildcards.session, config), target, config)
-    with target.open("rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    session = find(snakemake.wildcards.session, config.catalogue)
+    sources.of(config).fetch(session, target)
+    md5 = file_checksum(target, "md5")
     Path(snakemake.output.checksum).write_text(f"{md5}  {target.name}\n")

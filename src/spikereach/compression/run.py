@@ -25,6 +25,7 @@ the fraction of weights that pruning tries (0 elsewhere)."""
 class Run:
     """A compression under way; arguments as for :func:`spikereach.compression.compress`."""
 
+    name: str
     checkpoint: Checkpoint
     sessions: Sequence[BinnedSession]
     seed: int
@@ -39,7 +40,6 @@ class Run:
     histories: list[pd.DataFrame] = field(default_factory=list)
 
     def __post_init__(self):
-        self.name = f"{self.checkpoint.system_name} on {self.checkpoint.dataset}, seed {self.seed}"
         self.decoder = copy.deepcopy(self.checkpoint.decoder).to(loop.device_of(self.device))
         system = self.checkpoint.system
         self.reads = {"training": system.training, "areas": system.areas}

@@ -7,13 +7,12 @@ The fields, as they lie in HDF5 (O'Doherty, Cardoso, Makin, Sabes 2017, Zenodo 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from spikereach.data.hdf5 import GuardedFile, Stored
+from spikereach.data.hdf5 import GuardedFile
 
 STEP_S = 0.004
 """Spacing of the samples of ``t`` in seconds (250 Hz)."""
@@ -22,23 +21,6 @@ NAME = 1000
 """Most characters of a channel's name."""
 
 _REMEDY = "fetch the file again, or export it again in the layout of Zenodo record 583331"
-
-
-@dataclass(frozen=True, eq=False)
-class RawSession:
-    """One recording session as it lies in the file; T samples at 250 Hz."""
-
-    path: Path
-    spikes: tuple[np.ndarray, ...]
-    """Per channel the sorted spike times of all its units in seconds, float64."""
-    t: np.ndarray
-    """(T,) seconds, float64."""
-    cursor_pos: np.ndarray
-    """(2, T) in the file's own unit and precision."""
-    target_pos: np.ndarray
-    """(2, T) in the file's own unit and precision."""
-    names: tuple[str, ...]
-    """Channel names; empty where the file has no ``chan_names``."""
 
 
 class SessionFile(GuardedFile):
@@ -52,18 +34,14 @@ class SessionFile(GuardedFile):
 
     def __init__(self, path: str | Path):
         super().__init__(path, _REMEDY)
-        try:
-            self._cells = self.references("spikes")
-            if 0 in self._cells.shape:
-                raise self.error("spikes", f"has no cells (shape {self._cells.shape})")
-        except BaseException:
-            self.close()
-            raise
 
-    @property
-    def units(self) -> int:
-        """Units per channel (unit 0: unsorted threshold crossings)."""
-        return self._cells.shape[0]
+    @cached_property
+    def _cells(self) -> np.ndarray:
+        """(units, channels); unit 0 has the unsorted threshold crossings."""
+        cells = self.references("spikes")
+        if 0 in cells.shape:
+            raise self.error("spikes", f"has no cells (shape {cells.shape})")
+        return cells
 
     @property
     def channels(self) -> int:
@@ -76,7 +54,7 @@ class SessionFile(GuardedFile):
         A sample may lie up to half a step from where 250 Hz puts it: every sample then keeps
         its own 4 ms bin.
         """
-        t = self._vector("t").astype(np.float64, copy=False)
+        t = self._line("t", self.values("t", self.field("t"))).astype(np.float64, copy=False)
         if t.size < 2:
             raise self.error("t", f"has {t.size} samples, expected at least 2")
         self._finite("t", t)
@@ -94,15 +72,18 @@ class SessionFile(GuardedFile):
             )
         return t
 
-    @property
-    def cursor_pos(self) -> np.ndarray:
-        """Cursor position, (2, T); read anew each time."""
-        return self._position("cursor_pos")
-
-    @property
-    def target_pos(self) -> np.ndarray:
-        """Target position, (2, T); read anew each time."""
-        return self._position("target_pos")
+    def position(self, name: str) -> np.ndarray:
+        """Of the cursor (``cursor_pos``) or the target (``target_pos``), (2, T), in the file's own
+        unit and precision."""
+        values = self.values(name, self.field(name))
+        if values.shape != (2, self.t.size):
+            raise self.error(
+                name,
+                f"has the HDF5 shape {values.shape}, expected {(2, self.t.size)}: "
+                f"x and y for each sample of t",
+            )
+        self._finite(name, values)
+        return values
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -140,29 +121,12 @@ class SessionFile(GuardedFile):
             for unit, cell in enumerate(self._cells[:, channel])
         ]
 
-    def inside(self, times: np.ndarray) -> int:
-        """How many of a unit's sorted spike times lie within ``t``, its first bin included."""
-        first, end = np.searchsorted(times, (self.t[0] - STEP_S, np.nextafter(self.t[-1], np.inf)))
-        return int(end - first)
-
-    def check_range(self, inside: int, total: int) -> None:
-        """Refuse a file most of whose spikes lie outside ``t``: its times are in another unit.
-
-        Args:
-            inside: spikes within ``t``, by `inside`.
-            total: all spikes.
-        """
-        if inside < total / 2:
-            raise self.error(
-                "spikes",
-                f"{total - inside} of {total} spikes lie outside t ({self.t[0]} to {self.t[-1]} s)",
-                "give spike times in seconds, on the same clock as t",
-            )
-
     def _unit(self, field: str, cell) -> np.ndarray:
         dataset = self.follow(field, cell)
         with self.guard(field):
-            if dataset.size == 0 or self._empty(dataset):
+            # MATLAB writes an empty cell as its dimensions, marked by an attribute.
+            marked = dataset.dtype.kind == "u" and dataset.marked("MATLAB_empty")
+            if dataset.size == 0 or marked:
                 return np.empty(0)
         times = self._line(field, self.values(field, dataset)).astype(np.float64, copy=False)
         # NaN compares false; sorted times that end finite are.
@@ -176,30 +140,11 @@ class SessionFile(GuardedFile):
             )
         return times
 
-    @staticmethod
-    def _empty(dataset: Stored) -> bool:
-        """MATLAB writes an empty cell as its dimensions, marked by an attribute."""
-        return dataset.dtype.kind == "u" and dataset.marked("MATLAB_empty")
-
-    def _vector(self, name: str) -> np.ndarray:
-        return self._line(name, self.values(name, self.field(name)))
-
     def _line(self, field: str, values: np.ndarray) -> np.ndarray:
         """A vector, however MATLAB laid it out."""
         if values.size != max(values.shape, default=1):
             raise self.error(field, f"has the shape {values.shape}, expected a vector")
         return values.reshape(-1)
-
-    def _position(self, name: str) -> np.ndarray:
-        values = self.values(name, self.field(name))
-        if values.shape != (2, self.t.size):
-            raise self.error(
-                name,
-                f"has the HDF5 shape {values.shape}, expected {(2, self.t.size)}: "
-                f"x and y for each sample of t",
-            )
-        self._finite(name, values)
-        return values
 
     def _finite(self, field: str, values: np.ndarray) -> None:
         good = np.isfinite(values)
@@ -211,20 +156,3 @@ class SessionFile(GuardedFile):
                 f"first {values[index]} at index {index}",
                 "cut or interpolate those samples",
             )
-
-
-def read(path: str | Path) -> RawSession:
-    """Read a whole session file into memory.
-
-    Args:
-        path: MATLAB v7.3 file in the layout of Zenodo record 583331.
-    Raises:
-        SessionError: naming the file, the field and the remedy.
-    """
-    with SessionFile(path) as file:
-        spikes = tuple(
-            np.sort(np.concatenate(file.spike_times(channel)), kind="stable")
-            for channel in range(file.channels)
-        )
-        file.check_range(sum(map(file.inside, spikes)), sum(times.size for times in spikes))
-        return RawSession(file.path, spikes, file.t, file.cursor_pos, file.target_pos, file.names)

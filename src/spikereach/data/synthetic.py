@@ -8,9 +8,8 @@ listed in docs/assumptions.md; the mean number of spikes is calibrated to the re
 
 from __future__ import annotations
 
-import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -18,8 +17,9 @@ import numpy as np
 from scipy.signal import lfilter
 
 from spikereach import files
+from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sessions import Session
+from spikereach.identity import text_checksum
 
 STEP_S = 0.004
 RATE_HZ = 250
@@ -77,8 +77,8 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
         duration_s: length in seconds, at least 10.
         seed: any integer; the names of the monkey and of the session are added to it.
     Raises:
-        SessionError: the session is no synthetic one, the duration is too short, or the disk
-            is full.
+        SessionError: the session is no synthetic one, or the duration is too short.
+        WriteError: the disk is full, the folder read-only, ...
     """
     if session.monkey not in MEAN_SPIKES:
         raise SessionError(
@@ -117,8 +117,8 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
 
 def _rng(*key: object) -> np.random.Generator:
     """A random stream of its own for every key."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+    entropy = bytes.fromhex(text_checksum(repr(key)))
+    return np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
 
 
 # Movement ------------------------------------------------------------------------------------
@@ -257,13 +257,11 @@ def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
 
 def _today(unit: Unit, rng: np.random.Generator) -> Unit:
     """The unit as one session finds it: the electrodes have moved a little since."""
-    return Unit(
-        **{
-            **unit.__dict__,
-            "rate": min(80.0, unit.rate * rng.lognormal(0, 0.25)),
-            "direction": unit.direction + rng.normal(0, np.deg2rad(15)),
-            "depth": unit.depth * rng.lognormal(0, 0.15),
-        }
+    return replace(
+        unit,
+        rate=min(80.0, unit.rate * rng.lognormal(0, 0.25)),
+        direction=unit.direction + rng.normal(0, np.deg2rad(15)),
+        depth=unit.depth * rng.lognormal(0, 0.15),
     )
 
 
@@ -426,12 +424,7 @@ def _write(
     text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
     image.seek(0)
     image.write(text.ljust(124) + b"\x00\x02IM")
-    try:
-        files.replace(path, image.getbuffer())
-    except OSError as error:
-        raise SessionError(
-            f"{path}: cannot be written ({error.strerror}); make room and run again"
-        ) from error
+    files.replace(path, image.getbuffer())
 
 
 def _cell(heap: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:

@@ -41,11 +41,9 @@ class Windows:
         self.stride = stride
         self.sessions = tuple(sessions)
         self.parts = tuple(getattr(session.split(scheme), part) for session in sessions)
-        self.columns = tuple(_as_slice(session.channels(areas)) for session in sessions)
-        counts = [
-            session.spikes[:1, columns].shape[1]
-            for session, columns in zip(self.sessions, self.columns, strict=True)
-        ]
+        columns = [session.channels(areas) for session in sessions]
+        self.columns = tuple(map(_as_slice, columns))
+        counts = [len(each) for each in columns]
         for session, steps, count in zip(self.sessions, self.parts, counts, strict=True):
             if len(steps) < window:
                 raise SessionError(

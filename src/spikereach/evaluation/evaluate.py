@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import ValidationError
 
 from spikereach import config, files
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics, neurobench, realtime
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.footprint import deployment
+from spikereach.evaluation.records import Measured, Realtime, Record, faults
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.passes import usable_steps
@@ -26,7 +29,7 @@ from spikereach.models.passes import usable_steps
 class Measurement:
     """A decoder on T test steps; a remainder that fills no window is left out."""
 
-    metrics: dict[str, Any]
+    metrics: Measured
     first_step: int
     """Step of the session at which the test part begins."""
     predicted: np.ndarray
@@ -43,7 +46,7 @@ class Measurement:
 class Result(Measurement):
     """A measurement and the real-time check."""
 
-    realtime: dict[str, Any]
+    realtime: Realtime
 
 
 def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Evaluation) -> Result:
@@ -77,21 +80,22 @@ def measure(
     neurobench.verify(decoder, spikes[:verified], velocity[:verified])
     measured, predicted = metrics.measure(decoder, spikes, velocity)
     r2_x, r2_y = metrics.r2_axes(predicted, velocity)
-    found = {
-        **_identity(checkpoint, binned),
-        "monkey": binned.monkey,
-        "test_steps": steps,
-        "r2": measured["r2"],
-        "r2_x": r2_x,
-        "r2_y": r2_y,
-        "neurobench": {**measured, "steps": steps, "verified_steps": verified},
-        "deployment": deployment(decoder),
-        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
-    }
+    with _finite():
+        found = Measured.of(
+            decoder,
+            measured,
+            deployment(decoder),
+            **_identity(checkpoint, binned),
+            monkey=binned.monkey,
+            test_steps=steps,
+            verified_steps=verified,
+            r2_x=r2_x,
+            r2_y=r2_y,
+        )
     return Measurement(found, test.start, predicted, velocity, binned.position[part], spikes)
 
 
-def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> dict[str, Any]:
+def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> Realtime:
     """The real-time check on the first ``steps`` bins of the test part; see `realtime.check`.
 
     Raises:
@@ -99,7 +103,18 @@ def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> dict[st
     """
     test = binned.split("neurobench").test
     spikes = input_spikes(checkpoint, binned)[test.start : test.stop]
-    return _identity(checkpoint, binned) | realtime.check(deployed(checkpoint), spikes, steps)
+    found = realtime.check(deployed(checkpoint), spikes, steps)
+    with _finite():
+        return Realtime(**_identity(checkpoint, binned), **found)
+
+
+@contextlib.contextmanager
+def _finite() -> Iterator[None]:
+    """Numbers that JSON cannot hold are no measurement."""
+    try:
+        yield
+    except ValidationError as error:
+        raise EvaluationError(f"what was measured cannot be recorded: {faults(error)}") from None
 
 
 def deployed(checkpoint: Checkpoint) -> Decoder:
@@ -139,29 +154,13 @@ def _counted(areas: tuple[str, ...]) -> str:
     return " + ".join(f"{areas.count(area)} {area}" for area in dict.fromkeys(areas))
 
 
-def write_json(content: dict[str, Any], path: str | Path) -> None:
-    """Write strict JSON, whole or not at all.
+def write_json(record: Record, path: str | Path) -> None:
+    """Write a record as strict JSON, whole or not at all.
 
     Raises:
-        EvaluationError: a value is not finite (named), or the file cannot be written.
+        WriteError: the file cannot be written.
     """
-    if wrong := _not_finite(content):
-        raise EvaluationError(f"{path}: {wrong} is not a finite number: nothing was written")
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    replace(Path(path), text.encode())
-
-
-def _not_finite(value: Any, name: str = "") -> str | None:
-    """Dotted name of the first number that JSON cannot hold."""
-    if isinstance(value, float):
-        return None if np.isfinite(value) else name
-    items = value.items() if isinstance(value, dict) else ()
-    if isinstance(value, list | tuple):
-        items = enumerate(value)
-    for key, inner in items:
-        if wrong := _not_finite(inner, f"{name}.{key}" if name else str(key)):
-            return wrong
-    return None
+    files.replace(path, record.json_text().encode())
 
 
 def write_predictions(result: Result, path: str | Path) -> None:
@@ -172,7 +171,7 @@ def write_predictions(result: Result, path: str | Path) -> None:
     along axis 1. Attributes: system, session, seed, channels C, first_step, dt_s, r2.
 
     Raises:
-        EvaluationError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
@@ -185,25 +184,11 @@ def write_predictions(result: Result, path: str | Path) -> None:
         for name, values in arrays.items():
             file.create_dataset(name, data=values, compression="gzip")
         file.attrs.update(
-            {key: result.metrics[key] for key in ("system", "session", "seed", "r2")}
+            result.metrics.model_dump(include={"system", "session", "seed", "r2"})
             | {
                 "channels": result.spikes.shape[1],
                 "first_step": result.first_step,
                 "dt_s": STEP_S,
             }
         )
-    replace(Path(path), image.getvalue())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole; an earlier one stays where that fails.
-
-    Raises:
-        EvaluationError: the disk is full, the folder read-only, ...
-    """
-    try:
-        files.replace(path, content)
-    except OSError as error:
-        raise EvaluationError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
+    files.replace(path, image.getbuffer())

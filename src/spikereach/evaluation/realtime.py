@@ -48,11 +48,7 @@ def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str
         spikes: (T, C).
         steps: bins streamed, at most T.
     Returns:
-        lookahead_declared and lookahead_measured (steps), stream_max_error (largest difference
-        of stream and batch in session units per step, where both agree) and stream_diverged
-        (share of segments in which a spiking decoder's stream and batch part ways), latency_ms
-        and execution_rate_hz, realtime (the paper's verdict: at most 100 ms, at least 10 Hz),
-        buffer_bytes, median_us and p99_us (compute time per bin).
+        the fields of `records.Realtime`, without those that name the run.
     Raises:
         EvaluationError: the decoder uses bins further ahead than it declares, or its stream is
             not its batch output.
@@ -74,7 +70,7 @@ def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str
         "stream_max_error": max_error,
         "stream_diverged": diverged,
         **timing(decoder),
-        "buffer_bytes": footprint["buffers_bytes"] + footprint["states_bytes"],
+        "stream_buffer_bytes": footprint["buffers_bytes"] + footprint["states_bytes"],
         "median_us": float(np.median(times_us)),
         "p99_us": float(np.percentile(times_us, 99)),
     }

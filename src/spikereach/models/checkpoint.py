@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from spikereach.config import ConfigError, System
+from spikereach.config.architectures import ARCHITECTURES
 from spikereach.models import tensorfile
-from spikereach.models.architectures import ARCHITECTURES
 from spikereach.models.decoder import Decoder
 from spikereach.models.tensorfile import CheckpointError
 from spikereach.models.zoo import build
@@ -44,7 +44,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint atomically; equal checkpoints give equal bytes.
 
     Raises:
-        CheckpointError: it cannot be written; an earlier file is unchanged.
+        WriteError: it cannot be written; an earlier file is unchanged.
     """
     decoder = checkpoint.decoder
     tensors = decoder.state_dict()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spikereach import files
+from spikereach.identity import array_checksum, canonical
 
 # One key only: safetensors writes several in random order, and equal content shall be equal bytes.
 KEY = "spikereach"
@@ -25,17 +23,7 @@ FILE_LIMIT, HEADER_LIMIT = 4 * 2**30, 16 * 2**20
 
 
 class CheckpointError(ValueError):
-    """A file of tensors cannot be used or written: names the file and the remedy."""
-
-
-def checksum(tensors: Mapping[str, Tensor], metadata: Any = None) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes of tensors, and over JSON-like metadata."""
-    total = hashlib.sha256(_json(metadata).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        total.update(_json([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return total.hexdigest()
+    """A file of tensors cannot be used: names the file and the remedy."""
 
 
 def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) -> None:
@@ -47,19 +35,12 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: dict) 
         tensors: on any device.
         metadata: JSON-like.
     Raises:
-        CheckpointError: the disk is full, the folder read-only, ...
+        WriteError: the disk is full, the folder read-only, ...
     """
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     content = {"kind": kind, "metadata": metadata}
-    content["sha256"] = checksum(tensors, metadata)
-    data = safetensors.torch.save(tensors, {KEY: _json(content)})
-    try:
-        files.replace(path, data)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror or error}): free disk space or make the "
-            "folder writable and run again; what was saved before is unchanged"
-        ) from error
+    content["sha256"] = array_checksum(tensors, metadata)
+    files.replace(path, safetensors.torch.save(tensors, {KEY: canonical(content)}))
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
@@ -78,7 +59,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
             content = json.loads(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found, metadata, expected = content["kind"], content["metadata"], content["sha256"]
-        intact = checksum(tensors, metadata) == expected
+        intact = array_checksum(tensors, metadata) == expected
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist: make this {kind} first") from None
     except CheckpointError:
@@ -106,7 +87,3 @@ def _check_sizes(path: Path) -> None:
     for name, found, limit in (("file", size, FILE_LIMIT), ("header", header, HEADER_LIMIT)):
         if found > limit:
             raise ValueError(f"its {name} declares {found} bytes, at most {limit} are read")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

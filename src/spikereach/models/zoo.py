@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spikereach.config import ConfigError, System
-from spikereach.models.architectures import locate
+from spikereach.config.architectures import locate
 from spikereach.models.decoder import Decoder
 
 

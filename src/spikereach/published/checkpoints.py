@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from spikereach.config import System
-from spikereach.data.sessions import ZENODO
-from spikereach.files import checksum
+from spikereach.config.sessions import ZENODO
+from spikereach.identity import file_checksum
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import Decoder
@@ -48,7 +48,7 @@ def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpo
 
 
 def _source(system: str, path: str | Path) -> Source:
-    sha256 = checksum(Path(path))
+    sha256 = file_checksum(path)
     for source in of_system(system):
         if source.sha256 == sha256:
             return source

@@ -67,11 +67,6 @@ def sessions() -> dict[str, str]:
     return dict(load()["sessions"])
 
 
-def sources() -> dict[str, str]:
-    """Citation key to full reference."""
-    return dict(load()["sources"])
-
-
 @cache
 def _merged() -> dict[str, Figures]:
     data = load()
@@ -157,17 +152,6 @@ def cortex_ablation() -> dict[str, dict[str, tuple[float, float]]]:
         for session, bars in figure.items()
         if session != "about"
     }
-
-
-def mean_spikes_per_bin() -> dict[str, float]:
-    """Spikes per 4 ms bin summed over channels, by session (from SNN2's accumulates / 50)."""
-    table = load()["mean_spikes_per_4ms_bin"]
-    return {session: value for session, value in table.items() if session != "about"}
-
-
-def interpolation_r2() -> dict[int, float]:
-    """R2 between test velocities and their linear interpolation from every n-th step, by n."""
-    return {int(n): value for n, value in load()["interpolation_r2"].items() if n != "about"}
 
 
 def realtime_rule() -> tuple[float, float]:

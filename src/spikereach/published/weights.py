@@ -8,15 +8,15 @@ torch, so that the workflow can plan with it; `importers` reads the files.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from spikereach import files
 from spikereach.config import Download
-from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
-from spikereach.files import checksum
+from spikereach.data.transfer import RemoteFile, Server
+from spikereach.identity import file_checksum
 
 
 class WeightsError(ValueError):
@@ -91,7 +91,7 @@ def fetch(
     Raises:
         WeightsError: ``folder`` has no copy, or the download failed; with the remedy.
     """
-    if target.is_file() and _is(source, target):
+    if _is(source, target):
         return
     if folder is not None:
         copy = next((p for p in sorted(Path(folder).rglob("*")) if _is(source, p)), None)
@@ -100,25 +100,22 @@ def fetch(
                 f"{folder} holds no copy of {source.address} (SHA-256 {source.sha256}): "
                 f"put it there by any name, or set `weights_folder` to null to download it"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(copy, part)
-        part.replace(target)
+        files.replace(target, copy.read_bytes())
         return
 
-    def by_hand(problem: str) -> str:
-        return (
+    def failed(problem: str) -> WeightsError:
+        return WeightsError(
             f"cannot download {source.address}: {problem}. A copy fetched elsewhere is used when "
             f"put at {target}, or into the folder that `weights_folder` names"
         )
 
-    server = Server(source.file, settings, by_hand=by_hand, error=WeightsError)
     remote = RemoteFile(source.address, source.size, "sha256", source.sha256)
-    try:
-        server.download(remote, target, progress=progress, contact=True)
-    except NoNetworkError as reason:
-        raise WeightsError(by_hand(f"no network ({reason})")) from None
+    Server(source.file, settings, failed).download(remote, target, progress=progress)
 
 
 def _is(source: Source, path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == source.size and checksum(path) == source.sha256
+    return (
+        path.is_file()
+        and path.stat().st_size == source.size
+        and file_checksum(path) == source.sha256
+    )

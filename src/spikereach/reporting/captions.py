@@ -6,25 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-_SOURCES = {
-    "zenodo": "Data: Zenodo record 583331",
-    "local": "Data: local recordings",
-    "synthetic": "Data: synthetic, simulated recordings and not real neurons",
-}
-_APART = {
-    "local": "Published figures are for other recordings and cannot be compared with ours.",
-    "synthetic": (
-        "Published figures beside ours are for the real recordings and cannot be compared with "
-        "ours, whose data are synthetic."
-    ),
-}
+from spikereach.data import sources
+from spikereach.reporting.collect import source_of
 
 
 def caption(
     what: str,
     frame: pd.DataFrame,
     *,
-    commit: str,
     rows: list[dict[str, Any]] = (),
     spread: bool = False,
     costs: bool = False,
@@ -34,7 +23,6 @@ def caption(
     Args:
         what: the table's own sentences, without the last full stop.
         frame: the results in the table.
-        commit: of the code that made them.
         rows: where published figures stand beside ours, the rows with their `published`.
         spread: whether the table prints deviations over seeds.
         costs: whether the table holds figures that NeuroBench counts over the test steps.
@@ -42,8 +30,10 @@ def caption(
     parts = [what + "."]
     if spread and frame["seed"].nunique() > 1:
         parts.append("± is the population standard deviation over seeds.")
-    source = _SOURCES[_source(frame)]
-    parts.append(f"{source}, {_sessions(frame)}; {_seeds(frame)}; commit {commit}.")
+    source = sources.named(source_of(frame))
+    parts.append(
+        f"{source.caption}, {_sessions(frame)}; {_seeds(frame)}; commit {_commits(frame)}."
+    )
     if costs and (steps := _slice(frame)):
         parts.append(
             "Sparsities and operations are counted over the whole test split; NeuroBench itself "
@@ -53,24 +43,24 @@ def caption(
     if cited:
         papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
         parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
-        if _source(frame) in _APART:
-            parts.append(_APART[_source(frame)])
+        if source.apart:
+            parts.append(source.apart)
     return " ".join(parts)
 
 
-def comment(frame: pd.DataFrame, commit: str) -> tuple[str, ...]:
+def comment(frame: pd.DataFrame) -> tuple[str, ...]:
     """The same origin as comment lines."""
     return (
-        f"source: {_source(frame)}",
+        f"source: {source_of(frame)}",
         f"sessions: {', '.join(sorted(frame['session'].unique()))}",
         _seeds(frame).replace(" ", ": ", 1),
-        f"commit: {commit}",
+        f"commit: {_commits(frame)}",
     )
 
 
-def _source(frame: pd.DataFrame) -> str:
-    (source,) = frame["source"].unique()
-    return source
+def _commits(frame: pd.DataFrame) -> str:
+    """Of the code that made the results."""
+    return ", ".join(sorted(frame["commit"].unique()))
 
 
 def _sessions(frame: pd.DataFrame) -> str:

@@ -8,52 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
+from spikereach.evaluation.records import Metrics, Realtime, faults
 from spikereach.provenance import short_commit
 
 KEY = ["system", "session", "seed"]
 
-#: column of the frame -> where it stands in metrics.json
-METRICS = {
-    "system": ("system",),
-    "session": ("session",),
-    "seed": ("seed",),
-    "monkey": ("monkey",),
-    "source": ("source",),
-    "test_steps": ("test_steps",),
-    "parameters": ("parameters",),
-    "r2": ("r2",),
-    "r2_x": ("r2_x",),
-    "r2_y": ("r2_y",),
-    "footprint": ("neurobench", "footprint"),
-    "connection_sparsity": ("neurobench", "connection_sparsity"),
-    "activation_sparsity": ("neurobench", "activation_sparsity"),
-    "dense": ("neurobench", "dense"),
-    "macs": ("neurobench", "effective_macs"),
-    "acs": ("neurobench", "effective_acs"),
-    "verified_steps": ("neurobench", "verified_steps"),
-    "weights_bytes": ("deployment", "weights_bytes"),
-    "buffers_bytes": ("deployment", "buffers_bytes"),
-    "states_bytes": ("deployment", "states_bytes"),
-    "deployment_bytes": ("deployment", "total_bytes"),
-    "weight_format": ("deployment", "weight_format"),
-    "buffer_format": ("deployment", "buffer_format"),
-}
-
-#: the same of realtime.json; wall times stay out, so that tables are repeatable to the byte
-REALTIME = {
-    "system": ("system",),
-    "session": ("session",),
-    "seed": ("seed",),
-    "lookahead_declared": ("lookahead_declared",),
-    "lookahead_measured": ("lookahead_measured",),
-    "latency_ms": ("latency_ms",),
-    "execution_rate_hz": ("execution_rate_hz",),
-    "realtime": ("realtime",),
-    "stream_buffer_bytes": ("buffer_bytes",),
-}
-
-_LAYOUTS = {"metrics.json": METRICS, "realtime.json": REALTIME}
+_RECORDS = {"metrics.json": Metrics, "realtime.json": Realtime}
 
 
 class ResultError(ValueError):
@@ -66,18 +28,18 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
     Args:
         paths: the files, in any order; either kind may be left out altogether.
     Returns:
-        a row per system, session and seed, sorted by them, with the columns of
-        :data:`METRICS` and :data:`REALTIME` of the kinds that were given.
+        a row per system, session and seed, sorted by them; its columns are the fields of the
+        records of `evaluation.records` that were given, and ``commit``, as captions print it.
     Raises:
-        ResultError: for an unreadable file, a missing key (both named), a result given
+        ResultError: for an unreadable file, missing fields (both named), a result given
             twice, a run with only one of the two files, systems that were not evaluated
             on the same sessions, or results from different data sources.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(map(Path, paths)):
-        if path.name not in _LAYOUTS:
-            raise ResultError(f"{path}: expected a file named {' or '.join(_LAYOUTS)}")
-        rows.setdefault(path.name, []).append(_read(path, _LAYOUTS[path.name]))
+        if path.name not in _RECORDS:
+            raise ResultError(f"{path}: expected a file named {' or '.join(_RECORDS)}")
+        rows.setdefault(path.name, []).append(_read(path))
     if not rows:
         raise ResultError("no result files were given")
     frames = {name: _unique(pd.DataFrame(found), name) for name, found in rows.items()}
@@ -89,36 +51,21 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
     return frame.sort_values(KEY, ignore_index=True)
 
 
-def commits(paths: Iterable[str | Path]) -> str:
-    """The commits that made these ``metrics.json`` files, for captions.
-
-    Raises:
-        ResultError: for an unreadable file, or one without provenance.
-    """
-    layout = {"commit": ("provenance", "commit"), "dirty": ("provenance", "dirty")}
-    found = [_read(Path(path), layout) for path in paths]
-    return ", ".join(sorted({short_commit(row["commit"], row["dirty"]) for row in found}))
-
-
-def _read(path: Path, layout: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        record = _RECORDS[path.name].model_validate(json.loads(path.read_text()))
     except OSError as error:
         raise ResultError(f"{path}: {error.strerror}; evaluate this system first") from None
+    except ValidationError as error:
+        raise ResultError(f"{path}: {faults(error)}; delete it and evaluate again") from None
     except ValueError as error:
         raise ResultError(
             f"{path}: not valid JSON ({error}); delete it and evaluate again"
         ) from None
-    row = {}
-    for column, keys in layout.items():
-        value = content
-        for key in keys:
-            if not isinstance(value, dict) or key not in value:
-                raise ResultError(
-                    f"{path}: lacks the key {'.'.join(keys)}; delete it and evaluate again"
-                )
-            value = value[key]
-        row[column] = tuple(value) if isinstance(value, list) else value
+    row = record.model_dump(exclude={"parts", "provenance"})
+    if isinstance(record, Metrics):
+        origin = record.provenance
+        row["commit"] = short_commit(origin.commit, origin.dirty)
     return row
 
 
@@ -155,3 +102,20 @@ def _comparable(frame: pd.DataFrame) -> None:
 
 def _run(row: pd.Series) -> str:
     return "/".join(str(row[key]) for key in KEY)
+
+
+def source_of(frame: pd.DataFrame) -> str:
+    """Where the recordings of these results are from: zenodo, local or synthetic."""
+    (source,) = frame["source"].unique()
+    return source
+
+
+def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:
+    """Every one of the systems has results.
+
+    Raises:
+        ResultError: naming the first without.
+    """
+    for name in systems:
+        if name not in set(frame["system"]):
+            raise ResultError(f"no results of the system {name!r} to draw")

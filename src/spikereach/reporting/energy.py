@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from spikereach.evaluation.records import Format
 from spikereach.reporting.collect import ResultError
-
-Format = str | tuple[int, int]
-"""float32, float16, or integer and fractional bits of a fixed-point number (sign bit extra)."""
 
 FLOAT_PJ = {"float16": (1.1, 0.4), "float32": (3.7, 0.9)}
 """Picojoules of a multiplication and an addition."""

@@ -51,8 +51,3 @@ def read(path: Path) -> Predictions:
             )
     except (OSError, KeyError, ValueError) as error:
         raise ResultError(f"{path}: cannot be read ({error}); evaluate this system again") from None
-
-
-def unit(source: str) -> str:
-    """Unit of position in sessions of a data source, as axes print it."""
-    return "mm" if source in ("zenodo", "synthetic") else "file units"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape as quote
 from itertools import groupby
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from spikereach import files
-
 MISSING = "–"
 """Printed where there is no figure; an en dash, ``--`` in LaTeX."""
+
+
+Align = Literal["l", "c", "r"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Column:
     heading: str
     cells: list[str]
     group: str = ""
-    align: Literal["l", "c", "r"] = "r"
+    align: Align = "r"
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,19 @@ class Table:
     columns: list[Column]
     stub: int = 1
 
-
-def write(table: Table, folder: str | Path) -> None:
-    """Write ``folder/name.tex``, ``.csv``, ``.md`` and ``.html``, each replaced in one step."""
-    folder = Path(folder)
-    for kind, form in (("tex", tex), ("csv", csv), ("md", markdown), ("html", html)):
-        write_text(folder / f"{table.name}.{kind}", form(table))
+    def files(self) -> dict[str, bytes]:
+        """Suffix -> content."""
+        forms = {".tex": tex, ".csv": csv, ".md": markdown, ".html": html}
+        return {suffix: form(self).encode() for suffix, form in forms.items()}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, the file whole or not at all.
-
-    Raises:
-        OSError: naming ``path``.
-    """
-    files.replace(path, text.encode())
+def _frame(
+    columns: list[Column], form: Callable[[str], str], headings: list[str], groups: list[str]
+) -> pd.DataFrame:
+    """The printed cells, in this form, below their headings and the groups of these."""
+    frame = pd.DataFrame({n: list(map(form, c.cells)) for n, c in enumerate(columns)}, dtype=object)
+    frame.columns = pd.MultiIndex.from_arrays([groups, headings]) if any(groups) else headings
+    return frame
 
 
 _LATEX = {
@@ -110,31 +108,34 @@ def tex(table: Table) -> str:
             r"\vspace{4pt}",
             rf"\{size}",
             rf"\setlength{{\tabcolsep}}{{{gap}pt}}",
-            *_tabular(columns),
+            _tabular(columns),
             r"\end{table*}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def _tabular(columns: list[Column]) -> list[str]:
-    lines = [
-        rf"\begin{{tabular}}{{@{{}}{''.join(column.align for column in columns)}@{{}}}}",
-        r"\toprule",
+def _tabular(columns: list[Column]) -> str:
+    """With Styler; the rules below groups, which it does not draw, go before the first heading."""
+    headings = [
+        _centred(column.heading) if column.align == "r" else escape(column.heading)
+        for column in columns
     ]
-    if any(column.group for column in columns):
-        cells, rules, start = [], [], 1
-        for group, members in _groups(columns):
-            end = start + len(members) - 1
-            if group:
-                cells.append(rf"\multicolumn{{{len(members)}}}{{c}}{{{escape(group)}}}")
-                rules.append(rf"\cmidrule(lr){{{start}-{end}}}")
-            else:
-                cells.append(" & " * (len(members) - 1))
-            start = end + 1
-        lines += [_row(cells), " ".join(rules)]
-    lines += [_row(_heading(column) for column in columns), r"\midrule"]
-    lines += [_row(map(_number, row)) for row in zip(*(c.cells for c in columns), strict=True)]
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
+    groups, rules = [], []
+    for group, members in _groups(columns):
+        if group:
+            rules.append(rf"\cmidrule(lr){{{len(groups) + 1}-{len(groups) + len(members)}}}")
+        alone = group and len(members) == 1  # Styler centres those over several columns
+        groups += [_centred(group) if alone else escape(group)] * len(members)
+    if rules:
+        headings[0] = "\n".join([" ".join(rules), headings[0]])
+    aligned = "".join(column.align for column in columns)
+    styler = _frame(columns, _number, headings, groups).style.hide(axis="index")
+    text = styler.to_latex(hrules=True, column_format=f"@{{}}{aligned}@{{}}", multicol_align="c")
+    return text.rstrip()
+
+
+def _centred(text: str) -> str:
+    return rf"\multicolumn{{1}}{{c}}{{{escape(text)}}}"
 
 
 _TEXT_WIDTH = 483.0
@@ -187,16 +188,6 @@ def _digits(text: str) -> float:
     )
 
 
-def _row(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _heading(column: Column) -> str:
-    if column.align == "r":  # centred over its numbers
-        return rf"\multicolumn{{1}}{{c}}{{{escape(column.heading)}}}"
-    return escape(column.heading)
-
-
 def _groups(columns: list[Column]) -> list[tuple[str, list[Column]]]:
     return [(group, list(members)) for group, members in groupby(columns, lambda c: c.group)]
 
@@ -208,39 +199,34 @@ def csv(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """For reading: the printed cells with the caption above."""
+    headings = [f"{column.group} {column.heading}".strip() for column in table.columns]
+    aligned = [_ALIGNED[column.align] for column in table.columns]
+    frame = pd.DataFrame(dict(enumerate(column.cells for column in table.columns)))
+    frame.columns = headings
+    text = frame.replace(r"\|", r"\|", regex=True).to_markdown(
+        index=False,
+        disable_numparse=True,
+        preserve_whitespace=True,
+        colalign=aligned if len(frame) else None,  # tabulate fails on it without rows
+    )
+    return f"{table.caption}\n\n{text}\n"
 
-    def row(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
-    headings = (f"{column.group} {column.heading}".strip() for column in table.columns)
-    rules = ({"l": ":--", "c": ":-:", "r": "--:"}[column.align] for column in table.columns)
-    lines = [table.caption, "", row(headings), row(rules)]
-    lines += [row(cells) for cells in zip(*(c.cells for c in table.columns), strict=True)]
-    return "\n".join(lines) + "\n"
+_ALIGNED = {"l": "left", "c": "center", "r": "right"}
 
 
 def html(table: Table) -> str:
     """A page with the printed cells, for the workflow's report."""
-    columns, groups = table.columns, _groups(table.columns)
-    lines = [f"<p>{quote(table.caption)}</p>", "<table>", "<thead>"]
-    if any(group for group, _ in groups):
-        cells = [_cell("th", group, "group" * bool(group), len(cols)) for group, cols in groups]
-        lines.append(_line(cells))
-    lines.append(_line(_cell("th", column.heading, column.align) for column in columns))
-    lines += ["</thead>", "<tbody>"]
-    for row in zip(*(column.cells for column in columns), strict=True):
-        cells = zip(row, columns, strict=True)
-        lines.append(_line(_cell("td", text, column.align) for text, column in cells))
-    lines += ["</tbody>", "</table>"]
-    return page(table.name, "\n".join(lines))
-
-
-def _cell(tag: str, text: str, kind: str, span: int = 1) -> str:
-    return f'<{tag} class="{kind}" colspan="{span}">{quote(text)}</{tag}>'
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"<tr>{''.join(cells)}</tr>"
+    headings = [quote(column.heading) for column in table.columns]
+    groups = [quote(column.group) for column in table.columns]
+    styler = _frame(table.columns, quote, headings, groups).style.hide(axis="index")
+    aligned = "".join(
+        f"tr:last-child > th:nth-child({n}), td:nth-child({n}) "
+        f"{{ text-align: {_ALIGNED[column.align]}; }}\n"
+        for n, column in enumerate(table.columns, start=1)
+    )
+    body = f"<p>{quote(table.caption)}</p>\n<style>{aligned}</style>\n"
+    return page(table.name, body + styler.to_html(exclude_styles=True))
 
 
 _STYLE = """
@@ -251,8 +237,7 @@ table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px sol
 th, td { padding: 4px 7px; white-space: nowrap; }
 thead tr:last-child th { border-bottom: 1px solid; }
 th { font-weight: 600; text-align: center; }
-th.group { border-bottom: 1px solid #9aa5b1; }
-.l { text-align: left; } .c { text-align: center; } .r { text-align: right; }
+thead tr:not(:last-child) th:not(:empty) { border-bottom: 1px solid #9aa5b1; }
 tbody tr:nth-child(even) { background: #f4f6f8; }
 pre { font: 13px/1.45 ui-monospace, Consolas, monospace; }
 """
@@ -265,26 +250,3 @@ def page(title: str, body: str) -> str:
         f"<title>{quote(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
-
-
-def document(names: Iterable[str], where_made: Iterable[str] = ()) -> str:
-    """A LaTeX document, beside the tables in one folder, that prints all of them.
-
-    Args:
-        names: tables that are there.
-        where_made: tables that are printed if they are there when the document is compiled.
-    """
-    lines = [
-        r"\documentclass[10pt,a4paper]{article}",
-        r"\usepackage{booktabs}",
-        r"% margins of 20 mm without a further package",
-        r"\setlength{\textwidth}{170mm}",
-        r"\setlength{\oddsidemargin}{-5.4mm}",
-        r"\setlength{\textheight}{250mm}",
-        r"\setlength{\topmargin}{-20mm}",
-        r"\begin{document}",
-    ]
-    lines += [rf"\input{{{name}.tex}}" for name in names]
-    lines += [rf"\IfFileExists{{{name}.tex}}{{\input{{{name}.tex}}}}{{}}" for name in where_made]
-    lines += [r"\end{document}"]
-    return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
-from spikereach.models import tensorfile
+from spikereach.identity import array_checksum
 from spikereach.models.decoder import Decoder
 from spikereach.training.errors import TrainingError
 
@@ -64,21 +64,21 @@ def digest_of(
         }
         for name, module in decoder.named_modules()
     }
-    tensors = {f"decoder/{name}": tensor for name, tensor in decoder.state_dict().items()}
-    tensors |= {f"mask/{name}": kept for name, kept in (mask or {}).items()}
+    arrays = {f"decoder/{name}": tensor for name, tensor in decoder.state_dict().items()}
+    arrays |= {f"mask/{name}": kept for name, kept in (mask or {}).items()}
     for number, session in enumerate(sessions):
         for name in ("spikes", "velocity", "segments"):
-            tensors[f"session{number}/{name}"] = torch.from_numpy(getattr(session, name))
+            arrays[f"session{number}/{name}"] = getattr(session, name)
     metadata = {
         "decoder": type(decoder).__qualname__,
         "settings": settings,
-        "sessions": [[session.name, list(session.areas)] for session in sessions],
+        "sessions": [[session.name, session.areas] for session in sessions],
         "split": training.split,
         "standardise": training.standardise,
-        "stage": stage.model_dump(mode="json"),
-        "areas": list(areas),
+        "stage": stage,
+        "areas": areas,
         "seed": seed,
         "device": device.type,
         "torch": torch.__version__,
     }
-    return tensorfile.checksum(tensors, metadata)
+    return array_checksum(arrays, metadata)

@@ -7,9 +7,8 @@ outlives it, so that a run can stop after any update and go on as if it had not.
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +16,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
-from tqdm import tqdm
 
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
 from spikereach.models.decoder import Decoder, Trace
+from spikereach.progress import progress_bar
 from spikereach.training import inputs, optimisers
 from spikereach.training.errors import ExplosionError
 from spikereach.training.feed import Batches
@@ -77,14 +76,13 @@ def train(
     Raises:
         SessionError: a part is shorter than one window.
         TrainingError: inputs do not fit; ExplosionError: loss or weights are not finite.
-        CheckpointError: the resume file cannot be written.
+        WriteError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
     device = device_of(device)
     windows = Windows(sessions, "train", training.split, areas, stage.window, stage.stride)
     inputs.prepare(decoder, sessions, training, areas)
     known_by = inputs.digest_of(decoder, sessions, training, stage, areas, seed, device, mask)
-
     decoder.to(device)
     random = RandomStreams(seed, stage)
     batches = Batches(windows, stage, random, decoder, device)
@@ -106,7 +104,8 @@ def train(
             optimiser.param_groups[0]["lr"] = rate = optimisers.learning_rate(stage, state.epoch)
             decoder.train()
             label = f"{name} epoch {state.epoch + 1}/{stage.epochs}"
-            for update in _bar(range(state.update, len(batches)), label, shown=progress):
+            todo = range(state.update, len(batches))
+            for update in progress_bar(todo, desc=label, disable=not progress):
                 stop_if_told()
                 spikes, target = batches.batch(state.epoch, update)
                 torch.manual_seed(random.number("dropout", state.epoch, update))
@@ -173,10 +172,6 @@ def _check_finite(row: Mapping[str, float], name: str) -> None:
             f"{row['learning_rate']:g} (training loss {row['train_loss']:g}, validation R2 "
             f"{row['val_r2']:g}): lower the learning rate or set clip_norm"
         )
-
-
-def _bar(updates: range, label: str, *, shown: bool) -> Iterable[int]:
-    return tqdm(updates, desc=label, disable=not shown, file=sys.stderr, leave=False)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from spikereach.config import Stage, digest
+from spikereach.config import Stage
+from spikereach.identity import digest
 
 
 class RandomStreams:

@@ -6,7 +6,7 @@ one place on one GPU as long as it lives; the system drops the lock of a job tha
 
 from __future__ import annotations
 
-import fcntl
+import itertools
 import logging
 import os
 import re
@@ -15,8 +15,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +46,18 @@ def visible() -> list[str]:
 def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]:
     """Make one GPU the only visible one while the body runs; must precede the import of torch.
 
-    First places on all GPUs are taken before second ones; where none is free, this waits.
+    First places on all GPUs are taken before second ones; where none is free, this waits. The
+    process sees no other GPU afterwards.
 
     Args:
-        jobs_per_gpu: places on each GPU.
+        jobs_per_gpu: places on each GPU; 0: for a job that shall see none.
         folder: of the lock files; by default one of the user on this machine, because locks on
             a shared file system would keep other machines' jobs out.
     Yields:
         the GPU's identifier, or None where no GPU is visible.
     """
+    if not jobs_per_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     gpus = visible()
     if not gpus:
         yield None
@@ -66,31 +71,22 @@ def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]
         for place in range(jobs_per_gpu)
         for gpu in gpus
     ]
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpu, lock = _take(places)
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
         yield gpu
     finally:
-        if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
-        os.close(lock)
+        lock.release()
 
 
-def _take(places: list[tuple[str, Path]]) -> tuple[str, int]:
-    """The first free place: its GPU and the descriptor that holds its lock."""
-    waiting = False
-    while True:
+def _take(places: list[tuple[str, Path]]) -> tuple[str, FileLock]:
+    """The first free place: its GPU and its lock."""
+    for tried in itertools.count():
         for gpu, path in places:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return gpu, descriptor
-            except BlockingIOError:
-                os.close(descriptor)
-        if not waiting:
+            lock = FileLock(path, mode=0o600)
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                return gpu, lock
+        if not tried:
             log.warning("all %d places on GPUs are taken: waiting for one", len(places))
-            waiting = True
         time.sleep(POLL_S)

@@ -12,15 +12,16 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from spikereach.config import digest, overrides
-from spikereach.files import checksum, replace
+from spikereach.config import overrides
+from spikereach.files import replace
+from spikereach.identity import digest, file_checksum, params_key
 from spikereach.provenance import environment
 
 FOLDER = Path("manifests")
@@ -31,9 +32,10 @@ class ManifestError(ValueError):
     """A manifest is damaged, or a file is not what its manifest says."""
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(BaseModel):
     """What a job read and wrote. Paths are relative to the run folder, checksums SHA-256."""
+
+    model_config = ConfigDict(frozen=True)
 
     rule: str
     outputs: dict[str, str]
@@ -43,6 +45,18 @@ class Manifest:
     conditions: dict[str, Any]
     """All else, JSON-like; see `recorded`."""
 
+    @field_validator("outputs")
+    @classmethod
+    def _lie_in_the_run_folder(cls, outputs: dict[str, str]) -> dict[str, str]:
+        if not all(map(_inside, outputs)):
+            raise ValueError("outside the run folder")
+        return outputs
+
+    def text(self) -> bytes:
+        """The one form of a manifest: JSON with a checksum of its own."""
+        whole = self.model_dump() | {"sha256": digest(self)}
+        return (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode()
+
     def write(self) -> None:
         """Write one copy for each folder of outputs, relative to the working directory.
 
@@ -50,7 +64,7 @@ class Manifest:
             OSError: the disk is full, the folder read-only, ...
         """
         for path in _places(self.outputs):
-            replace(path, _text(asdict(self)))
+            replace(path, self.text())
 
 
 @contextlib.contextmanager
@@ -75,7 +89,7 @@ def recorded(snakemake: Any) -> Iterator[None]:
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
     conditions = {
         "wildcards": wildcards,
-        "params": digest({name: str(value) for name, value in snakemake.params.items()}),
+        "params": params_key(snakemake),
         "config": digest(config),
         "overrides": overrides(_defaults(snakemake), config),
         "source": config["source"],
@@ -86,8 +100,8 @@ def recorded(snakemake: Any) -> Iterator[None]:
     conditions["device"] = "cpu" if conditions["gpu"] is None else "cuda"
     conditions["started"] = started.isoformat(timespec="seconds")
     conditions["wall_s"] = round(time.monotonic() - begun, 3)
-    outputs = {path: checksum(Path(path)) for path in snakemake.output}
-    Manifest(snakemake.rule, outputs, inputs, conditions).write()
+    outputs = {path: file_checksum(path) for path in snakemake.output}
+    Manifest(rule=snakemake.rule, outputs=outputs, inputs=inputs, conditions=conditions).write()
 
 
 def _defaults(snakemake: Any) -> dict[str, Any]:
@@ -106,34 +120,14 @@ def read(path: Path) -> Manifest:
     """
     try:
         text = path.read_bytes()
-        content = json.loads(text)
-        del content["sha256"]
-        if _text(content) != text:
-            raise ValueError("its content does not match its checksum")
-        manifest = Manifest(**content)
-        for files in (manifest.outputs, manifest.inputs):
-            if not all(isinstance(each, str) for pair in files.items() for each in pair):
-                raise ValueError("paths and checksums must be text")
-        for name in manifest.outputs:
-            if not _inside(name):
-                raise ValueError(f"{name} is outside the run folder")
-        manifest.conditions.items()
+        manifest = Manifest.model_validate_json(text)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ManifestError(f"{path} is damaged or no manifest ({error})") from error
+    except (OSError, ValidationError) as error:
+        raise ManifestError(f"{path} is damaged or no manifest: {error}") from error
+    if manifest.text() != text:
+        raise ManifestError(f"{path} is damaged: its content does not match its checksum")
     return manifest
-
-
-def of(path: str, run: Path = Path()) -> Manifest | None:
-    """The manifest of a file of a run, None where there is none that can be read.
-
-    Args:
-        path: relative to the run folder.
-        run: the run folder.
-    """
-    found = (manifest for _, manifest in _beside([path], run) if path in manifest.outputs)
-    return next(found, None)
 
 
 def check(inputs: Iterable[str]) -> dict[str, str]:
@@ -145,9 +139,9 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
         ManifestError: a file was altered since it was made.
     """
     known = {}
-    for _, manifest in _beside(inputs := list(inputs), Path()):
+    for _, manifest in _beside(inputs := list(inputs)):
         known |= {path: (manifest.rule, sha256) for path, sha256 in manifest.outputs.items()}
-    found = {path: checksum(Path(path)) for path in inputs}
+    found = {path: file_checksum(path) for path in inputs}
     for path, sha256 in found.items():
         rule, expected = known.get(path, (None, sha256))
         if sha256 != expected:
@@ -161,15 +155,9 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
 def withdraw(outputs: Iterable[str]) -> None:
     """Remove the manifests of files that are about to be made anew."""
     outputs = set(outputs)
-    for path, manifest in _beside(outputs, Path()):
+    for path, manifest in _beside(outputs):
         if not outputs.isdisjoint(manifest.outputs):
             path.unlink(missing_ok=True)
-
-
-def _text(content: dict[str, Any]) -> bytes:
-    """The one form of a manifest: JSON with a checksum of its own."""
-    whole = content | {"sha256": digest(content)}
-    return (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _inside(path: str) -> bool:
@@ -186,12 +174,12 @@ def _places(outputs: Iterable[str]) -> list[Path]:
     return [FOLDER / folder / f"{stem}{SUFFIX}" for folder, stem in first.items()]
 
 
-def _beside(paths: Iterable[str], run: Path) -> list[tuple[Path, Manifest]]:
+def _beside(paths: Iterable[str]) -> list[tuple[Path, Manifest]]:
     """All manifests that may know these files; damaged ones, which prove nothing, left out."""
     folders = {PurePosixPath(path).parent for path in paths if _inside(path)}
     found = []
     for folder in sorted(folders):
-        for path in sorted((run / FOLDER / folder).glob(f"*{SUFFIX}")):
+        for path in sorted((FOLDER / folder).glob(f"*{SUFFIX}")):
             with contextlib.suppress(ManifestError, FileNotFoundError):
                 found.append((path, read(path)))
     return found

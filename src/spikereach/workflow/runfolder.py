@@ -3,7 +3,8 @@
 Snakemake's own lock is files that name outputs. A process that is killed leaves them behind, and
 the next is refused until somebody calls ``snakemake --unlock``. Here each process also holds a
 lock of the operating system, which ends with the process: who gets it exclusively is alone, and
-files of a lock that were left on the same machine are of nobody.
+files of a lock that were left on the same machine are of nobody. All who live share it: filelock
+has no lock on a file that can be had alone first and shared then, hence the system's own call.
 """
 
 from __future__ import annotations

@@ -41,10 +41,7 @@ def run_trial(
     number: int,
     journal: Path,
     study: str,
-    resume: Path,
-    device: str,
-    progress: bool,
-    events: Path | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Run a trial, or read it from the journal where it is over.
 
@@ -59,10 +56,7 @@ def run_trial(
         number: of the trial, from 0.
         journal: the file that all trials share.
         study: name of the study in it; another one for other data, settings or code.
-        resume: file for the state of the training; the caller removes it.
-        device: "auto", "cpu" or "cuda".
-        progress: progress bars on stderr.
-        events: folder for TensorBoard event files.
+        options: resume, device, progress and events, as for `fit`.
     Returns:
         number, state ("complete", "pruned" or "failed"), parameters, r2 (validation; None where
         failed), epochs, deployment_bytes, latency_ms, realtime and message (of a failure).
@@ -92,20 +86,9 @@ def run_trial(
         pruner=optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
     )
     own.add_trials([known[n] for n in earlier])
-    distributions = {
-        name: IntDistribution(each.low, each.high, step=each.step)
-        for name, each in search.space.items()
-    }
-    trial = own.ask(distributions)
+    trial = own.ask(_distributions(search))
     tried = search.configured(system, trial.params)
     about = describe(tried, len(session.channels(system.areas)))
-    attributes = {
-        "number": number,
-        "deployment_bytes": about["deployment"]["total_bytes"],
-        "latency_ms": about["latency_ms"],
-        "realtime": about["realtime"],
-    }
-
     reported: list[float] = []
     pruned = False
 
@@ -117,6 +100,7 @@ def run_trial(
         pruned = bool(rows) and trial.should_prune()
         return pruned
 
+    message = None
     try:
         _, history = fit(
             tried,
@@ -125,26 +109,27 @@ def run_trial(
             dataset=session.name,
             stage="finetune",
             seed=seed,
-            resume=resume,
-            device=device,
-            progress=progress,
-            events=events,
             stop=stop,
+            **options,
         )
     except ExplosionError as error:
-        state, scores = TrialState.FAIL, reported
-        attributes["message"] = str(error)
+        state, scores, message = TrialState.FAIL, reported, str(error)
     else:
-        state, scores = TrialState.COMPLETE, history["val_r2"].tolist()
-        if pruned:
-            state = TrialState.PRUNED
+        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+        scores = history["val_r2"].tolist()
     finished = optuna.trial.create_trial(
         state=state,
         value=None if state == TrialState.FAIL else max(scores),
         params=trial.params,
-        distributions=distributions,
+        distributions=_distributions(search),
         intermediate_values=dict(enumerate(scores, start=1)),
-        user_attrs=attributes,
+        user_attrs={
+            "number": number,
+            "deployment_bytes": about["deployment"]["total_bytes"],
+            "latency_ms": about["latency_ms"],
+            "realtime": about["realtime"],
+            "message": message,
+        },
     )
     shared.add_trial(finished)
     return outcome(finished)
@@ -153,16 +138,22 @@ def run_trial(
 def outcome(trial: FrozenTrial) -> dict[str, Any]:
     """A finished trial as JSON; see :func:`run_trial`."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    return (
+        {"message": None}
+        | trial.user_attrs
+        | {  # the journal drops what is null
+            "state": states[trial.state.name],
+            "parameters": trial.params,
+            "r2": trial.value,
+            "epochs": len(trial.intermediate_values),
+        }
+    )
+
+
+def _distributions(search: Search) -> dict[str, IntDistribution]:
     return {
-        "number": trial.user_attrs["number"],
-        "state": states[trial.state.name],
-        "parameters": trial.params,
-        "r2": trial.value,
-        "epochs": len(trial.intermediate_values),
-        "deployment_bytes": trial.user_attrs["deployment_bytes"],
-        "latency_ms": trial.user_attrs["latency_ms"],
-        "realtime": trial.user_attrs["realtime"],
-        "message": trial.user_attrs.get("message"),
+        name: IntDistribution(each.low, each.high, step=each.step)
+        for name, each in search.space.items()
     }
 
 
@@ -218,10 +209,7 @@ def importance(trials: Sequence[Mapping[str, Any]], search: Search) -> dict[str,
         optuna.trial.create_trial(
             value=trial["r2"],
             params=trial["parameters"],
-            distributions={
-                name: IntDistribution(each.low, each.high, step=each.step)
-                for name, each in search.space.items()
-            },
+            distributions=_distributions(search),
         )
         for trial in complete
     )

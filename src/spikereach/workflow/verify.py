@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from spikereach.data import transfer
-from spikereach.data.sessions import ZENODO
-from spikereach.files import checksum
+from spikereach.config.sessions import ZENODO
+from spikereach.identity import file_checksum
+from spikereach.progress import progress_bar
 from spikereach.provenance import short_commit
 from spikereach.published.weights import sources
 from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
@@ -27,6 +25,7 @@ RESULTS = (
 """Files that only jobs write: each must have a manifest."""
 AGAIN = "run snakemake for this file, then for the whole"
 """Snakemake alone does not miss a file from which all is made that was asked for."""
+ANEW = f"delete it and {AGAIN}"
 SHOWN = 5
 """Results that a message lists; of more it gives the number."""
 
@@ -60,25 +59,21 @@ class Break:
         return [*lines, f"  remedy: {self.remedy}"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """What `verify` found."""
 
-    breaks: list[Break] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    files: int = 0
+    breaks: list[Break]
+    warnings: list[str]
+    files: int
     """Files whose content was read."""
-    jobs: int = 0
+    jobs: int
     """Jobs whose manifests were read."""
-    recordings: Counter[str] = field(default_factory=Counter)
+    recordings: Counter[str]
     """Source of the data -> recordings at the bottom of the chain."""
 
 
-Progress = Callable[[int], Callable[[int], Any]]
-"""Given the bytes to read in all, returns a function that is told of each piece read."""
-
-
-def verify(target: str | Path, progress: Progress = lambda total: lambda size: None) -> Report:
+def verify(target: str | Path) -> Report:
     """Recompute the checksums of a run, or of one file and all it was made from.
 
     Every file is compared with the manifest of the job that wrote it, every manifest with
@@ -87,26 +82,25 @@ def verify(target: str | Path, progress: Progress = lambda total: lambda size: N
 
     Args:
         target: a run folder, or a file in one.
-        progress: for a progress bar.
     Raises:
         VerifyError: it is no run folder, or no file in one.
     """
     run, start = _locate(Path(target))
-    made, report = _manifests(run)
-    if start is None:
-        start = sorted(made.keys() | _results(run))
-    chain = _Chain(run, made, start, unreadable={Path(b.path).parent for b in report.breaks})
-    chain.read(progress)
-    report.breaks += chain.breaks()
-    report.warnings += _warnings(chain.jobs)
-    report.files = sum(each is not None for each in chain.found.values())
-    report.jobs = len(chain.jobs)
-    report.recordings.update(
-        job.conditions.get("source", "unknown")
-        for path, job in chain.files.items()
-        if job is not None and _is_recording(path)
+    made, damaged = _manifests(run)
+    chain = _Chain(run, made, sorted(made.keys() | _results(run)) if start is None else start)
+    breaks = chain.breaks(unreadable={Path(each.path).parent for each in damaged})
+    return Report(
+        # from the recordings up to the tables
+        breaks=damaged + sorted(breaks, key=lambda each: (-len(each.rests), each.path)),
+        warnings=_warnings(chain.jobs),
+        files=len(chain.found),
+        jobs=len(chain.jobs),
+        recordings=Counter(
+            job.conditions.get("source", "unknown")
+            for path, job in chain.files.items()
+            if job is not None and _is_recording(path)
+        ),
     )
-    return report
 
 
 def _locate(target: Path) -> tuple[Path, list[str] | None]:
@@ -133,10 +127,10 @@ def _results(run: Path) -> set[str]:
     return {path.relative_to(run).as_posix() for path in found if path.name[0] != "."}
 
 
-def _manifests(run: Path) -> tuple[dict[str, Manifest], Report]:
-    """File -> manifest of the job that wrote it; damaged manifests are breaks."""
+def _manifests(run: Path) -> tuple[dict[str, Manifest], list[Break]]:
+    """File -> manifest of the job that wrote it; and the damaged manifests."""
     made: dict[str, Manifest] = {}
-    report = Report()
+    damaged = []
     for path in sorted((run / FOLDER).rglob(f"*{SUFFIX}")):
         name = path.relative_to(run).as_posix()
         try:
@@ -145,19 +139,17 @@ def _manifests(run: Path) -> tuple[dict[str, Manifest], Report]:
             files = Path(name).relative_to(FOLDER)
             stem = files.with_name(files.name.removesuffix(SUFFIX))
             remedy = f"delete it and {stem}.*, run snakemake for these files, then for the whole"
-            report.breaks.append(Break(name, "the manifest is damaged", remedy))
+            damaged.append(Break(name, "the manifest is damaged", remedy))
         else:
             made |= dict.fromkeys(manifest.outputs, manifest)
-    return made, report
+    return made, damaged
 
 
 class _Chain:
     """The files that some files were made from, they among them."""
 
-    def __init__(
-        self, run: Path, made: Mapping[str, Manifest], start: Iterable[str], unreadable: set[Path]
-    ):
-        self.run, self.unreadable = run, unreadable
+    def __init__(self, run: Path, made: Mapping[str, Manifest], start: Iterable[str]):
+        self.run = run
         self.files: dict[str, Manifest | None] = {}
         """File -> what it is known to be."""
         self.users: dict[str, list[str]] = {}
@@ -170,101 +162,69 @@ class _Chain:
                 for used in manifest.inputs if manifest else ():
                     self.users.setdefault(used, []).append(path)
                     waiting.append(used)
-        self.found: dict[str, str | None] = {}
-        """File -> checksum of its content; None where it is missing."""
-
-    @cached_property
-    def jobs(self) -> dict[str, Manifest]:
+        self.jobs = {next(iter(job.outputs)): job for job in self.files.values() if job is not None}
         """The jobs that wrote them, each under its first file."""
-        return {next(iter(job.outputs)): job for job in self.files.values() if job is not None}
+        present = [path for path in sorted(self.files) if (run / path).is_file()]
+        size = sum((run / path).stat().st_size for path in present)
+        with progress_bar(total=size, unit="B", unit_scale=True, disable=None) as bar:
+            self.found = {path: file_checksum(run / path, advance=bar.update) for path in present}
+        """File -> checksum of its content; without those that are missing."""
 
-    def read(self, progress: Progress) -> None:
-        present = {path: self.run / path for path in sorted(self.files)}
-        sizes = {p: file.stat().st_size for p, file in present.items() if file.is_file()}
-        advance = progress(sum(sizes.values()))
-        for path, file in present.items():
-            self.found[path] = checksum(file, advance) if path in sizes else None
+    def breaks(self, unreadable: set[Path]) -> Iterator[Break]:
+        """Links that do not hold.
 
-    def breaks(self) -> list[Break]:
-        """From the recordings up to the tables."""
-        found = [self._file(path) for path in self.files]
-        found += [self._links(path, job) for path, job in self.jobs.items()]
-        flat = [each for group in found for each in group]
-        return sorted(flat, key=lambda each: (-len(each.rests), each.path))
+        Args:
+            unreadable: folders of damaged manifests, of which is told already.
+        """
+        for path, job in self.files.items():
+            found = self.found.get(path)
+            if job is None:
+                if Path(path).is_absolute() or (FOLDER / path).parent in unreadable:
+                    continue  # a recording of one's own, or told already
+                if found is None:
+                    yield self._break(path, "is missing, and so is its manifest", AGAIN)
+                else:
+                    problem = "has no manifest: the job that made it was killed, or it was put here"
+                    yield self._break(path, problem, ANEW)
+            elif found is None:
+                yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
+            elif found != (expected := job.outputs[path]):
+                problem = f"its content is not what {job.rule} wrote"
+                yield self._break(path, problem, ANEW, expected, found)
+            elif (published := _published(path, job)) is not None:
+                algorithm, expected = published
+                if (found := file_checksum(self.run / path, algorithm)) != expected:
+                    problem = "is not the published file of that name"
+                    remedy = f"{ANEW}; or give it another name"
+                    yield self._break(path, problem, remedy, expected, found)
+        for path, job in self.jobs.items():
+            for used, expected in job.inputs.items():
+                maker = self.files[used]
+                found = maker.outputs[used] if maker else self.found.get(used)
+                if found not in (expected, None):
+                    problem = f"was made from another version of {used} than lies there"
+                    yield self._break(path, problem, ANEW, expected, found)
 
-    def _file(self, path: str) -> list[Break]:
-        """A file against the manifest of the job that wrote it."""
-        job, found, rests = self.files[path], self.found[path], self._above(path)
-        if job is None:
-            unreadable = (FOLDER / path).parent in self.unreadable
-            if Path(path).is_absolute() or unreadable:  # a recording of one's own; told already
-                return []
-            if found is None:
-                problem, remedy = "is missing, and so is its manifest", AGAIN
-            else:
-                problem = "has no manifest: the job that made it was killed, or it was put here"
-                remedy = f"delete it and {AGAIN}"
-            return [Break(path, problem, remedy, rests=rests)]
-        expected = job.outputs[path]
-        if found is None:
-            return [Break(path, f"is missing; {job.rule} wrote it", AGAIN, rests=rests)]
-        if found != expected:
-            problem = f"its content is not what {job.rule} wrote"
-            return [Break(path, problem, f"delete it and {AGAIN}", expected, found, rests)]
-        return self._root(path, job)
-
-    def _root(self, path: str, job: Manifest) -> list[Break]:
-        """Recordings and published weights against what was published."""
-        published = None
-        if _is_recording(path) and job.conditions.get("source") != "synthetic":
-            session = ZENODO.get(Path(path).stem)
-            published = session and session.md5
-            found = published and transfer.checksum(self.run / path, "md5")
-        elif path.startswith("data/weights/"):
-            known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
-            published, found = known.get(path), self.found[path]
-        if published is None or found == published:
-            return []
-        return [
-            Break(
-                path,
-                "is not the published file of that name",
-                f"delete it and {AGAIN}; or give it another name",
-                published,
-                found,
-                self._above(path),
-            )
-        ]
-
-    def _links(self, path: str, job: Manifest) -> list[Break]:
-        """What a job read against what the jobs before it wrote."""
-        breaks = []
-        for used, expected in job.inputs.items():
-            maker = self.files.get(used)
-            found = maker.outputs[used] if maker else self.found.get(used)
-            if found not in (expected, None):
-                breaks.append(
-                    Break(
-                        path,
-                        f"was made from another version of {used} than lies there",
-                        f"delete it and {AGAIN}",
-                        expected,
-                        found,
-                        self._above(path),
-                    )
-                )
-        return breaks
-
-    def _above(self, path: str) -> tuple[str, ...]:
-        """All that was made from a file, nearest first."""
+    def _break(self, path: str, *about: str) -> Break:
+        """With all that was made from the file, nearest first."""
         above: dict[str, None] = {}
         waiting = [path]
         for each in waiting:
-            for user in self.users.get(each, ()):
-                if user not in above:
-                    above[user] = None
-                    waiting.append(user)
-        return tuple(above)
+            users = [user for user in self.users.get(each, ()) if user not in above]
+            above |= dict.fromkeys(users)
+            waiting += users
+        return Break(path, *about, rests=tuple(above))
+
+
+def _published(path: str, job: Manifest) -> tuple[str, str] | None:
+    """Algorithm and checksum of a recording or of weights that were published."""
+    if path.startswith("data/weights/"):
+        known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
+        return ("sha256", known[path]) if path in known else None
+    session = ZENODO.get(Path(path).stem) if _is_recording(path) else None
+    if session is None or session.md5 is None or job.conditions.get("source") == "synthetic":
+        return None
+    return "md5", session.md5
 
 
 def _is_recording(path: str) -> bool:

@@ -41,14 +41,14 @@ function peaks(values) {
 const truePeaks = peaks(velocity);
 const speeds = Float32Array.from({ length: steps }, (_, step) =>
   Math.hypot(velocity[2 * step], velocity[2 * step + 1]));
-const names = data.systems.map(system => system.name);
+const names = data.systems.map(system => system.system);
 const systems = data.systems.map((system, index) => {
-  const twice = names.indexOf(system.name) !== names.lastIndexOf(system.name);
-  const before = names.slice(0, index).filter(name => name === system.name).length;
+  const twice = names.indexOf(system.system) !== names.lastIndexOf(system.system);
+  const before = names.slice(0, index).filter(name => name === system.system).length;
   const values = unpack(system.velocity);
   return {
     ...system,
-    label: twice ? `${system.name}, seed ${system.seed}` : system.name,
+    label: twice ? `${system.system}, seed ${system.seed}` : system.system,
     dash: [[], [7, 3], [3, 3], [1, 3]][before % 4],
     values,
     peaks: peaks(values),
@@ -65,8 +65,8 @@ let stale = true;
 
 /** Steps by which the decoded velocity of a system is drawn late. */
 function lateness(system) {
-  if (state.delay === "latency") return Math.round(system.latency / dt);
-  return state.delay === "lookahead" ? system.lookahead + 1 : 0;
+  if (state.delay === "latency") return Math.round(system.latency_ms / 1000 / dt);
+  return state.delay === "lookahead" ? system.lookahead_declared + 1 : 0;
 }
 
 function seek(seconds) {
@@ -172,8 +172,8 @@ function card(system) {
   system.late = element("dd");
   for (const [name, value] of [
     ["R²", signed(system.r2, 3)],
-    ["Footprint", size(system.deployed)],
-    ["Latency, rate", `${milliseconds(system.latency)}, ${rate(system.rate)}`],
+    ["Footprint", size(system.deployment_bytes)],
+    ["Latency, rate", `${milliseconds(system.latency_ms / 1000)}, ${rate(system.execution_rate_hz)}`],
     ["Drawn late by", system.late],
   ]) {
     list.append(element("dt", name), value instanceof Node ? value : element("dd", value));
@@ -191,9 +191,11 @@ function table() {
     ["R² y", s => signed(s.r2_y, 3)], ["Channels", s => count(s.channels)],
     ["Parameters", s => count(s.parameters)],
     ["NeuroBench footprint (bytes)", s => count(s.footprint)],
-    ["Deployed footprint (bytes)", s => count(s.deployed)], ["MACs per step", s => count(s.macs)],
-    ["ACs per step", s => count(s.acs)], ["Latency", s => milliseconds(s.latency)],
-    ["Look-ahead", s => milliseconds(s.lookahead * dt)], ["Rate", s => rate(s.rate)],
+    ["Deployed footprint (bytes)", s => count(s.deployment_bytes)],
+    ["MACs per step", s => count(s.macs)], ["ACs per step", s => count(s.acs)],
+    ["Latency", s => milliseconds(s.latency_ms / 1000)],
+    ["Look-ahead", s => milliseconds(s.lookahead_declared * dt)],
+    ["Rate", s => rate(s.execution_rate_hz)],
     ["Real time", s => s.realtime ? "yes" : "no"],
   ];
   const head = element("tr");

@@ -7,7 +7,6 @@ allows only the style and the program that are written into it.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 import re
@@ -19,11 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from spikereach import files
+from spikereach.data import sources
+from spikereach.identity import text_checksum
 from spikereach.reporting import predictions
-from spikereach.reporting.collect import ResultError, collect, commits
-from spikereach.reporting.colours import TRUE, colour
+from spikereach.reporting.collect import ResultError, collect
+from spikereach.reporting.plots.colours import TRUE, colour
 from spikereach.reporting.predictions import Predictions
-from spikereach.reporting.render import write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +63,14 @@ def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, sec
             f"session {first.session}: {seconds:g} s from {start_s:g} s do not lie in the "
             f"{known * first.dt_s:.1f} s decoded by all systems; choose another stretch"
         )
-    write_text(Path(out), _page(_content(found, slice(begin, end))))
+    files.replace(out, _page(_content(found, slice(begin, end))).encode())
     names = ", ".join(dict.fromkeys(result.decoded.system for result in found))
     return f"{names} on {first.session}, {(end - begin) * first.dt_s:g} s of the test part"
 
 
 def _read(folder: Path) -> _Result:
     frame = collect([folder / "metrics.json", folder / "realtime.json"])
-    about = frame.iloc[0].to_dict() | {"commit": commits([folder / "metrics.json"])}
+    about = frame.iloc[0].to_dict()
     decoded = predictions.read(folder / "predictions.h5")
     for key in ("system", "session", "seed"):
         if getattr(decoded, key) != about[key]:
@@ -116,7 +117,7 @@ def _content(found: list[_Result], here: slice) -> dict[str, Any]:
         "session": first.session,
         "monkey": found[0].about["monkey"],
         "source": source,
-        "unit": predictions.unit(source),
+        "unit": sources.named(source).unit,
         "dt": first.dt_s,
         "start": here.start * first.dt_s,
         "steps": here.stop - here.start,
@@ -127,25 +128,11 @@ def _content(found: list[_Result], here: slice) -> dict[str, Any]:
         "velocity": _packed(first.velocity[here] / first.dt_s),
         "true": TRUE,
         "systems": [
-            {
-                "name": result.decoded.system,
-                "seed": result.decoded.seed,
+            result.about  # all that was measured, under the names of `evaluation.records`
+            | {
                 "colour": colour(result.decoded.system),
                 "channels": result.decoded.spikes.shape[1],
                 "velocity": _packed(result.decoded.predicted[here] / first.dt_s),
-                "r2": result.about["r2"],
-                "r2_x": result.about["r2_x"],
-                "r2_y": result.about["r2_y"],
-                "parameters": int(result.about["parameters"]),
-                "footprint": int(result.about["footprint"]),
-                "deployed": int(result.about["deployment_bytes"]),
-                "macs": float(result.about["macs"]),
-                "acs": float(result.about["acs"]),
-                "latency": result.about["latency_ms"] / 1000,
-                "rate": float(result.about["execution_rate_hz"]),
-                "lookahead": int(result.about["lookahead_declared"]),
-                "realtime": bool(result.about["realtime"]),
-                "commit": result.about["commit"],
             }
             for result in found
         ],
@@ -180,4 +167,4 @@ def _page(content: dict[str, Any]) -> str:
 
 
 def _sha256(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return f"'sha256-{base64.b64encode(bytes.fromhex(text_checksum(text))).decode()}'"

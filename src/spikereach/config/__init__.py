@@ -1,0 +1,489 @@
+"""The configuration: one pydantic model per block of ``config.yaml``; unknown keys are refused.
+
+A *system* is one row of a table: an architecture with its sizes, the cortex areas it
+reads, how it is trained and how it is compressed. Everything else in the configuration
+says on which sessions and seeds the systems run.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from spikereach.config.architectures import locate
+from spikereach.config.errors import ConfigError
+from spikereach.config.sessions import find
+
+# Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
+# may stand in a shell without quotes, and are short enough for a file with an ending.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)]
+Area = Literal["M1", "S1"]
+Table = Literal[
+    "coopt",
+    "r2",
+    "realtime",
+    "per_session",
+    "cost",
+    "comparisons",
+    "hyperparameters",
+    "imported",
+]
+Ablation = Literal["cortex", "compression"]
+#: Systems with published weights: the keys of published/weights.json.
+WEIGHTS = ("ANN2", "ANN3", "SNN2", "SNN3", "tinyRSNN")
+Architecture = Annotated[str, AfterValidator(lambda name: locate(name) and name)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SessionEntry(Model):
+    """A recording session outside the Zenodo catalogue."""
+
+    monkey: Name
+    areas: dict[Area, Annotated[int, Field(gt=0)]] = Field(
+        description="channels per cortex area, in the order in which they lie in the file"
+    )
+
+
+class Synthetic(Model):
+    """The embedded synthetic sessions (`data.synthetic`)."""
+
+    duration_s: Positive = Field(description="length of every synthetic session in seconds")
+    seed: int = Field(description="seed of the generator; each session adds its own name to it")
+
+
+class Download(Model):
+    """How session files are fetched from Zenodo."""
+
+    record: str = Field(description="address of the record's metadata (JSON)")
+    retries: int = Field(ge=0, description="further tries per file after the first")
+    backoff_s: Positive = Field(description="wait before the first retry; doubles with each one")
+    timeout_s: Positive = Field(description="longest silence of the server")
+
+
+class Penalties(Model):
+    """Weights of the regularisers added to the loss (`training.losses`); 0 switches one off."""
+
+    spike_sum: float = Field(0.0, ge=0, description="times the sum of all hidden spikes")
+    weight_l1: float = Field(0.0, ge=0, description="times the sum of all |weights|")
+    spike_floor: float = Field(
+        0.0, ge=0, description="times mean(relu(1e-3 - count)^2) over units, per window"
+    )
+    spike_ceiling: float = Field(
+        0.0, ge=0, description="times mean(relu(mean count - 10)^2), counts per window"
+    )
+
+
+class Stage(Model):
+    """One training run: pretraining on all sessions of a monkey, or fine-tuning on one."""
+
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1, description="windows per update")
+    window: int = Field(ge=1, description="window length in steps of 4 ms")
+    stride: int = Field(ge=1, description="steps between the starts of windows")
+    updates_per_epoch: int | None = Field(
+        None, ge=1, description="windows drawn at random per epoch = this times batch; null: all"
+    )
+    optimiser: Literal["adam", "adamw", "smorms3"]
+    learning_rate: Positive
+    weight_decay: float = Field(0.0, ge=0, description="decoupled with adamw, L2 with adam")
+    schedule: Literal["constant", "cosine"]
+    loss: Literal["mse", "rmse"]
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; null: no limit")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation R2 before stopping; null: never"
+    )
+    jitter: int = Field(0, ge=0, description="augmentation: windows shift by up to this many steps")
+    penalties: Penalties = Penalties()
+
+
+class Training(Model):
+    """How a system is trained."""
+
+    split: Literal["neurobench", "liu2024"] = Field(
+        description="neurobench: 50/25/25 of the segments in time order; liu2024: 65/10/25"
+    )
+    standardise: bool = Field(description="train on standardised velocities (training part only)")
+    pretrain: Stage | None = Field(description="on all sessions of the monkey; null: from scratch")
+    finetune: Stage | None = Field(description="on one session; null only for closed-form decoders")
+
+
+NumberFormat = Literal["float32", "float16"] | tuple[int, int]
+"""A pair is fixed point: integer and fractional bits, sign bit extra."""
+
+
+class Step(Model):
+    """One step of a compression: `spikereach.compression.<kind>` does what it says."""
+
+    @property
+    def retrainings(self) -> list[Stage]:
+        """Every training that it may take: one where it has a ``retrain``."""
+        stage = getattr(self, "retrain", None)
+        return [] if stage is None else [stage]
+
+    @property
+    def formats(self) -> tuple[NumberFormat, NumberFormat] | None:
+        """Of weights and buffers after it, where it quantises: then it is the last step."""
+        return None
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """Beside the formats, what a table of hyperparameters says of it."""
+        return {}
+
+
+class Prune(Step):
+    """Iterative magnitude pruning with retraining (Liu et al. 2024)."""
+
+    kind: Literal["prune"]
+    start: Fraction = Field(description="first sparsity of each weight matrix")
+    step: Fraction = Field(description="added sparsity per iteration while R2 holds")
+    fine_step: Fraction = Field(description="added sparsity after the first step that was too far")
+    stop: Fraction = Field(description="highest sparsity tried")
+    max_drop: Fraction = Field(description="largest accepted relative drop of the training R2")
+    retrain: Stage
+
+    @property
+    def retrainings(self) -> list[Stage]:
+        """At all coarse sparsities, and where the last goes too far, at the fine ones before it."""
+        coarse = fine = 0
+        if self.step:
+            coarse = math.floor((self.stop - self.start) / self.step + 1e-6)
+            fine = round(self.step / self.fine_step) - 1 if self.fine_step else 0
+        return [self.retrain] * (1 + coarse + fine)
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        return {"pruning": f"{self.start:g} to {self.stop:g}", "largest drop": self.max_drop}
+
+
+class FixedPoint(Step):
+    """Quantisation-aware fine-tuning with fixed-point weights and buffers (Krausse et al. 2025)."""
+
+    kind: Literal["fixed_point"]
+    weight_bits: tuple[int, int] = Field(description="integer and fractional bits, sign bit extra")
+    buffer_bits: tuple[int, int] | None = Field(
+        description="integer and fractional bits, sign bit extra; null: half precision"
+    )
+    retrain: Stage
+
+    @property
+    def formats(self) -> tuple[NumberFormat, NumberFormat]:
+        return self.weight_bits, self.buffer_bits or "float16"
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        return {"quantised epochs": self.retrain.epochs}
+
+
+class Half(Step):
+    """Half precision (IEEE 754 binary16) weights and buffers."""
+
+    kind: Literal["half"]
+
+    @property
+    def formats(self) -> tuple[NumberFormat, NumberFormat]:
+        return "float16", "float16"
+
+
+class Retrain(Step):
+    """Fine-tuning with further penalties (spike and weight regularisation)."""
+
+    kind: Literal["retrain"]
+    retrain: Stage
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        penalties = self.retrain.penalties.model_dump()
+        set_ones = {key: value for key, value in penalties.items() if value}
+        return {"retraining epochs": self.retrain.epochs} | set_ones
+
+
+Compression = Annotated[Prune | FixedPoint | Half | Retrain, Field(discriminator="kind")]
+
+
+class System(Model):
+    """One row of the tables."""
+
+    architecture: Architecture = Field(
+        description="a name in spikereach.models.zoo, or a dotted path package.module:Class"
+    )
+    sizes: dict[str, Any] = Field(description="keyword arguments of the architecture")
+    areas: tuple[Area, ...] = Field(
+        min_length=1, description="cortex areas read, where the session has them"
+    )
+    spiking: bool = Field(description="for the table's column")
+    training: Training | None = Field(
+        None, description="left out when `base` or `weights` is given"
+    )
+    base: Name | None = Field(None, description="start from this system's trained checkpoint")
+    weights: Literal["published"] | None = Field(
+        None, description="published: no training, the weights published for the row `published`"
+    )
+    compression: tuple[Compression, ...] = ()
+    published: Name | None = Field(
+        None, description="row of the published figures to print beside; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        if [self.training, self.base, self.weights].count(None) != 2:
+            raise ValueError("give exactly one of `training`, `base` and `weights`")
+        if self.weights and (self.compression or not self.published):
+            raise ValueError(
+                "a system with published `weights` has no `compression`, and `published` names them"
+            )
+        if self.weights and self.published not in WEIGHTS:
+            raise ValueError(
+                f"no published weights for {self.published!r}; there are some for "
+                f"{', '.join(WEIGHTS)}"
+            )
+        return self
+
+
+class Evaluation(Model):
+    neurobench_steps: int | None = Field(
+        ge=1, description="test steps NeuroBench itself evaluates; null: the whole test split"
+    )
+    stream_steps: int = Field(ge=1, description="test bins streamed one by one")
+
+
+class Trajectory(Model):
+    """The figure of decoded movement: a stretch of the test part of each session."""
+
+    systems: tuple[Name, ...] = Field(min_length=1, description="decoders drawn, in order")
+    start_s: float = Field(ge=0, description="seconds after the start of the test part")
+    duration_s: Positive
+
+
+class Variant(Model):
+    """One bar or point of an ablation."""
+
+    label: str = Field(description="cortex: as in the paper's figure 5; compression: what is new")
+    system: Name
+
+
+class Parameter(Model):
+    """A hyperparameter that the search varies: a whole number."""
+
+    paths: tuple[str, ...] = Field(
+        min_length=1, description="dotted keys of the system that take the value"
+    )
+    low: int
+    high: int
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _range(self):
+        if self.high < self.low or (self.high - self.low) % self.step:
+            raise ValueError(
+                f"`high` ({self.high}) must be `low` ({self.low}) and a multiple of `step`"
+            )
+        return self
+
+
+class Search(Model):
+    """Hyperparameter search (`spikereach.workflow.search`)."""
+
+    system: Name = Field(description="whose architecture and fine-tuning recipe every trial has")
+    session: Name
+    seed: int = Field(ge=0)
+    trials: int = Field(ge=2)
+    parallel: int = Field(
+        ge=1,
+        description="trials at a time: trial n knows the outcomes of the trials up to n - parallel",
+    )
+    startup_trials: int = Field(
+        ge=1, description="outcomes to wait for before values are chosen and trials are pruned"
+    )
+    warmup_epochs: int = Field(ge=0, description="epochs of a trial before it may be pruned")
+    space: dict[Name, Parameter] = Field(min_length=1)
+
+    def configured(self, system: System, values: dict[str, int]) -> System:
+        """The system with these values of parameters in `space`.
+
+        A path into a part that is null, such as a pretraining, is passed over.
+
+        Raises:
+            ValueError: a path that does not exist, or a value that is refused there.
+        """
+        entry = system.model_dump(mode="json")
+        for name, value in values.items():
+            for path in self.space[name].paths:
+                part: Any = entry
+                *parents, last = path.split(".")
+                for key in parents:
+                    if isinstance(part, dict):
+                        part = part.get(key, {})
+                if part is not None:
+                    if last not in part:
+                        raise ValueError(f"search.space.{name}: {self.system} has no key {path}")
+                    part[last] = value
+        return System.model_validate(entry)
+
+
+class Config(Model):
+    """The whole of ``config.yaml``."""
+
+    source: Literal["zenodo", "local", "synthetic"]
+    folder: str | None = Field(description="source local: the folder of session files")
+    weights_folder: str | None = Field(
+        description="a folder with files of published weights, by any name; null: downloaded"
+    )
+    download: Download
+    synthetic: Synthetic
+    catalogue: dict[Name, SessionEntry] = Field(
+        description="sessions that are neither on Zenodo nor synthetic"
+    )
+    sessions: tuple[Name, ...] = Field(min_length=1, description="sessions evaluated")
+    pretrain_sessions: dict[Name, tuple[Name, ...]] = Field(
+        description="per monkey, the sessions it is pretrained on; a monkey without an entry is "
+        "not pretrained"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int = Field(ge=1, description="CPU threads of a training or evaluation")
+    jobs_per_gpu: int = Field(ge=1, description="trainings that may share one GPU")
+    progress: bool = Field(description="progress bars in the logs")
+    events: bool = Field(description="TensorBoard event files of each training")
+    evaluation: Evaluation
+    tables: dict[Table, tuple[Name, ...]] = Field(
+        description="systems in each table, in order; a table without systems is not written"
+    )
+    trajectory: Trajectory
+    ablations: dict[Ablation, tuple[Variant, ...]] = Field(
+        description="variants in order; cortex: on the sessions with all areas that they read; an "
+        "ablation without variants is left out"
+    )
+    search: Search | None = Field(description="null: no hyperparameter search")
+    systems: dict[Name, System]
+
+    @model_validator(mode="after")
+    def _sessions_exist(self):
+        searched = [self.search.session] if self.search else []
+        for name in [*self.catalogue, *self.sessions, *searched]:
+            find(name, self.catalogue)
+        for monkey, names in self.pretrain_sessions.items():
+            for name in names:
+                if (found := find(name, self.catalogue).monkey) != monkey:
+                    raise ValueError(f"pretrain_sessions.{monkey}: {name} is a session of {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _references_exist(self):
+        lists = {f"tables.{table}": names for table, names in self.tables.items()}
+        lists["trajectory.systems"] = self.trajectory.systems
+        lists |= {
+            f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
+        }
+        lists["search.system"] = (self.search.system,) if self.search else ()
+        for key, names in lists.items():
+            for name in names:
+                if name not in self.systems:
+                    raise ValueError(
+                        f"{key} names the system {name!r}, which `systems` lacks; "
+                        f"known: {', '.join(sorted(self.systems))}"
+                    )
+        for name, system in self.systems.items():
+            if system.base is not None and system.base not in self.systems:
+                raise ValueError(f"systems.{name}.base: no system {system.base!r}")
+            if system.base is not None and self.systems[system.base].training is None:
+                raise ValueError(f"systems.{name}.base: {system.base!r} has no `training` itself")
+        for name in self.tables.get("imported", ()):
+            if self.systems[name].weights is None:
+                raise ValueError(f"tables.imported: systems.{name} has no published `weights`")
+        for name in self.catalogue.keys() & self.pretrain_sessions.keys():
+            raise ValueError(
+                f"catalogue.{name}: a monkey of `pretrain_sessions` has the same name, and both "
+                "would be trained into one folder; rename the session"
+            )
+        for key, values in {"sessions": self.sessions, "seeds": self.seeds}.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key} has a value twice: {list(values)}")
+        if self.search:
+            found = self.systems[self.search.system]
+            if found.training is None or found.training.finetune is None:
+                raise ValueError(f"search.system: {self.search.system!r} has no fine-tuning itself")
+            for end in ("low", "high"):
+                values = {name: getattr(p, end) for name, p in self.search.space.items()}
+                self.search.configured(found, values)
+        if self.source == "local" and not self.folder:
+            raise ValueError(
+                "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
+            )
+        if self.folder and set(self.folder) & set("{}"):
+            raise ValueError(
+                f"folder: {self.folder} has braces, which Snakemake takes for wildcards; rename it"
+            )
+        return self
+
+
+def validate(raw: dict) -> Config:
+    """Check a loaded configuration.
+
+    Args:
+        raw: the mapping as YAML gives it.
+    Raises:
+        ConfigError: with one line per wrong key: its dotted path, the value, what is expected.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            value = problem["input"]
+            shown = "" if isinstance(value, dict) else f" (got {value!r})"
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message}{shown}")
+        raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def read(*paths: str | Path) -> Config:
+    """Read YAML files, each laid over the one before it, and validate the result."""
+    merged: dict = {}
+    for path in paths:
+        try:
+            loaded = yaml.safe_load(Path(path).read_text())
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"{path}: expected a mapping of keys")
+        merged = overlay(merged, loaded)
+    return validate(merged)
+
+
+def overlay(base: dict, extra: dict) -> dict:
+    """Lay ``extra`` over ``base``, mapping by mapping, as Snakemake's --configfile does."""
+    result = dict(base)
+    for key, value in extra.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = overlay(result[key], value) if both else value
+    return result
+
+
+def overrides(base: dict, config: dict) -> dict:
+    """The least that has to be laid over ``base`` to have ``config``, which has all its keys."""
+    result = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            if inner := overrides(base[key], value):
+                result[key] = inner
+        elif key not in base or value != base[key]:
+            result[key] = value
+    return result

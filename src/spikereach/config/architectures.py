@@ -1,0 +1,34 @@
+"""The names of architectures, apart from `zoo` so that the workflow reads them without torch."""
+
+from spikereach.config.errors import ConfigError
+
+#: Architecture -> "module:Class"; imported when first used.
+ARCHITECTURES: dict[str, str] = {
+    "rsnn": "spikereach.models.rsnn:RSNN",
+    "snn2": "spikereach.models.snn2:SNN2",
+    "snn3": "spikereach.models.snn3:SNN3",
+    "ann2": "spikereach.models.ann2:ANN2",
+    "ann3": "spikereach.models.ann3:ANN3",
+    "hybrid": "spikereach.models.hybrid:Hybrid",
+    "gru": "spikereach.models.vasilache:GRU",
+    "sgru": "spikereach.models.vasilache:SGRU",
+    "lif": "spikereach.models.vasilache:LIF",
+    "aegru": "spikereach.models.aegru:AEGRU",
+    "wiener": "spikereach.models.linear:Wiener",
+    "kalman": "spikereach.models.linear:Kalman",
+}
+
+
+def locate(architecture: str) -> tuple[str, str]:
+    """Module and class of a name in :data:`ARCHITECTURES` or of a path ``package.module:Class``.
+
+    Raises:
+        ConfigError: neither of them.
+    """
+    module, separator, name = ARCHITECTURES.get(architecture, architecture).partition(":")
+    if not (separator and module and name):
+        raise ConfigError(
+            f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}, "
+            "or a path package.module:Class of your own"
+        )
+    return module, name

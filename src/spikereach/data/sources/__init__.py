@@ -1,0 +1,73 @@
+"""Where session files come from. A source is a class in a module of its name beside this one,
+and that name in `Config.source`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+from spikereach.config import Config
+from spikereach.config.sessions import Session
+
+_CLASSES: dict[str, type[Source]] = {}
+
+
+class Source(ABC):
+    """One source as a run uses it. Whoever adds one says what differs from what stands here."""
+
+    name: ClassVar[str]
+    """That of its module."""
+    caption: ClassVar[str]
+    """What data these are, for the captions of tables: "Data: ..." without a full stop."""
+    apart: ClassVar[str | None] = None
+    """A sentence: why published figures beside ours are no comparison. None: they are one."""
+    unit: ClassVar[str] = "file units"
+    """Of positions."""
+    real: ClassVar[bool] = True
+    """Whether neurons were recorded; figures say where the data are made up."""
+    downloads: ClassVar[bool] = False
+    """Whether `fetch` needs the network; not too many such jobs run at once."""
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__module__.rpartition(".")[2]
+        _CLASSES[cls.name] = cls
+
+    @abstractmethod
+    def fetch(self, session: Session, target: Path) -> None:
+        """Put the file of a session at ``target``, whole or not at all.
+
+        Args:
+            session: as found in the catalogue (`sessions.find`).
+            target: where the file shall lie; its folder is made if need be.
+        Raises:
+            SessionError: the source does not have the session, or getting it failed; the message
+                names the file and the remedy.
+        """
+
+    def key(self, session: Session) -> dict[str, Any]:
+        """What the content of the session's file depends on, JSON-like; not how it is fetched."""
+        return {"source": self.name}
+
+    def local_file(self, session: Session) -> Path | None:
+        """The file on this machine that `fetch` reads, if any; a SessionError if it is missing."""
+        return None
+
+    def memory_mb(self) -> int:
+        """Peak memory of `fetch`."""
+        return 500
+
+
+def named(name: str) -> type[Source]:
+    """The class of a source by its name in `Config.source`."""
+    import_module(f"{__name__}.{name}")
+    return _CLASSES[name]
+
+
+def of(config: Config) -> Source:
+    """The source of a run."""
+    return named(config.source)(config)

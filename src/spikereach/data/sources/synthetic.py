@@ -1,0 +1,32 @@
+"""Sessions that are made up, for a run without any download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spikereach.config.sessions import Session
+from spikereach.data.sources import Source
+
+
+class Synthetic(Source):
+    caption = "Data: synthetic, simulated recordings and not real neurons"
+    apart = (
+        "Published figures beside ours are for the real recordings and cannot be compared with "
+        "ours, whose data are synthetic."
+    )
+    unit = "mm"
+    real = False
+
+    def fetch(self, session: Session, target: Path) -> None:
+        from spikereach.data.synthetic import generate  # with all of scipy, not to plan with
+
+        options = self.config.synthetic
+        generate(session, target, duration_s=options.duration_s, seed=options.seed)
+
+    def key(self, session: Session) -> dict[str, Any]:
+        return super().key(session) | {"synthetic": self.config.synthetic.model_dump()}
+
+    def memory_mb(self) -> int:
+        """The generator keeps all of a session; a download and a copy keep a piece of it."""
+        return int(500 + 1.2 * self.config.synthetic.duration_s)

@@ -1,0 +1,96 @@
+"""Download of session files from the Zenodo record, resumable and verified.
+
+The registry (names, sizes, MD5 sums, addresses) is the record's own metadata.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from spikereach.config.sessions import ZENODO, Session
+from spikereach.data.errors import SessionError
+from spikereach.data.sources import Source
+from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
+from spikereach.identity import file_checksum
+
+log = logging.getLogger(__name__)
+
+
+class Zenodo(Source):
+    caption = "Data: Zenodo record 583331"
+    unit = "mm"
+    downloads = True
+
+    def fetch(self, session: Session, target: Path) -> None:
+        """Download the session's file, unless the right one lies at ``target`` already.
+
+        An interrupted transfer leaves ``target`` + ``.part`` and is taken up there by the next
+        call. The file gets its name only when it is complete and its checksum is right.
+        """
+        if session.name not in ZENODO:
+            raise SessionError(
+                f"{session.name} is not on Zenodo: take it out of `sessions` and "
+                "`pretrain_sessions`, or set `source` to where it lies"
+            )
+        record, name = self.config.download.record, f"{session.name}.mat"
+        page = record.replace("/api/records/", "/records/").rstrip("/")
+        server = Server(
+            name,
+            self.config.download,
+            lambda problem: SessionError(
+                f"cannot download {name} from {page}/files/{name}: {problem}. "
+                f"A copy fetched elsewhere is used as it is when put at {target}. "
+                "To run without any download: make demo"
+            ),
+        )
+        md5 = session.md5
+        if md5 is None or not target.exists():
+            try:
+                remote = server.retried(lambda: _find(session, record, server))
+            except NoNetworkError as reason:
+                if not target.exists():
+                    raise server.failed(f"no network ({reason})") from None
+                log.warning(
+                    "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
+                    target,
+                    file_checksum(target, "md5"),
+                )
+                return
+            md5 = remote.checksum
+        if not target.exists():
+            server.download(remote, target, progress=self.config.progress)
+        elif (found := file_checksum(target, "md5")) != md5:  # what someone else put there
+            raise SessionError(
+                f"{target}: is not the published file (MD5 {found}, expected {md5}); "
+                "delete it, or replace it by a right copy, and run again"
+            )
+
+
+def _find(session: Session, record: str, server: Server) -> RemoteFile:
+    """Look the session's file up in the record's metadata."""
+    name, remedy = f"{session.name}.mat", "check download.record in the config"
+    with server.get(record) as response:
+        try:
+            entries = {entry["key"]: entry for entry in response.json()["files"]}
+            if name not in entries:
+                raise SessionError(f"{record} lists no file {name}; {remedy}")
+            entry = entries[name]
+            algorithm, _, md5 = entry["checksum"].lower().partition(":")
+            remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
+        except SessionError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise SessionError(
+                f"{record} is not the metadata of a Zenodo record "
+                f"({type(error).__name__}: {error}); {remedy}"
+            ) from None
+    if algorithm != "md5" or not re.fullmatch(r"[0-9a-f]{32}", md5):
+        raise SessionError(f"{record} gives no MD5 for {name}: {entry['checksum']!r}")
+    if session.md5 not in (None, md5):
+        raise SessionError(
+            f"{record} gives the MD5 {md5} for {name}, but the published file has {session.md5}: "
+            f"the record is not the paper's; {remedy}"
+        )
+    return remote

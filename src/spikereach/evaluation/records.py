@@ -1,0 +1,140 @@
+"""The contents of ``metrics.json`` and ``realtime.json``: one name for every number.
+
+Tables, figures, pages and the command line read these fields under the same names. Nothing here
+imports torch, so that they can do so quickly.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from spikereach.models.decoder import Decoder
+
+Format = str | tuple[int, int]
+"""float32, float16, or integer and fractional bits of a fixed-point number (sign bit extra)."""
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong with a record in one line: the fields it lacks, or else each wrong one."""
+    found = [(".".join(map(str, each["loc"])), each) for each in error.errors()]
+    lacking = [name for name, each in found if each["type"] == "missing"]
+    if lacking:
+        return f"lacks {', '.join(lacking)}"
+    return "; ".join(f"{name}: {each['msg']}" for name, each in found)
+
+
+class Record(BaseModel):
+    """What was measured of one decoder on one session; finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    system: str
+    session: str
+    seed: int
+
+    def json_text(self) -> str:
+        """As strict JSON, in the order of the fields."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+
+
+class Part(BaseModel):
+    """A part of the memory of a deployed decoder."""
+
+    layer: str
+    kind: str
+    """weights, input, buffer or state."""
+    values: int
+    bytes: int
+
+
+class Measured(Record):
+    """Accuracy, costs and memory on the continuous test part of a session."""
+
+    monkey: str
+    test_steps: int
+    verified_steps: int
+    """Of these, how many NeuroBench itself evaluated, with equal results."""
+    parameters: int
+    r2: float
+    r2_x: float
+    r2_y: float
+    footprint: int
+    """Bytes as NeuroBench counts them: all parameters and registered buffers."""
+    connection_sparsity: float
+    activation_sparsity: float
+    dense: float
+    """Operations per 4 ms step, as are the effective ones."""
+    macs: float
+    acs: float
+    weights_bytes: int
+    """Bytes where deployed, at the bit widths of the formats; see `footprint.deployment`."""
+    buffers_bytes: int
+    states_bytes: int
+    deployment_bytes: int
+    weight_format: Format
+    buffer_format: Format
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(
+        cls, decoder: Decoder, counted: dict[str, Any], deployed: dict[str, Any], **known: Any
+    ) -> Measured:
+        """From what the parts of the evaluation found.
+
+        Args:
+            decoder: as deployed.
+            counted: of `metrics.measure`; NeuroBench's names of operations end here.
+            deployed: of `footprint.deployment`.
+            known: all other fields.
+        """
+        found = counted | deployed
+        return cls(
+            macs=counted["effective_macs"],
+            acs=counted["effective_acs"],
+            deployment_bytes=deployed["total_bytes"],
+            parameters=sum(parameter.numel() for parameter in decoder.parameters()),
+            **{name: found[name] for name in found.keys() & cls.model_fields.keys()},
+            **known,
+        )
+
+
+class Provenance(BaseModel):
+    """As of `provenance.provenance`, of which tables print the commit."""
+
+    model_config = ConfigDict(extra="allow")
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Metrics(Measured):
+    """The content of ``metrics.json``: a measurement and where it comes from."""
+
+    source: str
+    """zenodo, local or synthetic: where the recording is from."""
+    provenance: Provenance
+
+
+class Realtime(Record):
+    """The content of ``realtime.json``: the decoder bin by bin, as on a patient."""
+
+    lookahead_declared: int
+    """Steps of future input a prediction depends on."""
+    lookahead_measured: int
+    stream_max_error: float
+    """Largest difference of stream and batch in session units per step, where both agree."""
+    stream_diverged: float
+    """Share of segments in which a spiking decoder's stream and batch part ways."""
+    latency_ms: float
+    execution_rate_hz: float
+    realtime: bool
+    """By the rule of Krausse et al. 2025: at most 100 ms, at least 10 Hz."""
+    stream_buffer_bytes: int
+    """Kept between bins: buffers and states."""
+    median_us: float
+    """Wall time per bin; it enters no table, so that tables are repeatable to the byte."""
+    p99_us: float

@@ -1,0 +1,176 @@
+"""Digests, all of them: what a value, a file, arrays, a script's code or a job is, as a text.
+
+Whoever compares two states (a resume file and its job, a file and its manifest) compares digests
+made here. All are SHA-256 in hex, but for the MD5 that the recordings were published with. Some
+digests are seeds of random numbers too, so that what stands here cannot change without a
+change of every result.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import json
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import spikereach
+
+PIECE = 2**20
+"""Bytes of a file that are read at a time."""
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def canonical(value: Any) -> str:
+    """A JSON-like value, or one with pydantic models in it, as JSON without regard to key order."""
+    dump = operator.methodcaller("model_dump", mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=dump)
+
+
+def digest(value: Any) -> str:
+    """Of a value that :func:`canonical` takes."""
+    return text_checksum(canonical(value))
+
+
+def text_checksum(text: str) -> str:
+    """Of a text as it stands, in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_checksum(
+    path: str | Path, algorithm: str = "sha256", advance: Callable[[int], Any] | None = None
+) -> str:
+    """Of the content of a file.
+
+    Args:
+        path: the file.
+        algorithm: a name that `hashlib` knows.
+        advance: called with the number of bytes after each piece.
+    Raises:
+        OSError: it is missing or cannot be read.
+    """
+    total = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE):
+            total.update(piece)
+            if advance is not None:
+                advance(len(piece))
+    return total.hexdigest()
+
+
+def array_checksum(arrays: Mapping[str, Any], metadata: Any = None) -> str:
+    """Of names, types, shapes and bytes of arrays, and of JSON-like metadata.
+
+    Args:
+        arrays: name -> NumPy array or PyTorch tensor, on any device, of a type that NumPy has.
+            The two name their types differently, and so a tensor is not its array.
+        metadata: as for :func:`canonical`.
+    Raises:
+        TypeError: NumPy lacks the type of a tensor.
+    """
+    total = hashlib.sha256(canonical(metadata).encode())
+    for name, array in sorted(arrays.items()):
+        total.update(canonical([name, str(array.dtype), list(array.shape)]).encode())
+        values = array.numpy(force=True) if hasattr(array, "numpy") else array
+        total.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return total.hexdigest()
+
+
+def job_key(snakemake: Any) -> str:
+    """Of all that the result of a job depends on: rule, wildcards, params, content of inputs.
+
+    Args:
+        snakemake: what Snakemake gives a script.
+    """
+    return digest(
+        {
+            "rule": snakemake.rule,
+            "wildcards": dict(snakemake.wildcards.items()),
+            "params": params_key(snakemake),
+            "inputs": [file_checksum(path) for path in snakemake.input],
+        }
+    )
+
+
+def params_key(snakemake: Any) -> str:
+    """Of the params of a job: what Snakemake reruns it for, its code among them."""
+    return digest({name: str(value) for name, value in snakemake.params.items()})
+
+
+def code_digest(script: str | Path, *modules: str) -> str:
+    """Of a script and of all it imports, directly or not.
+
+    Snakemake itself tracks the text of a rule's script, but not the modules it imports: edits
+    shall rerun what depends on them, and no more. Followed are ``import`` statements anywhere in
+    the files that lead into this package, or into the package of one of ``modules``. Comments,
+    docstrings and layout do not count. To a package belong the data files beside its
+    ``__init__.py``.
+
+    Args:
+        script: a Python file.
+        modules: further modules that are imported by name only, such as a decoder's.
+    Raises:
+        ModuleNotFoundError: one of ``modules`` does not exist.
+    """
+    packages = {"spikereach", *(name.partition(".")[0] for name in modules)}
+    imports, text = _module(Path(script), "")
+    texts, waiting = {"": text}, [*imports, *modules]
+    while waiting:
+        name = waiting.pop()
+        if name in texts or name.partition(".")[0] not in packages:
+            continue
+        path = _file(name)
+        if path is None and name in modules:
+            raise ModuleNotFoundError(
+                f"no module {name!r}; is the absolute path of its folder in PYTHONPATH?"
+            )
+        imports, texts[name] = ([], "") if path is None else _module(path, name)
+        waiting += [*imports, name.rpartition(".")[0]]  # importing a module imports its package
+    return digest(texts)
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module; None where there is no such module (a class, a function).
+
+    Nothing is imported.
+    """
+    top, *rest = module.split(".")
+    if top == "spikereach":
+        root = Path(spikereach.__file__).parent
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None or not spec.submodule_search_locations:
+            single = spec is not None and not rest and spec.has_location
+            return Path(spec.origin) if single else None
+        root = Path(spec.submodule_search_locations[0])
+    base = root.joinpath(*rest)
+    candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@functools.cache
+def _module(path: Path, name: str) -> tuple[list[str], str]:
+    """Absolute names that a file's import statements may refer to, and what is digested of it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    imports = []
+    tree = ast.parse(path.read_text(), filename=str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            imports += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    lines = [ast.unparse(tree)]
+    for file in sorted(path.parent.iterdir()) if path.name == "__init__.py" else ():
+        if file.is_file() and file.suffix not in (".py", ".pyc"):
+            lines.append(f"# {file.name} {file_checksum(file)}")
+    return imports, "\n".join(lines)

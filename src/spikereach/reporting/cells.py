@@ -1,0 +1,203 @@
+"""Rows and printed cells that tables share: a number looks the same wherever it stands.
+
+Every number of ours is the mean over the sessions for each seed, then mean and population
+standard deviation over the seeds. One seed has no deviation, and none is printed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from spikereach.config import System
+from spikereach.evaluation.records import Format
+from spikereach.published import figures
+from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.collect import ResultError
+from spikereach.reporting.render import MISSING, Align, Column, Table
+
+Systems = Mapping[str, System]
+"""The rows of a table in order: system name to its entry in the configuration."""
+
+_STD = "_std"
+
+_WORST = {"realtime": min, "latency_ms": max, "execution_rate_hz": min}
+_WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured"), max)
+
+
+class Rows:
+    """A table with a row per system: our numbers, and the published ones beside.
+
+    Args:
+        frame: from `collect`.
+        systems: rows, in order; `published` of each names the figures printed beside it.
+        beside: the columns of the CSV with the published ones beside, as `Figures` has them.
+        further: the columns behind these.
+    Raises:
+        ResultError: when a system has no results, or the frame lacks a column.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        systems: Systems,
+        *,
+        beside: Sequence[str] = (),
+        further: Sequence[str] = (),
+    ):
+        needed = dict.fromkeys(name.removesuffix(_STD) for name in (*beside, *further))
+        if lacking := [name for name in needed if name not in frame]:
+            raise ResultError(
+                f"the results lack {', '.join(lacking)}: give the metrics.json and the "
+                "realtime.json of every run"
+            )
+        self.frame = frame[frame["system"].isin(systems)]
+        self._beside, self._further = beside, further
+        self.rows = [_row(frame, name, system) for name, system in systems.items()]
+
+    def table(
+        self, name: str, what: str, columns: list[Column], *, spread: bool = False, costs=False
+    ) -> Table:
+        """The table with these printed columns; arguments as of `captions.caption`."""
+        words = caption(what, self.frame, rows=self.rows, spread=spread, costs=costs)
+        return Table(name, words, comment(self.frame), self._values(), columns)
+
+    def _values(self) -> pd.DataFrame:
+        lines = []
+        for row in self.rows:
+            line = {key: row[key] for key in ("system", "spiking", "sessions", "seeds")}
+            for key in self._beside:
+                line[key] = row[key]
+                line[f"{key}_published"] = printed(row, key)
+            line |= {key: row[key] for key in self._further}
+            line["published_source"] = printed(row, "source")
+            lines.append(line)
+        # object columns: integers stay integers beside empty fields
+        return pd.DataFrame(lines, dtype=object)
+
+    def names(self) -> list[Column]:
+        return [
+            Column("System", [row["system"] for row in self.rows], align="l"),
+            Column("Spiking", [yes(row["spiking"]) for row in self.rows], align="c"),
+        ]
+
+    def column(self, heading: str, group: str, form: Callable[..., str], *keys: str) -> Column:
+        """One column of ours: a number, or a number and its deviation."""
+        return Column(heading, [form(*(row[key] for key in keys)) for row in self.rows], group)
+
+    def published(self, heading: str, group: str, form: Callable[..., str], *keys: str) -> Column:
+        cells = [form(*(printed(row, key) for key in keys)) for row in self.rows]
+        return Column(heading, cells, group)
+
+    def beside(
+        self,
+        group: str,
+        metric: str,
+        form: Callable[..., str],
+        theirs: Callable[..., str] | None = None,
+        *,
+        std: bool = False,
+        align: Align = "r",
+    ) -> list[Column]:
+        """Two columns: ours and the published figures, with deviations or without."""
+        keys = [metric, metric + _STD] if std else [metric]
+        ours = self.column("ours", group, form, *keys)
+        publ = self.published("publ.", group, theirs or form, *keys)
+        return [Column(each.heading, each.cells, group, align) for each in (ours, publ)]
+
+
+def _row(frame: pd.DataFrame, name: str, system: System) -> dict[str, Any]:
+    """The numbers of a system with their deviations, and its published `Figures` or None."""
+    part = frame[frame["system"] == name]
+    if part.empty:
+        known = ", ".join(sorted(frame["system"].unique()))
+        raise ResultError(f"no results of the system {name!r}; there are some of: {known}")
+    row: dict[str, Any] = {"system": name, "spiking": system.spiking}
+    row["sessions"], row["seeds"] = part["session"].nunique(), part["seed"].nunique()
+    row["published"] = figures.system(system.published) if system.published else None
+    by_seed = part.groupby("seed")
+    for metric in part.select_dtypes(["number", "bool"]).columns.drop("seed"):
+        if metric in _WORST:
+            row[metric] = _WORST[metric](part[metric])
+        else:
+            row[metric], row[metric + _STD] = spread(by_seed[metric].mean())
+    return row
+
+
+def spread(values: pd.Series, std: float = math.nan) -> tuple[float, float]:
+    """Mean and population deviation; of a single value the given one, which may be unknown."""
+    if len(values) > 1:
+        std = float(values.std(ddof=0))
+    return float(values.mean()), std
+
+
+def printed(row: dict[str, Any], metric: str) -> Any:
+    """A published figure of a row; None where no paper prints it."""
+    return getattr(row["published"], metric, None)
+
+
+# ---- Numbers as text -------------------------------------------------------------------
+
+
+def absent(value: float | None) -> bool:
+    return value is None or math.isnan(value)
+
+
+def r2(value: float | None, std: float | None = None) -> str:
+    return MISSING if absent(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
+
+
+def count(value: float | None) -> str:
+    return MISSING if absent(value) else f"{round(value):,}"
+
+
+def share(value: float | None) -> str:
+    return MISSING if absent(value) else f"{value:.3f}"
+
+
+def rate(value: float | None) -> str:
+    return MISSING if absent(value) else f"{value:.3g}"
+
+
+def cost(value: float, std: float) -> str:
+    """Operations per step: one decimal below 1,000, none above; an exact 0 is bare."""
+    if value == 0 and (absent(std) or std == 0):
+        return "0"
+    form = "{:,.1f}" if value < 1000 else "{:,.0f}"
+    return _pair(form.format(value), std, form)
+
+
+def as_printed(value: float | None, std: float | None = None) -> str:
+    """A published figure with the digits its paper gives."""
+    return MISSING if absent(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
+
+
+def significant(value: float) -> str:
+    """Three digits, trailing zeros included."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def signed(value: float) -> str:
+    return minus(f"{value:+.3f}")
+
+
+def yes(value: bool | None) -> str:
+    return MISSING if value is None else ("yes" if value else "no")
+
+
+def bits(number_format: Format) -> str:
+    """``1+1+7``: sign, integer and fractional bits."""
+    if isinstance(number_format, str):
+        return number_format
+    return "1+" + "+".join(map(str, number_format))
+
+
+def minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _pair(value: str, std: float | None, form: str) -> str:
+    return value if absent(std) else f"{value} ± {form.format(std)}"

@@ -1,0 +1,125 @@
+"""What all figures share: sizes, style, files, legends."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from spikereach.reporting.collect import source_of
+from spikereach.reporting.plots.colours import GREY
+
+COLUMN, DOUBLE = 3.5, 7.2
+"""Widths in inches of one and of two columns of a paper."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure and the data in it."""
+
+    figure: Figure
+    data: pd.DataFrame
+
+    def files(self) -> dict[str, bytes]:
+        """Suffix -> content: PDF, PNG and the plotted data as CSV."""
+        with style():  # one layout for both files
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")
+        found = {}
+        # without dates, equal data give equal bytes
+        for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+            image = io.BytesIO()
+            with style():
+                self.figure.savefig(image, format=suffix[1:], metadata=metadata)
+            found[suffix] = image.getvalue()
+        return found | {".csv": self.data.to_csv(index=False, lineterminator="\n").encode()}
+
+
+@contextmanager
+def style():
+    style = resources.files(__package__).joinpath("style.mplstyle")
+    with resources.as_file(style) as path, matplotlib.style.context(str(path), after_reset=True):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches, without pyplot and its global state."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_above(figure: Figure, handles: list, labels: list[str], width: float) -> None:
+    # as many entries per row as their text leaves room for, at about 0.045 in per character
+    entry = 0.36 + 0.045 * max(map(len, labels))
+    fitting = min(len(labels), max(1, int(width / entry)))
+    rows = math.ceil(len(labels) / fitting)
+    columns = math.ceil(len(labels) / rows)
+    # matplotlib fills columns, people read rows
+    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
+    figure.legend(
+        [handles[n] for n in order],
+        [labels[n] for n in order],
+        loc="outside upper center",
+        ncols=columns,
+    )
+
+
+def diamond(shade: str) -> Line2D:
+    return Line2D(
+        [], [], color=shade, marker="D", markersize=3.5, markerfacecolor="white",
+        markeredgewidth=0.6, linestyle="none",
+    )  # fmt: skip
+
+
+def diamonds(axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6) -> None:
+    """Published values."""
+    axes.scatter(
+        x, y, s=size, marker="D", facecolors="white", edgecolors=shade, linewidths=linewidths,
+        zorder=4,
+    )  # fmt: skip
+
+
+def logarithmic(axes: Axes, label: str) -> None:
+    """A logarithmic axis of x with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+    axes.grid()
+
+
+def two_lines(session: str) -> str:
+    """``indy_20160622_01`` over two lines, so that ticks do not touch."""
+    return session.replace("_", "\n", 1)
+
+
+def note(axes: Axes, frame: pd.DataFrame) -> None:
+    """Says on the figure itself when the data are not real."""
+    if source_of(frame) == "synthetic":
+        axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Places of the points that no other one surpasses in score at no larger cost.
+
+    By cost, the smallest first; of equal points the first. Points without a cost are left out.
+    """
+    known = [n for n, cost in enumerate(costs) if not math.isnan(cost)]
+    front: list[int] = []
+    for n in sorted(known, key=lambda n: (costs[n], -scores[n], n)):
+        if not front or scores[n] > scores[front[-1]]:
+            front.append(n)
+    return front

@@ -1,0 +1,94 @@
+"""R2 against footprint and against energy per step, ours and published."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from spikereach.published import figures
+from spikereach.reporting.cells import Systems
+from spikereach.reporting.collect import check_present, source_of
+from spikereach.reporting.energy import energy_nj, formats
+from spikereach.reporting.plots.colours import GREY, colour, marker
+from spikereach.reporting.plots.drawing import (
+    DOUBLE,
+    Plot,
+    legend_above,
+    logarithmic,
+    new_figure,
+    note,
+    pareto_front,
+    style,
+)
+
+
+def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
+    """R2 against footprint and against energy per step, ours and published.
+
+    Our footprints are those where deployed. Published ones are as printed: those of Krausse et
+    al. and Vasilache et al. are of that kind, the others NeuroBench's, without the buffers, which
+    are small in these systems. Energy is that of the effective operations in the system's number
+    formats (see `energy`), for both.
+
+    Ours are filled, published ones open in the same colour, a line joins the two. Published
+    ones are left out unless the data are the Zenodo recordings. A stair is the front of ours.
+    """
+    check_present(frame, systems)
+    rows = []
+    for name, system in systems.items():
+        part = frame[frame["system"] == name]
+        mean = part[["r2", "deployment_bytes", "footprint", "macs", "acs"]].mean()
+        numbers = formats(part)
+        energy = energy_nj(mean["macs"], mean["acs"], *numbers)
+        sizes = (mean["deployment_bytes"] / 1e3, mean["footprint"] / 1e3)
+        rows.append((name, "ours", mean["r2"], *sizes, energy))
+        if system.published is None or source_of(frame) != "zenodo":
+            continue
+        theirs = figures.system(system.published)
+        costs = (theirs.macs, theirs.acs)
+        energy = math.nan if None in costs else energy_nj(*costs, *numbers)
+        footprint = math.nan if theirs.footprint is None else theirs.footprint / 1e3
+        rows.append((name, "published", theirs.r2, footprint, math.nan, energy))
+    data = pd.DataFrame(
+        rows,
+        columns=["system", "origin", "r2", "footprint_kb", "neurobench_footprint_kb", "energy_nj"],
+    )
+    with style():
+        figure = new_figure(DOUBLE, 2.9)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, column, label in zip(
+            panels,
+            ("footprint_kb", "energy_nj"),
+            ("Footprint where deployed (kB)", "Energy of operations per 4 ms step (nJ)"),
+            strict=True,
+        ):
+            ours = data[data["origin"] == "ours"]
+            front = ours.iloc[pareto_front(list(ours[column]), list(ours["r2"]))]
+            axes.plot(
+                front[column], front["r2"], drawstyle="steps-post", color=GREY, linewidth=0.8,
+                linestyle="--", zorder=1,
+            )  # fmt: skip
+            for name, part in data.groupby("system", sort=False):
+                look = {"marker": marker(name), "s": 22, "edgecolors": colour(name), "zorder": 3}
+                ours = part[part["origin"] == "ours"]
+                theirs = part[part["origin"] == "published"]
+                axes.plot(part[column], part["r2"], color=colour(name), linewidth=0.5, alpha=0.6)
+                axes.scatter(ours[column], ours["r2"], facecolors=colour(name), **look)
+                axes.scatter(theirs[column], theirs["r2"], facecolors="white", **look)
+            logarithmic(axes, label)
+        panels[0].set_ylabel("Test $R^2$")
+        handles = [
+            Line2D([], [], color=colour(n), marker=marker(n), linestyle="none") for n in systems
+        ]
+        handles.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"))
+        labels = [*systems, "Pareto front"]
+        if (data["origin"] == "published").any():
+            handles.append(
+                Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none")
+            )
+            labels.append("published")
+        legend_above(figure, handles, labels, DOUBLE)
+        note(panels[1], frame)
+    return Plot(figure, data)

@@ -1,0 +1,115 @@
+"""R2 of every system and session, ours and published."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from spikereach.config import System
+from spikereach.published import figures
+from spikereach.reporting.cells import Systems
+from spikereach.reporting.collect import check_present, source_of
+from spikereach.reporting.plots.colours import GREY, colour
+from spikereach.reporting.plots.drawing import (
+    COLUMN,
+    DOUBLE,
+    Plot,
+    diamond,
+    diamonds,
+    legend_above,
+    new_figure,
+    note,
+    style,
+    two_lines,
+)
+
+
+def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
+    """R2 of every system and session: a dot per seed, a bar for their mean.
+
+    Published values stand beside as open diamonds where the data are the Zenodo recordings.
+
+    Args:
+        frame: from `collect`.
+        systems: in order, with the published row of each.
+    """
+    check_present(frame, systems)
+    order = frame.drop_duplicates("session").sort_values(["monkey", "session"])["session"]
+    groups = [*order, "mean"] if len(order) > 1 else [*order]
+    rows = []
+    for group in groups:
+        for name, system in systems.items():
+            part = frame[frame["system"] == name]
+            if group == "mean":
+                values = part.groupby("seed")["r2"].mean()
+            else:
+                values = part[part["session"] == group].set_index("seed")["r2"].sort_index()
+            for seed, value in values.items():
+                rows.append((group, name, "ours", seed, value))
+            if (printed := _published_r2(frame, system, group)) is not None:
+                rows.append((group, name, "published", None, printed))
+    data = pd.DataFrame(rows, columns=["session", "system", "origin", "seed", "r2"])
+    data["seed"] = data["seed"].astype("Int64")
+
+    with style():
+        places = len(groups) * len(systems)
+        width = DOUBLE if places > 12 else COLUMN
+        in_row = -(-len(groups) // -(-places // 80))  # so that dots stay apart
+        rows = [groups[n : n + in_row] for n in range(0, len(groups), in_row)]
+        figure = new_figure(width, 0.8 + 1.7 * len(rows))
+        panels = figure.subplots(len(rows), 1, sharey=True, squeeze=False)[:, 0]
+        for axes, shown in zip(panels, rows, strict=True):
+            _groups(axes, data, shown, systems)
+            axes.set_xlim(-0.5, in_row - 0.5)
+        low, high = data["r2"].min(), data["r2"].max()
+        axes.set_ylim(low - 0.08 * (high - low) - 0.01, high + 0.08 * (high - low) + 0.01)
+        handles = [
+            Line2D([], [], color=colour(n), marker="o", markersize=3, linewidth=1.6)
+            for n in systems
+        ]
+        labels = list(systems)
+        if (data["origin"] == "published").any():
+            handles.append(diamond(GREY))
+            labels.append("published")
+        legend_above(figure, handles, labels, width)
+        note(panels[0], frame)
+    return Plot(figure, data)
+
+
+def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems) -> None:
+    """Sessions beside each other, in each the systems in order."""
+    step = 0.8 / len(systems)
+    for at, group in enumerate(groups):
+        if at % 2:
+            axes.axvspan(at - 0.5, at + 0.5, color="#F4F4F4", zorder=0, linewidth=0)
+        if group == "mean":
+            axes.axvline(at - 0.5, color=GREY, linewidth=0.6)
+        for index, name in enumerate(systems):
+            x = at + (index - (len(systems) - 1) / 2) * step
+            part = data[(data["session"] == group) & (data["system"] == name)]
+            ours = part.loc[part["origin"] == "ours", "r2"].to_numpy()
+            theirs = part.loc[part["origin"] == "published", "r2"].to_numpy()
+            half = 0.36 * step
+            axes.hlines(ours.mean(), x - half, x + half, color=colour(name), linewidth=1.6)
+            spread = np.linspace(-half / 2, half / 2, len(ours)) if len(ours) > 1 else 0
+            axes.scatter(
+                x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
+            )
+            diamonds(axes, np.full(len(theirs), x), theirs, colour(name), size=13)
+    axes.set_xticks(range(len(groups)), [two_lines(group) for group in groups])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("Test $R^2$")
+    axes.grid(axis="y")
+
+
+def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
+    """The published mean of a session or of all six; None on other data."""
+    if source_of(frame) != "zenodo" or system.published is None:
+        return None
+    if group == "mean":
+        six = set(figures.sessions().values())
+        return figures.system(system.published).r2 if set(frame["session"]) == six else None
+    seeds = figures.per_session(system.published, "r2").get(group)
+    return None if seeds is None else float(np.mean(seeds))

@@ -1,0 +1,49 @@
+"""The tables, figures and documents there are, from ``entries.yaml``.
+
+Functions are named there and not imported: the workflow's plan reads the registry without
+drawing anything, and a change of one function reruns no other.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+Inputs = Literal[
+    "results",  # frame, systems: those of the table; all tabled ones where it lists none
+    "ablation",  # frame, labels, systems
+    "predictions",  # predictions, trajectory, source: a figure per session
+    "trials",  # trials, search, systems, source
+    "systems",  # systems: their configuration alone
+    "tables",  # tables: LaTeX files, where_made: names of those that may be there
+    "values",  # tables: CSV files of those with results
+    "config",  # config
+    "nothing",
+]
+"""What a function is called with, by the names of its arguments; `workflow.reports` finds it."""
+
+
+class Entry(BaseModel):
+    """How something is made, and what the workflow's report says about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: str
+    inputs: Inputs
+    caption: str = ""
+
+    @property
+    def target(self) -> str:
+        return f"spikereach.reporting.{self.function}"
+
+
+_ENTRIES = yaml.safe_load(resources.files(__package__).joinpath("entries.yaml").read_text("utf-8"))
+
+REGISTRY = {
+    kind: {name: Entry.model_validate(each) for name, each in entries.items()}
+    for kind, entries in _ENTRIES.items()
+}
+"""tables, figures, documents (these by their files, without suffix) -> name -> entry."""

@@ -1,0 +1,130 @@
+"""The table of hyperparameters, straight from the configuration (Krausse et al. 2025, table I)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from spikereach.config import NumberFormat, Stage, Step, System
+from spikereach.provenance import repository_state, short_commit
+from spikereach.reporting.cells import bits
+from spikereach.reporting.render import MISSING, Column, Table
+
+_STAGE = (
+    "window",
+    "stride",
+    "batch",
+    "updates_per_epoch",
+    "epochs",
+    "patience",
+    "optimiser",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "loss",
+    "clip_norm",
+    "jitter",
+)
+
+
+def hyperparameters(systems: Mapping[str, System]) -> Table:
+    """One column per system, one row per parameter that any of them has.
+
+    Args:
+        systems: columns, in order. A system with a `base` shows the training of that base
+            where it is among them, and only its name otherwise.
+    """
+    commit = short_commit(*repository_state())
+    columns = {name: _parameters(system, systems) for name, system in systems.items()}
+    keys: list[tuple[str, str]] = []
+    for parameters in columns.values():  # a further system's rows go to the end of their section
+        for key in parameters:
+            if key not in keys:
+                same = [i for i, known in enumerate(keys) if known[0] == key[0]]
+                keys.insert(same[-1] + 1 if same else len(keys), key)
+    sections = list(dict.fromkeys(_SECTIONS + [section for section, _ in keys]))
+    keys.sort(key=lambda key: sections.index(key[0]))
+    values = pd.DataFrame(
+        [
+            {"section": s, "parameter": p}
+            | {name: parameters.get((s, p)) for name, parameters in columns.items()}
+            for s, p in keys
+        ],
+        dtype=object,
+    )
+    shown = [
+        section if i == 0 or keys[i - 1][0] != section else ""
+        for i, (section, _) in enumerate(keys)
+    ]
+    return Table(
+        name="hyperparameters",
+        caption=(
+            "Hyperparameters, from the configuration. Windows, strides, intervals and kernels in "
+            "steps of 4 ms; fixed-point numbers have sign + integer + fractional bits. No "
+            f"recording enters this table; commit {commit}."
+        ),
+        comment=("source: the configuration; no sessions, no seeds", f"commit: {commit}"),
+        values=values,
+        columns=[
+            Column("", shown, align="l"),
+            Column("Parameter", [p.replace("_", " ") for _, p in keys], align="l"),
+            *(Column(n, [_text(p.get(key)) for key in keys]) for n, p in columns.items()),
+        ],
+        stub=2,
+    )
+
+
+_SECTIONS = ["Network", "Training", "Pretraining", "Fine-tuning", "Compression"]
+
+
+def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str, str], Any]:
+    found: dict[tuple[str, str], Any] = {("Network", "architecture"): system.architecture}
+    found[("Network", "areas")] = "+".join(system.areas)
+    found |= {("Network", key): value for key, value in system.sizes.items()}
+    if "blocks" in system.sizes:  # each block halves the rate
+        found[("Network", "keypoint interval")] = 2 ** system.sizes["blocks"]
+    found[("Training", "starts from")] = system.base or "scratch"
+    origin = systems.get(system.base, system)
+    if training := origin.training:
+        found[("Training", "split")] = training.split
+        found[("Training", "standardised")] = training.standardise
+        stages = {"Pretraining": training.pretrain, "Fine-tuning": training.finetune}
+        for section, stage in stages.items():
+            if stage is not None:
+                found |= {(section, key): value for key, value in _stage(stage).items()}
+    found |= {("Compression", "weights"): "float32", ("Compression", "buffers"): "float32"}
+    for step in system.compression:
+        found |= {("Compression", key): value for key, value in _compression(step).items()}
+    return found
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    set_values = {key: getattr(stage, key) for key in _STAGE if getattr(stage, key)}
+    return set_values | {key: value for key, value in stage.penalties.model_dump().items() if value}
+
+
+def _compression(step: Step) -> dict[str, Any]:
+    formats = zip(("weights", "buffers"), map(_bits, step.formats or ()), strict=False)
+    return dict(formats) | step.listed
+
+
+def _bits(number_format: NumberFormat) -> str:
+    return bits(number_format) + " bits" * (not isinstance(number_format, str))
+
+
+def _text(value: Any) -> str:
+    """A configured value; a dash where a system has no such parameter or it is null."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        nested = any(isinstance(item, (list, tuple)) for item in value)
+        return ("; " if nested else ", ").join(map(_text, value))
+    return str(value)

@@ -1,0 +1,383 @@
+"""The plan of a run: which files its jobs make, what each reads, depends on and asks for.
+
+The rules in workflow/rules ask it with a job's wildcards. It knows neither Snakemake nor torch,
+and does no work: a plan is made from a configuration, and can be asked anything in a test. Paths
+are relative to the run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+from spikereach.config import Config, ConfigError, Search, Stage, System, Table, Training
+from spikereach.config.architectures import locate
+from spikereach.config.sessions import Session, evaluation_session, find
+from spikereach.data import sources
+from spikereach.identity import canonical, code_digest
+from spikereach.published import weights
+from spikereach.workflow import demand, gpus
+
+_code_digest = cache(code_digest)
+
+
+def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
+    if name not in entries:
+        known = ", ".join(sorted(entries))
+        raise ConfigError(f"the configuration has no {kind} {name!r}; known: {known}")
+    return entries[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The plan of a configuration.
+
+    What it is asked for by name (systems, sessions, tables) may be wrong, because the names come
+    from the files that a user asks Snakemake for: then it raises a ConfigError.
+    """
+
+    config: Config
+    script: Callable[[str], str | Path]
+    """The file of a script in workflow/scripts, by its name."""
+
+    # ---- Names ------------------------------------------------------------------------------
+
+    def session(self, name: str) -> Session:
+        return find(name, self.config.catalogue)
+
+    def system(self, name: str) -> System:
+        return _known("system", self.config.systems, name)
+
+    def architecture(self, system: str) -> str:
+        """Of a system or of the system it starts from."""
+        return self.system(self.system(system).base or system).architecture
+
+    def table(self, name: str) -> tuple[str, ...]:
+        """The systems of a table, in order."""
+        systems = _known("table", self.config.tables, name)
+        if not systems:
+            raise ConfigError(f"tables.{name} lists no systems: name those that it shall have")
+        return systems
+
+    def written_tables(self) -> list[str]:
+        """Tables that list systems; `imported` only where a session has published weights.
+
+        In an order of their own: that of the configuration's keys changes with overlays.
+        """
+        return [
+            name
+            for name in get_args(Table)
+            if self.config.tables.get(name)
+            and (name != "imported" or any(map(evaluation_session, self.config.sessions)))
+        ]
+
+    def tabled_systems(self) -> list[str]:
+        """All trained systems that stand in some table of results, each once.
+
+        In the order of the longest table: that of the tables changes with overlays.
+        """
+        tables = sorted(self.config.tables.items(), key=lambda item: (-len(item[1]), item[0]))
+        names = [
+            name
+            for table, systems in tables
+            if table != "hyperparameters"
+            for name in systems
+            if self.system(name).weights is None
+        ]
+        return list(dict.fromkeys(names))
+
+    def convolutional_systems(self) -> list[str]:
+        """Hybrid systems, the first of each layout of convolutions."""
+        layouts: dict[Any, str] = {}
+        for name, system in self.config.systems.items():
+            if system.architecture == "hybrid":
+                layouts.setdefault((system.sizes["blocks"], system.sizes["kernel"]), name)
+        return list(layouts.values())
+
+    def code(self, script: str, system: str | None = None) -> str:
+        """Digest of the code a script runs, with what it imports by name only.
+
+        That are the module of a system's architecture and, where it is compressed, its steps'.
+        """
+        try:
+            modules = [] if system is None else [locate(self.architecture(system))[0]]
+            if script == "compress_decoder":
+                steps = self.config.systems[system].compression
+                modules += [f"spikereach.compression.{step.kind}" for step in steps]
+            return _code_digest(self.script(script), *modules)
+        except (ModuleNotFoundError, SyntaxError) as error:
+            raise ConfigError(f"systems.{system}.architecture: {error}") from None
+
+    # ---- Sessions ---------------------------------------------------------------------------
+
+    @cached_property
+    def all_sessions(self) -> list[str]:
+        """Sessions the run evaluates, and those its systems are pretrained on."""
+        pretrain = self.config.pretrain_sessions
+        monkeys = dict.fromkeys(self.session(name).monkey for name in self.config.sessions)
+        pretraining = [name for monkey in monkeys for name in pretrain.get(monkey, ())]
+        return list(dict.fromkeys([*self.config.sessions, *pretraining]))
+
+    @staticmethod
+    def binned(session: str) -> str:
+        return f"data/binned/{session}.h5"
+
+    @cached_property
+    def source(self) -> sources.Source:
+        return sources.of(self.config)
+
+    def fetch_inputs(self, session: str) -> dict[str, str]:
+        """One's own file, so that a new one there is fetched again."""
+        path = self.source.local_file(self.session(session))
+        return {} if path is None else {"local": str(path)}
+
+    def fetch_priority(self, session: str) -> int:
+        """Sessions come in the configuration's order; no download holds up other work."""
+        return -self.all_sessions.index(session) if session in self.all_sessions else 0
+
+    def origin(self, session: str) -> str:
+        """Where a session comes from; how it is downloaded does not matter."""
+        return canonical(self.source.key(self.session(session)))
+
+    def session_spec(self, session: str) -> str:
+        return canonical(asdict(self.session(session)))
+
+    # ---- Training and compression -----------------------------------------------------------
+
+    @staticmethod
+    def trained(system: str, dataset: str, seed: int | str) -> str:
+        return f"results/train/{system}/{dataset}/seed{seed}/checkpoint.safetensors"
+
+    def training(self, system: str) -> Training:
+        """The recipe of a system that is trained itself."""
+        if (training := self.system(system).training) is None:
+            raise ConfigError(f"systems.{system} has no `training` itself")
+        return training
+
+    def stage(self, dataset: str) -> str:
+        """A monkey's sessions are pretrained on, a single one is fine-tuned on."""
+        return "pretrain" if dataset in self.config.pretrain_sessions else "finetune"
+
+    def training_inputs(self, system: str, dataset: str, seed: int | str) -> dict[str, Any]:
+        """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights."""
+        if self.stage(dataset) == "pretrain":
+            return {"binned": list(map(self.binned, self.config.pretrain_sessions[dataset]))}
+        inputs: dict[str, Any] = {"binned": [self.binned(dataset)]}
+        monkey = self.session(dataset).monkey
+        if self.training(system).pretrain is not None and self.stage(monkey) == "pretrain":
+            inputs["pretrained"] = self.trained(system, monkey, seed)
+        return inputs
+
+    def training_spec(self, system: str, dataset: str) -> str:
+        """What the training of a system on a dataset depends on."""
+        spec = self.system(system).model_dump(mode="json", exclude={"compression", "published"})
+        if self.stage(dataset) == "pretrain":
+            spec["training"]["finetune"] = None
+        return canonical(spec)
+
+    def base_checkpoint(self, system: str, session: str, seed: int | str) -> str:
+        """The trained checkpoint that a compression starts from."""
+        return self.trained(self.system(system).base or system, session, seed)
+
+    def compression_spec(self, system: str) -> str:
+        return canonical(self.system(system).model_dump(mode="json", exclude={"published"}))
+
+    # ---- Published weights ------------------------------------------------------------------
+
+    def published_weights(self, system: str) -> dict[tuple[str, int], weights.Source]:
+        """The published files that a system with `weights` is evaluated with, by session and seed.
+
+        A synthetic session takes those of the session it is calibrated to; sessions without
+        published weights are left out.
+        """
+        return {
+            (session, source.seed): source
+            for session in self.config.sessions
+            for source in weights.of_system(self.system(system).published)
+            if source.session == evaluation_session(session)
+        }
+
+    def weights_file(self, system: str, session: str, seed: int | str) -> str:
+        """The published file of one checkpoint."""
+        if self.system(system).weights is None:
+            raise ConfigError(f"systems.{system} has no published `weights`")
+        found = self.published_weights(system)
+        if (session, int(seed)) not in found:
+            known = ", ".join(f"{name} seed {number}" for name, number in found) or "none"
+            raise ConfigError(
+                f"{system}: no published weights for {session} seed {seed}; on the configured "
+                f"sessions there are: {known}"
+            )
+        return f"data/weights/{found[session, int(seed)].file}"
+
+    def weights_files(self) -> list[str]:
+        """The published files of all systems in the table of imported ones."""
+        return [
+            f"data/weights/{source.file}"
+            for system in self.config.tables.get("imported", ())
+            for source in self.published_weights(system).values()
+        ]
+
+    def import_spec(self, system: str) -> str:
+        return canonical(self.system(system))
+
+    # ---- Evaluation -------------------------------------------------------------------------
+
+    def final_checkpoint(self, system: str, session: str, seed: int | str) -> str:
+        """The checkpoint that stands for a system: compressed where it has a compression."""
+        found = self.system(system)
+        if not (found.weights or found.compression):
+            return self.base_checkpoint(system, session, seed)
+        kind = "import" if found.weights else "compress"
+        return f"results/{kind}/{system}/{session}/seed{seed}/checkpoint.safetensors"
+
+    @staticmethod
+    def evaluation(system: str, session: str, seed: int | str, file: str = "metrics.json") -> str:
+        return f"results/evaluate/{system}/{session}/seed{seed}/{file}"
+
+    def evaluation_spec(self) -> str:
+        return canonical(self.config.evaluation)
+
+    def evaluated(self, systems: Iterable[str]) -> list[tuple[str, str, int]]:
+        """(system, session, seed), all sessions and seeds; published weights have their own."""
+        return [
+            (system, session, seed)
+            for system in systems
+            for session, seed in (
+                self.published_weights(system)
+                if self.system(system).weights
+                else product(self.config.sessions, self.config.seeds)
+            )
+        ]
+
+    def evaluations(self, systems: Iterable[str], file: str = "metrics.json") -> list[str]:
+        """Result files of systems on all sessions with all seeds."""
+        return [self.evaluation(*each, file) for each in self.evaluated(systems)]
+
+    def final_checkpoints(self) -> list[str]:
+        """The checkpoints of all systems in tables, figures and ablations, each once."""
+        systems = [*self.tabled_systems(), *self.config.tables.get("imported", ())]
+        wanted = self.evaluated([*systems, *self.config.trajectory.systems])
+        for ablation in self.made_ablations():
+            variants = self.ablation_systems(ablation).values()
+            wanted += product(variants, self.ablation_sessions(ablation), self.config.seeds)
+        return list(dict.fromkeys(self.final_checkpoint(*each) for each in wanted))
+
+    # ---- Figures and ablations --------------------------------------------------------------
+
+    def trajectory_inputs(self, session: str) -> list[str]:
+        """The predictions that the figure of decoded movement shows: the first seed's."""
+        seed = self.config.seeds[0]
+        return [
+            self.evaluation(name, session, seed, "predictions.h5")
+            for name in self.config.trajectory.systems
+        ]
+
+    def ablation_systems(self, ablation: str) -> dict[str, str]:
+        """Label -> system, in order."""
+        variants = self.config.ablations.get(ablation)
+        if not variants:
+            raise ConfigError(f"ablations.{ablation} lists no variants")
+        return {variant.label: variant.system for variant in variants}
+
+    def ablation_sessions(self, ablation: str) -> list[str]:
+        """Those with all cortex areas that its systems read."""
+        if ablation != "cortex":
+            return list(self.config.sessions)
+        systems = map(self.system, self.ablation_systems(ablation).values())
+        areas = {area for system in systems for area in system.areas}
+        return [name for name in self.config.sessions if areas <= self.session(name).areas.keys()]
+
+    def ablation_results(self, ablation: str) -> list[str]:
+        sessions = self.ablation_sessions(ablation)
+        if not sessions:
+            raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
+        systems = dict.fromkeys(self.ablation_systems(ablation).values())
+        return [self.evaluation(*each) for each in product(systems, sessions, self.config.seeds)]
+
+    def made_ablations(self) -> list[str]:
+        """Ablations with variants and with sessions for them."""
+        return [
+            name
+            for name, variants in self.config.ablations.items()
+            if variants and self.ablation_sessions(name)
+        ]
+
+    # ---- Search -----------------------------------------------------------------------------
+
+    @property
+    def search(self) -> Search:
+        if self.config.search is None:
+            raise ConfigError("search: null in this configuration")
+        return self.config.search
+
+    @staticmethod
+    def trials(numbers: Iterable[int]) -> list[str]:
+        return [f"results/search/trial{number}.json" for number in numbers]
+
+    def all_trials(self) -> list[str]:
+        return self.trials(range(self.search.trials))
+
+    def trial_inputs(self, number: int | str) -> dict[str, Any]:
+        """The session, and the latest trials whose outcomes a trial must know.
+
+        These in turn wait for all before them.
+        """
+        number, parallel = int(number), self.search.parallel
+        if number >= self.search.trials:
+            raise ConfigError(f"search.trials: there is no trial {number}")
+        earlier = range(max(0, number - 2 * parallel + 1), number - parallel + 1)
+        return {"binned": self.binned(self.search.session), "earlier": self.trials(earlier)}
+
+    def trial_spec(self) -> str:
+        """What outcomes depend on: not the number of trials, so that more can follow."""
+        system = self.system(self.search.system)
+        return canonical(
+            [
+                self.search.model_dump(mode="json", exclude={"trials"}),
+                system.model_dump(mode="json", exclude={"published"}),
+            ]
+        )
+
+    # ---- Resources: memory in MB, time in minutes, of a first attempt -----------------------
+
+    @cached_property
+    def device(self) -> str:
+        """What trainings run on, "cpu" or "cuda"."""
+        wanted = self.config.device
+        return ("cuda" if gpus.visible() else "cpu") if wanted == "auto" else wanted
+
+    def training_stages(self, system: str, dataset: str) -> list[Stage]:
+        stage = getattr(self.training(system), self.stage(dataset))
+        return [stage] if stage else []  # a closed form has none
+
+    def binning_memory(self, input_mb: float) -> int:
+        return int(500 + 4 * input_mb)
+
+    def evaluation_memory(self, input_mb: float) -> int:
+        return int(1500 + 50 * input_mb)
+
+    def training_memory(self, system: str, dataset: str, input_mb: float) -> int:
+        return demand.memory_mb(self.training_stages(system, dataset), input_mb, self.device)
+
+    def training_minutes(self, system: str, dataset: str) -> int:
+        sessions = len(self.config.pretrain_sessions.get(dataset, [dataset]))
+        return demand.minutes(self.training_stages(system, dataset), sessions, self.device)
+
+    def compression_memory(self, system: str, input_mb: float) -> int:
+        return demand.memory_mb(demand.stages_of(self.system(system)), input_mb, self.device)
+
+    def compression_minutes(self, system: str) -> int:
+        return demand.minutes(demand.stages_of(self.system(system)), 1, self.device)
+
+    def trial_memory(self, input_mb: float) -> int:
+        stages = [self.system(self.search.system).training.finetune]
+        return 2 * demand.memory_mb(stages, input_mb, self.device)
+
+    def trial_minutes(self) -> int:
+        stages = [self.system(self.search.system).training.finetune]
+        return 2 * demand.minutes(stages, 1, self.device)

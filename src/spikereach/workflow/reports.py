@@ -1,0 +1,139 @@
+"""What the jobs of tables, figures and documents read and depend on: the registry, in a plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+
+from spikereach.config import ConfigError, Table
+from spikereach.identity import canonical, code_digest
+from spikereach.reporting.registry import REGISTRY, Entry
+from spikereach.workflow.plan import Plan
+
+_code_digest = cache(code_digest)
+
+
+@dataclass(frozen=True, eq=False)
+class Reports:
+    """The registry in a plan; ``kind`` is tables, figures or documents.
+
+    Methods raise a ConfigError for what the configuration does not have.
+    """
+
+    plan: Plan
+
+    def inputs(self, kind: str, name: str) -> dict[str, list[str]]:
+        """The files of a job, by the names under which its function takes them."""
+        return self._given(kind, name)[0]
+
+    def job(self, kind: str, name: str) -> dict[str, str]:
+        """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
+        entry, (_, settings) = self._entry(kind, name), self._given(kind, name)
+        module, _, _ = entry.target.partition(":")
+        return {
+            "function": entry.target,
+            "settings": json.dumps(settings),  # in the order of the configuration
+            "caption": self._caption(entry, name),
+            "code": _code_digest(self.plan.script("report"), module),
+        }
+
+    def labels(self, kind: str, name: str) -> dict[str, str]:
+        """How the workflow's report lists a table or figure."""
+        if name.startswith(_TRAJECTORY):
+            return {"figure": "trajectory", "session": name.removeprefix(_TRAJECTORY)}
+        return {kind.removesuffix("s"): name}
+
+    def written(self) -> list[str]:
+        """The tables of a run, without those of ablations."""
+        further = [
+            name
+            for name, entry in REGISTRY["tables"].items()
+            if name not in get_args(Table) and entry.inputs != "ablation"
+        ]
+        return [*self.plan.written_tables(), *further]
+
+    def ablations(self) -> list[str]:
+        """The tables and figures of those ablations that the configuration has."""
+        return [f"{name}_ablation" for name in self.plan.made_ablations()]
+
+    def compared(self) -> list[str]:
+        """The tables that hold results."""
+        made = [*self.written(), *self.ablations()]
+        return [name for name in made if REGISTRY["tables"][name].inputs != "systems"]
+
+    def drawn(self) -> list[str]:
+        """The figures of a run, without those that are targets of their own."""
+        names = []
+        for name, entry in REGISTRY["figures"].items():
+            if entry.inputs == "predictions":
+                names += [f"{name}_{session}" for session in self.plan.config.sessions]
+            elif entry.inputs not in ("ablation", "trials"):
+                names.append(name)
+        return names
+
+    def _entry(self, kind: str, name: str) -> Entry:
+        if name.startswith(_TRAJECTORY):
+            name = "trajectory"
+        if name not in REGISTRY[kind]:
+            known = ", ".join(REGISTRY[kind])
+            raise ConfigError(f"there is no {kind.removesuffix('s')} {name!r}; known: {known}")
+        return REGISTRY[kind][name]
+
+    def _given(self, kind: str, name: str) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        """The files and the settings of a job."""
+        plan, config = self.plan, self.plan.config
+        match self._entry(kind, name).inputs:
+            case "results":
+                # a figure, and a table without a list of its own, has all systems
+                listed = kind == "tables" and name in get_args(Table)
+                systems = plan.table(name) if listed else plan.tabled_systems()
+                files = {
+                    file: plan.evaluations(systems, f"{file}.json")
+                    for file in ("metrics", "realtime")
+                }
+                return files, {"systems": self._pairs(systems)}
+            case "ablation":
+                ablation = name.removesuffix("_ablation")
+                labels = plan.ablation_systems(ablation)
+                settings = {"labels": labels, "systems": self._pairs(labels.values())}
+                return {"metrics": plan.ablation_results(ablation)}, settings
+            case "predictions":
+                files = {"predictions": plan.trajectory_inputs(name.removeprefix(_TRAJECTORY))}
+                trajectory = config.trajectory.model_dump(mode="json")
+                return files, {"trajectory": trajectory, "source": config.source}
+            case "trials":
+                search = plan.search.model_dump(mode="json")
+                system = plan.system(plan.search.system).model_dump(mode="json")
+                settings = {"search": search, "systems": [[plan.search.system, system]]}
+                return {"trials": plan.all_trials()}, settings | {"source": config.source}
+            case "systems":
+                figure = kind == "figures"
+                systems = plan.convolutional_systems() if figure else plan.table(name)
+                return {}, {"systems": self._pairs(systems)}
+            case "tables":
+                files = [f"paper_tables/{table}.tex" for table in self.written()]
+                return {"tables": files}, {"where_made": self.ablations()}
+            case "values":
+                return {"tables": [f"paper_tables/{table}.csv" for table in self.compared()]}, {}
+            case "config":
+                return {}, {"config": json.loads(canonical(config))}
+        return {}, {}
+
+    def _pairs(self, systems: Iterable[str]) -> list[list[Any]]:
+        """Names and entries; keys in an order of their own, which overlays do not change."""
+        return [[name, json.loads(canonical(self.plan.system(name)))] for name in systems]
+
+    def _caption(self, entry: Entry, name: str) -> str:
+        config = self.plan.config
+        text = re.sub(r"\[(.*?)\]", r"\1" if config.source == "zenodo" else "", entry.caption)
+        if config.source == "synthetic" and entry.inputs not in ("systems", "config", "nothing"):
+            text += " The data are synthetic."
+        seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
+        return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)
+
+
+_TRAJECTORY = "trajectory_"
