@@ -8,14 +8,9 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
-from spikereach.workflow.job import ERRORS
+from spikereach.workflow.job import forget_errors, print_errors
 from spikereach.workflow.plan import Plan
 from spikereach.workflow.runfolder import RunFolder, RunFolderError
-
-
-def script_file(name):
-    return workflow.source_path(f"../scripts/{name}.py")
-
 
 # The folder of the repository that is run, whatever --directory is: one's own where this
 # workflow is a module of another.
@@ -34,7 +29,7 @@ try:
 except (ConfigError, RunFolderError) as error:
     sys.exit(f"error: {error}")
 
-plan = Plan(run, script_file)
+plan = Plan(run, lambda name: workflow.source_path(f"../scripts/{name}.py"))
 
 
 wildcard_constraints:
@@ -67,14 +62,3 @@ def grows(amount):
     return lambda wildcards, input, attempt: (
         attempt * ask(amount, input_mb=input.size_mb)(wildcards)
     )
-
-
-def forget_errors():
-    ERRORS.unlink(missing_ok=True)
-
-
-def print_errors():
-    """Repeat what went wrong as the last thing on the terminal, each message once."""
-    lines = ERRORS.read_text().splitlines() if ERRORS.exists() else []
-    for line in dict.fromkeys(lines):
-        print(f"\nerror: {line}", file=sys.stderr)

@@ -24,7 +24,7 @@ from spikereach.workflow.manifest import recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
-"""One line per failed job of the present run; the Snakefile prints them at its end."""
+"""One line per failed job of the present run; `print_errors` repeats them at its end."""
 FUTURE_S = 60.0
 """Clocks of machines that share a file system may differ by this."""
 
@@ -181,3 +181,15 @@ def _remember(message: str) -> None:
         ERRORS.parent.mkdir(parents=True, exist_ok=True)
         with ERRORS.open("a") as file:
             file.write(message + "\n")
+
+
+def forget_errors() -> None:
+    """At the start of a run."""
+    ERRORS.unlink(missing_ok=True)
+
+
+def print_errors() -> None:
+    """Repeat what went wrong as the last thing on the terminal, each message once."""
+    lines = ERRORS.read_text().splitlines() if ERRORS.exists() else []
+    for line in dict.fromkeys(lines):
+        print(f"\nerror: {line}", file=sys.stderr)
