@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
+from spikereach.data import sources
 from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
@@ -34,11 +35,12 @@ class Reports:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
         entry, (_, settings) = self._entry(kind, name), self._given(kind, name)
         module, _, _ = entry.target.partition(":")
+        source = f"{sources.__name__}.{self.plan.config.source}"  # whose words captions have
         return {
             "function": entry.target,
             "settings": json.dumps(settings),  # in the order of the configuration
             "caption": self._caption(entry, name),
-            "code": _code_digest(self.plan.script("report"), module),
+            "code": _code_digest(self.plan.script("report"), module, source),
         }
 
     def labels(self, kind: str, name: str) -> dict[str, str]:
@@ -129,8 +131,9 @@ class Reports:
 
     def _caption(self, entry: Entry, name: str) -> str:
         config = self.plan.config
-        text = re.sub(r"\[(.*?)\]", r"\1" if config.source == "zenodo" else "", entry.caption)
-        if config.source == "synthetic" and entry.inputs not in ("systems", "config", "nothing"):
+        source = sources.named(config.source)
+        text = re.sub(r"\[(.*?)\]", "" if source.apart else r"\1", entry.caption)
+        if not source.real and entry.inputs not in ("systems", "config", "nothing"):
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
         return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from spikereach.config import Search
+from spikereach.data import sources
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
 from spikereach.reporting.plots.drawing import DOUBLE, Plot, dot, legend_above, new_figure, style
@@ -125,7 +126,7 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
             Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"),
         ]
         legend_above(figure, handles, [*looks, "best", "Pareto front"], DOUBLE)
-        if source == "synthetic":
+        if not sources.named(source).real:
             bars.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
     return Plot(figure, data)
 

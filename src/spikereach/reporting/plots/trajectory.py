@@ -52,7 +52,8 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         )
     here = slice(begin, begin + count)
     time = start_s + np.arange(count) * first.dt_s
-    title = f"{first.session}, seed {first.seed}" + ", synthetic data" * (source == "synthetic")
+    recorded = sources.named(source)
+    title = f"{first.session}, seed {first.seed}" + ", synthetic data" * (not recorded.real)
 
     origin = first.position[begin : begin + 1]
     movement = {"true": (first.velocity[here], first.position[here])}
@@ -60,7 +61,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         part = one.predicted[here].astype(float)
         steps = np.vstack([np.zeros((1, 2)), np.cumsum(part[1:], axis=0)])
         movement[name] = (part, origin + steps)
-    unit = sources.named(source).unit
+    unit = recorded.unit
     at, channel = np.nonzero(first.spikes[here])
 
     with style():
