@@ -160,6 +160,12 @@ def test_the_script_counts_itself(digest):
     assert digest(script=SCRIPT + "# said\n") == digest()
 
 
+def test_what_only_type_checkers_import_does_not_count(digest):
+    guarded = "if TYPE_CHECKING:\n    from spikereach.apart import value\n"
+    changes = {"deep/below.py": f"from typing import TYPE_CHECKING\n{guarded}value = 1\n"}
+    assert digest(changes | {"apart.py": "value = 3\n"}) == digest(changes)
+
+
 def test_modules_given_by_name(digest):
     named = digest(modules=["spikereach.apart"])
     assert named != digest()

@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from spikereach.data import sources
-from spikereach.data.sources import Source
+from spikereach.data.sources import Source, named
 from spikereach.evaluation.records import Metrics, Realtime, faults
 from spikereach.provenance import short_commit
 
@@ -50,7 +49,7 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
     if len(frames) == 2:
         _same_runs(frames)
         frame = frames["metrics.json"].merge(frames["realtime.json"], on=KEY, validate="1:1")
-    _complete(frame)
+    _comparable(frame)
     return frame.sort_values(KEY, ignore_index=True)
 
 
@@ -86,7 +85,7 @@ def _same_runs(frames: dict[str, pd.DataFrame]) -> None:
             raise ResultError(f"{name} of {'/'.join(map(str, run))} is missing, {other} is there")
 
 
-def _complete(frame: pd.DataFrame) -> None:
+def _comparable(frame: pd.DataFrame) -> None:
     """Means over sessions only compare when every system and seed has all of them."""
     sessions = set(frame["session"])
     for (system, seed), part in frame.groupby(["system", "seed"]):
@@ -97,8 +96,8 @@ def _complete(frame: pd.DataFrame) -> None:
                 "other systems were; evaluate it there or leave those results out"
             )
     if "source" in frame and frame["source"].nunique() > 1:
-        found = ", ".join(sorted(frame["source"].unique()))
-        raise ResultError(f"results come from different data sources ({found}): tabulate one")
+        sources = ", ".join(sorted(frame["source"].unique()))
+        raise ResultError(f"results come from different data sources ({sources}): tabulate one")
 
 
 def _run(row: pd.Series) -> str:
@@ -108,12 +107,7 @@ def _run(row: pd.Series) -> str:
 def source_of(frame: pd.DataFrame) -> type[Source]:
     """Where the recordings of these results are from."""
     (name,) = frame["source"].unique()
-    return sources.named(name)
-
-
-def comparable(frame: pd.DataFrame) -> bool:
-    """Whether published figures are of the same recordings."""
-    return source_of(frame).apart is None
+    return named(name)
 
 
 def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
-from spikereach.data import sources
 from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
@@ -35,7 +34,7 @@ class Reports:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
         entry, (_, settings) = self._entry(kind, name), self._given(kind, name)
         module, _, _ = entry.target.partition(":")
-        source = f"{sources.__name__}.{self.plan.config.source}"  # whose words captions have
+        source = type(self.plan.source).__module__  # whose words captions have
         return {
             "function": entry.target,
             "settings": json.dumps(settings),  # in the order of the configuration
@@ -131,9 +130,8 @@ class Reports:
 
     def _caption(self, entry: Entry, name: str) -> str:
         config = self.plan.config
-        source = sources.named(config.source)
-        text = re.sub(r"\[(.*?)\]", "" if source.apart else r"\1", entry.caption)
-        if not source.real and entry.inputs not in ("systems", "config", "nothing"):
+        text = re.sub(r"\[(.*?)\]", "" if self.plan.source.apart else r"\1", entry.caption)
+        if not self.plan.source.real and entry.inputs not in ("systems", "config", "nothing"):
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
         return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)

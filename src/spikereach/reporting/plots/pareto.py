@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from spikereach.published import figures
 from spikereach.reporting.cells import Systems
-from spikereach.reporting.collect import check_present, comparable
+from spikereach.reporting.collect import check_present, source_of
 from spikereach.reporting.energy import energy_nj, formats
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour, marker
@@ -24,7 +24,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
     formats (see `energy`), for both.
 
     Ours are filled, published ones open in the same colour, a line joins the two. Published
-    ones are left out unless the data are the Zenodo recordings. A stair is the front of ours.
+    ones are left out where the data are other recordings. A stair is the front of ours.
     """
     check_present(frame, systems)
     rows = []
@@ -35,7 +35,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
         energy = energy_nj(mean["macs"], mean["acs"], *numbers)
         sizes = (mean["deployment_bytes"] / 1e3, mean["footprint"] / 1e3)
         rows.append((name, "ours", mean["r2"], *sizes, energy))
-        if system.published is None or not comparable(frame):
+        if system.published is None or source_of(frame).apart:
             continue
         theirs = figures.system(system.published)
         costs = (theirs.macs, theirs.acs)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from spikereach.config import System
 from spikereach.published import figures
 from spikereach.reporting.cells import Systems
-from spikereach.reporting.collect import check_present, comparable
+from spikereach.reporting.collect import check_present, source_of
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour
 
@@ -95,7 +95,7 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
 
 def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
     """The published mean of a session or of all six; None on other data."""
-    if not comparable(frame) or system.published is None:
+    if source_of(frame).apart or system.published is None:
         return None
     if group == "mean":
         six = set(figures.sessions().values())

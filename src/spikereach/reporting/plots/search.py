@@ -13,13 +13,11 @@ from spikereach.data import sources
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
 from spikereach.reporting.plots.drawing import DOUBLE, Plot, dot, legend_above, new_figure, style
-from spikereach.reporting.search import Trials, best
+from spikereach.reporting.search import Trials, best, importance
 
 
 def search(trials: Trials, search: Search, source: str) -> Plot:
     """The trials, with the importance of each parameter among them; see :func:`plot`."""
-    from spikereach.workflow.search import importance  # optuna is slow to import
-
     return plot(trials, search, importance(trials, search), source=source)
 
 
@@ -45,7 +43,7 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
         trials: all of the search.
         search: its settings.
         importance: parameter -> share.
-        source: zenodo, local or synthetic.
+        source: as in the configuration.
     """
     front, top = pareto_front(trials), best(trials)["number"]
     shade = colour(search.system)
