@@ -75,12 +75,13 @@ def test_server_runs_the_gate_and_the_long_tests(repository, name, command):
 
 
 def test_workflow_catalogue(repository):
-    """Keys as the catalogue documents them; a standardised workflow has its Snakefile in place."""
+    """Keys as the catalogue documents them; a standardised workflow has its files in place."""
     usage = yaml.safe_load((repository / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     assert {"mandatory-flags", "software-stack-deployment", "report"} <= usage.keys()
     assert usage["mandatory-flags"].keys() == {"desc", "flags"}
     assert all(isinstance(each, bool) for each in usage["software-stack-deployment"].values())
-    assert (repository / "Snakefile").is_file()
+    for path in ("workflow/Snakefile", "config/README.md", "LICENSE"):
+        assert (repository / path).is_file(), path
     used = re.findall(r"\b(?:envs|docs)/[\w./-]+\w", usage["mandatory-flags"]["desc"])
     assert all((repository / path).exists() for path in used)
 

@@ -1,7 +1,6 @@
-"""Ablations in the workflow: what each needs, and a small run of both."""
+"""A small run of both ablations."""
 
 import csv
-import re
 
 import pytest
 import yaml
@@ -35,40 +34,6 @@ def small(checkout):
     content["systems"]["RTnet-float32"] = {"sizes": SIZES}
     content["systems"]["RTnet-weights"] = {"sizes": SIZES, "compression": [step]}
     checkout.overlay.write_text(yaml.safe_dump(content))
-
-
-def test_cortex_ablation_needs_its_systems_and_loco_alone(checkout):
-    planned = checkout.planned("figures/cortex_ablation.pdf", overlay=False)
-    systems = {path.split("/")[2] for path in planned["evaluate_decoder"]}
-    sessions = {path.split("/")[3] for path in planned["evaluate_decoder"]}
-    assert systems == {"BMnet", "BMnet-M1", "BMnet-S1", "BMnet-pre", "BMnet-post"}
-    assert sessions == {"loco_20170210_03", "loco_20170215_02", "loco_20170301_05"}
-
-
-def test_compression_ablation_trains_one_system(checkout):
-    planned = checkout.planned("paper_tables/compression_ablation.tex", overlay=False)
-    assert {path.split("/")[2] for path in planned["train_decoder"]} == {"RTnet"}
-    assert len({path.split("/")[2] for path in planned["evaluate_decoder"]}) == 8
-
-
-def test_ablation_that_is_left_out_says_so(checkout):
-    done = checkout.snakemake("figures/cortex_ablation.pdf", "--dry-run")
-    assert done.returncode != 0
-    assert "ablations.cortex lists no variants" in done.stdout
-
-
-def test_demo_has_ablations_and_search_but_leaves_them_out(checkout, repository):
-    demo = ("--configfile", checkout.folder / "workflow" / "presets" / "demo.yaml")
-    targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
-    planned = checkout.planned(*targets.split(), *demo, overlay=False)
-    assert {"write_table", "write_document", "draw_figure", "write_config"} <= set(planned)
-    assert not {"write_ablation", "run_trial"} & set(planned)
-    further = checkout.planned("ablations", "search", *demo, overlay=False)
-    assert len(further["write_ablation"]) == 14  # seven files each
-    assert len(further["run_trial"]) == 16
-    assert {path.split("/")[3] for path in further["evaluate_decoder"]} == {
-        "synthetic_indy_1", "synthetic_loco_1",
-    }  # fmt: skip
 
 
 def test_both_ablations(checkout):

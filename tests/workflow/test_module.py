@@ -42,19 +42,26 @@ def other(checkout, repository):
     return folder
 
 
-def snakemake(other, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
-        cwd=other,
-        env=os.environ | {"PYTHONPATH": str(other.parent / "src"), "NO_COLOR": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+@pytest.fixture
+def snakemake(checkout, other):
+    """Run Snakemake there; returns the finished process."""
+    python_path = os.pathsep.join(map(str, checkout.python_path))
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+            cwd=other,
+            env=os.environ | {"PYTHONPATH": python_path, "NO_COLOR": "1"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    return run
 
 
-def test_plan_lies_under_the_prefix(other):
-    done = snakemake(other, "--dry-run", "spikereach_paper")
+def test_plan_lies_under_the_prefix(snakemake):
+    done = snakemake("--dry-run", "spikereach_paper")
     assert done.returncode == 0, done.stdout
     evaluate = "decoders/results/evaluate/Wiener/synthetic_indy_1/seed3/metrics.json"
     assert evaluate in done.stdout, "seed of the other configuration"
@@ -68,8 +75,8 @@ def test_plan_lies_under_the_prefix(other):
     assert [path for path in files if not path.startswith("decoders/")] == []
 
 
-def test_files_are_made_under_the_prefix(other):
-    done = snakemake(other)
+def test_files_are_made_under_the_prefix(other, snakemake):
+    done = snakemake()
     assert done.returncode == 0, done.stdout
     table = (other / "decoders" / "paper_tables" / "hyperparameters.csv").read_text()
     assert "Wiener" in table
@@ -78,20 +85,20 @@ def test_files_are_made_under_the_prefix(other):
         assert (other / "manifests" / "decoders" / f"{name}.manifest.json").is_file()
     made = {path.name for path in other.iterdir()} - {".snakemake", ".cache"}
     assert made == {"config", "workflow", "decoders", "manifests"}
-    assert "Nothing to be done" in snakemake(other).stdout
+    assert "Nothing to be done" in snakemake().stdout
 
 
-def test_its_errors_are_those_of_the_workflow(other):
+def test_its_errors_are_those_of_the_workflow(other, snakemake):
     """A folder counts from the other repository, and a failed job says what is wrong."""
     path = other / "config" / "config.yaml"
     path.write_text(path.read_text().replace("source: synthetic", "source: local"))
     raw = "decoders/data/raw/synthetic_indy_1.mat"
-    done = snakemake(other, raw)
+    done = snakemake(raw)
     assert done.returncode != 0
     assert f"{other}/recordings/synthetic_indy_1.mat: no such file" in done.stdout
     (other / "recordings").mkdir()
     (other / "recordings" / "synthetic_indy_1.mat").write_bytes(b"no recording")
-    done = snakemake(other, "decoders/data/binned/synthetic_indy_1.h5")
+    done = snakemake("decoders/data/binned/synthetic_indy_1.h5")
     assert done.returncode != 0
     log = other / "decoders" / "logs" / "data" / "binned" / "synthetic_indy_1.log"
     assert raw in log.read_text()

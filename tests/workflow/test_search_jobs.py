@@ -38,20 +38,6 @@ def outcomes(checkout, trials):
     return [json.loads((folder / f"trial{number}.json").read_text()) for number in range(trials)]
 
 
-def test_trials_of_the_paper_and_their_order(checkout):
-    planned = checkout.planned("figures/search.pdf", overlay=False)
-    assert len(planned["run_trial"]) == 63
-    assert planned["bin_session"] == ["data/binned/loco_20170215_02.h5"]
-    assert "train_decoder" not in planned
-
-
-def test_search_that_is_left_out_says_so(checkout):
-    done = checkout.snakemake("figures/search.pdf", "--dry-run")
-    assert done.returncode != 0
-    assert "search: null in this configuration" in done.stdout
-    assert "run_trial" not in checkout.planned()
-
-
 def test_killed_search_goes_on_and_more_trials_may_follow(checkout):
     small(checkout)
     resume = checkout.run_folder / ".cache" / "resume"

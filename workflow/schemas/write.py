@@ -18,7 +18,8 @@ as those in workflow/presets/ changes single ones, in a checkout:
     snakemake --cores 8 --directory runs/mine --configfile mine.yaml
 
 Another workflow takes this one as a module, with a whole configuration of its own, such as a
-changed copy of config.yaml. The package `spikereach` has to be installed where it runs.
+changed copy of config.yaml. The package `spikereach` has to be installed where it runs; with
+`--sdm conda`, set `SPIKEREACH_CHECKOUT` to the folder of a checkout.
 
     configfile: "config/config.yaml"
 

@@ -164,11 +164,12 @@ class Plan:
 
     def training_inputs(self, system: str, dataset: str, seed: int | str) -> dict[str, Any]:
         """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights."""
+        training = self.training(system)
         if self.stage(dataset) == "pretrain":
             return {"binned": list(map(self.binned, self.config.pretrain_sessions[dataset]))}
         inputs: dict[str, Any] = {"binned": [self.binned(dataset)]}
         monkey = self.session(dataset).monkey
-        if self.training(system).pretrain is not None and self.stage(monkey) == "pretrain":
+        if training.pretrain is not None and self.stage(monkey) == "pretrain":
             inputs["pretrained"] = self.trained(system, monkey, seed)
         return inputs
 

@@ -38,12 +38,7 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
     """
     commit = short_commit(*repository_state())
     columns = {name: _parameters(system, systems) for name, system in systems.items()}
-    keys: list[tuple[str, str]] = []
-    for parameters in columns.values():  # a further system's rows go to the end of their section
-        for key in parameters:
-            if key not in keys:
-                same = [i for i, known in enumerate(keys) if known[0] == key[0]]
-                keys.insert(same[-1] + 1 if same else len(keys), key)
+    keys = list(dict.fromkeys(key for parameters in columns.values() for key in parameters))
     sections = list(dict.fromkeys(_SECTIONS + [section for section, _ in keys]))
     keys.sort(key=lambda key: sections.index(key[0]))
     values = pd.DataFrame(
