@@ -6,11 +6,13 @@ import math
 import os
 import random
 import signal
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from spikereach import progress
 from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
@@ -345,7 +347,9 @@ def test_still_velocities_are_an_error(tmp_path):
 # ---- What one sees ----------------------------------------------------------------------
 
 
-def test_progress_goes_to_stderr_and_is_off_on_request(tmp_path, capsys):
+def test_progress_goes_to_stderr_and_is_off_on_request(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "__stderr__", None)  # no terminal
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     train_tiny(tmp_path / "quiet", stage(epochs=1))
     assert capsys.readouterr() == ("", "")
     train_tiny(tmp_path / "shown", stage(epochs=1), progress=True, name="tiny on x")
