@@ -311,7 +311,7 @@ def import_weights(
     Example: spikereach import-weights SNN2 model.pt SNN2.safetensors
     """
     from spikereach.models.checkpoint import save
-    from spikereach.published.checkpoints import published_checkpoint
+    from spikereach.published.importers import published_checkpoint
 
     checkpoint = published_checkpoint(system, _system(system, config), file)
     save(checkpoint, out)

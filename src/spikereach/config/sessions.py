@@ -33,6 +33,10 @@ class Session:
     def channels(self) -> int:
         return sum(self.areas.values())
 
+    @property
+    def area_of_channels(self) -> tuple[str, ...]:
+        return tuple(area for area, channels in self.areas.items() for _ in range(channels))
+
 
 # File checksums and test parts of the six evaluation sessions. The step counts follow from
 # the published dense operations of NeuroBench's ANN2, which skips its first 49 steps.

@@ -218,7 +218,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
 
 def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
     """Area of each channel, checked against the file's own channel names ("M1 001")."""
-    areas = tuple(area for area, channels in session.areas.items() for _ in range(channels))
+    areas = session.area_of_channels
     if len(areas) != file.channels:
         raise file.error(
             "spikes",
