@@ -19,9 +19,9 @@ from scipy.signal import lfilter
 from spikereach import files
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
+from spikereach.data.matfile import STEP_S
 from spikereach.identity import text_checksum
 
-STEP_S = 0.004
 RATE_HZ = 250
 
 #: Mean number of spikes per 4 ms bin, binary per channel and summed over channels, of the
@@ -100,19 +100,16 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
     cells = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
 
     shown = slice(MARGIN, MARGIN + steps)
-    _write(
-        path,
-        note=f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording",
-        time=start_s + np.arange(steps) * STEP_S,
-        cursor=movement.position[:, shown],
-        target=movement.target[:, shown],
-        cells=[[_clock(spikes, start_s, steps) for spikes in units] for units in cells],
-        channel_names=[
-            f"{area} {index + 1:03d}"
-            for area, count in session.areas.items()
-            for index in range(count)
-        ],
-    )
+    x, y = cursor = movement.position[:, shown]
+    fields = {
+        "t": start_s + np.arange(steps)[None] * STEP_S,
+        "cursor_pos": cursor,
+        "target_pos": movement.target[:, shown],
+        "finger_pos": np.stack([np.full(steps, 150.0), -x, -y]) / 10,  # (z, -x, -y) in cm
+    }
+    note = f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording"
+    spikes = [[_clock(times, start_s, steps) for times in units] for units in cells]
+    _write(path, note, fields, spikes, session.areas)
 
 
 def _rng(*key: object) -> np.random.Generator:
@@ -159,10 +156,11 @@ def _reach(steps: int, rng: np.random.Generator) -> Movement:
         bend = rng.normal(0, 0.08)
         begin = now + round(reaction_s * RATE_HZ)
         primary = _minimum_jerk(landing - hand, bend, duration_s)
-        _add(increments, primary, begin)
         correction_at = begin + round(0.75 * duration_s * RATE_HZ)
         correction = _minimum_jerk(goal - landing, 0.0, 0.32)
-        _add(increments, correction, correction_at)
+        for first, way in ((begin, primary), (correction_at, correction)):
+            place = increments[:, first : first + way.shape[1]]
+            place += way[:, : place.shape[1]]
 
         held = correction_at + correction.shape[1] + round(hold_s * RATE_HZ)
         target[:, now:held] = goal[:, None]
@@ -186,11 +184,6 @@ def _minimum_jerk(way: np.ndarray, bend: float, duration_s: float) -> np.ndarray
     aside = 64 * bend * (s * (1 - s)) ** 3
     across = np.array([-way[1], way[0]])
     return np.diff(way[:, None] * along + across[:, None] * aside, axis=1)
-
-
-def _add(increments: np.ndarray, movement: np.ndarray, begin: int) -> None:
-    room = max(0, increments.shape[1] - begin)
-    increments[:, begin : begin + movement.shape[1]] += movement[:, :room]
 
 
 def _smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generator) -> np.ndarray:
@@ -255,21 +248,12 @@ def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
     return [_draw_unit(row, area, rng) for row in rows]
 
 
-def _today(unit: Unit, rng: np.random.Generator) -> Unit:
-    """The unit as one session finds it: the electrodes have moved a little since."""
-    return replace(
-        unit,
-        rate=min(80.0, unit.rate * rng.lognormal(0, 0.25)),
-        direction=unit.direction + rng.normal(0, np.deg2rad(15)),
-        depth=unit.depth * rng.lognormal(0, 0.15),
-    )
-
-
 def _record(
     session: Session, movement: Movement, steps: int, seed: int, rng: np.random.Generator
 ) -> list[list[tuple[Unit, np.ndarray]]]:
     """Every channel's units with their rates (T,) in Hz, mean as in ``Unit.rate``."""
     seconds = np.arange(steps) * STEP_S
+    knots = np.arange(0, seconds[-1] + 60, 30.0)
     arousal = np.exp(0.15 * _smooth_noise((steps,), 2.0, rng))
     channels = []
     for name, count in session.areas.items():
@@ -285,10 +269,17 @@ def _record(
                 units = _draw_channel(area, rng)
             channels.append([])
             for unit in units:
-                unit = _today(unit, rng)
-                rate = arousal * _rate(unit, encoded, movement, shared, steps)
-                rate *= _drift(seconds, rng)
-                channels[-1].append((unit, rate * (unit.rate / rate.mean())))
+                found = replace(  # as today finds it: the electrodes have moved a little since
+                    unit,
+                    rate=min(80.0, unit.rate * rng.lognormal(0, 0.25)),
+                    direction=unit.direction + rng.normal(0, np.deg2rad(15)),
+                    depth=unit.depth * rng.lognormal(0, 0.15),
+                )
+                rate = arousal * _rate(found, encoded, movement, shared, steps)
+                # It changes slowly: a random walk with a step of some 5 % per minute.
+                walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
+                rate *= np.exp(np.interp(seconds, knots, walk))
+                channels[-1].append((found, rate * (found.rate / rate.mean())))
     return channels
 
 
@@ -311,13 +302,6 @@ def _rate(
     for loading, fluctuation in zip(unit.private, shared, strict=True):
         drive += loading * fluctuation
     return np.logaddexp(0, unit.sharpness * drive)
-
-
-def _drift(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Slow change of a unit's rate: a random walk with a step of some 5 % per minute."""
-    knots = np.arange(0, seconds[-1] + 60, 30.0)
-    walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
-    return np.exp(np.interp(seconds, knots, walk))
 
 
 # Spikes --------------------------------------------------------------------------------------
@@ -385,41 +369,36 @@ def _clock(times: np.ndarray, start_s: float, steps: int) -> np.ndarray:
 
 def _write(
     path: Path,
-    *,
     note: str,
-    time: np.ndarray,
-    cursor: np.ndarray,
-    target: np.ndarray,
+    fields: dict[str, np.ndarray],
     cells: list[list[np.ndarray]],
-    channel_names: list[str],
+    areas: dict[str, int],
 ) -> None:
-    """Write the fields as MATLAB's v7.3 files hold them, under a temporary name first."""
-    hand = np.stack([np.full(time.size, 150.0), -cursor[0], -cursor[1]]) / 10  # (z, -x, -y), cm
+    """Write the fields as MATLAB's v7.3 files hold them."""
+    channel_names = [f"{area} {i + 1:03d}" for area, count in areas.items() for i in range(count)]
     image = io.BytesIO()  # HDF5 in memory: a full disk then gives one plain error
     with h5py.File(image, "w", userblock_size=512) as file:
         file.attrs["synthetic"] = note
-        fields = {"t": time[None], "cursor_pos": cursor, "target_pos": target, "finger_pos": hand}
         for name, values in fields.items():
-            dataset = file.create_dataset(
-                name, data=values, compression="gzip", compression_opts=3, track_times=False
-            )
-            dataset.attrs["MATLAB_class"] = np.bytes_("double")
+            # Open until the next one is there: the layout of the file depends on it.
+            _last = _dataset(file, name, values, "double", compression=3)
         heap = file.create_group("#refs#")
         spikes = np.empty((UNITS, len(cells)), dtype=h5py.ref_dtype)
         names = np.empty((1, len(cells)), dtype=h5py.ref_dtype)
         for channel, units in enumerate(cells):
-            for row, values in enumerate(units):
-                spikes[row, channel] = _cell(heap, f"s{row}_{channel}", values).ref
+            for row, times in enumerate(units):
+                # (1, n) doubles, or MATLAB's mark of an empty 0 x 0 array.
+                values, marks = times[None], {}
+                if not times.size:
+                    values, marks = np.zeros(2, np.uint64), {"MATLAB_empty": np.uint8(1)}
+                name = f"s{row}_{channel}"
+                spikes[row, channel] = _dataset(heap, name, values, "double", **marks).ref
             text = np.frombuffer(channel_names[channel].encode("utf-16-le"), dtype=np.uint16)
-            cell = heap.create_dataset(f"n{channel}", data=text[:, None], track_times=False)
-            cell.attrs["MATLAB_class"] = np.bytes_("char")
-            cell.attrs["MATLAB_int_decode"] = np.int32(2)
+            decoded = np.int32(2)
+            cell = _dataset(heap, f"n{channel}", text[:, None], "char", MATLAB_int_decode=decoded)
             names[0, channel] = cell.ref
         for name, references in {"spikes": spikes, "chan_names": names}.items():
-            dataset = file.create_dataset(
-                name, data=references, dtype=h5py.ref_dtype, track_times=False
-            )
-            dataset.attrs["MATLAB_class"] = np.bytes_("cell")
+            _last = _dataset(file, name, references, "cell")
     # MATLAB's own header: 124 characters of text, then version and byte order.
     text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
     image.seek(0)
@@ -427,13 +406,9 @@ def _write(
     files.replace(path, image.getbuffer())
 
 
-def _cell(heap: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
-    """One cell: (1, n) doubles, or MATLAB's mark of an empty 0 x 0 array."""
-    if values.size:
-        cell = heap.create_dataset(name, data=values[None], track_times=False)
-    else:
-        cell = heap.create_dataset(name, data=np.zeros(2, dtype=np.uint64), track_times=False)
-    cell.attrs["MATLAB_class"] = np.bytes_("double")
-    if not values.size:
-        cell.attrs["MATLAB_empty"] = np.uint8(1)
-    return cell
+def _dataset(
+    group: h5py.Group, name: str, values: np.ndarray, kind: str, compression=None, **attributes
+) -> h5py.Dataset:
+    dataset = group.create_dataset(name, data=values, compression=compression)
+    dataset.attrs.update(MATLAB_class=np.bytes_(kind), **attributes)
+    return dataset
