@@ -28,6 +28,7 @@ from spikereach.identity import array_checksum, file_checksum
 
 Scheme = Literal["neurobench", "liu2024"]
 
+_HEADER = ("name", "monkey", "areas", "provenance")
 _REMEDY = "delete the file and bin the session again"
 
 
@@ -50,7 +51,8 @@ class BinnedSession:
     """(T, C) uint8: 1 at step k where any unit of the channel fired from 8 to 4 ms before the
     sample ``t[k]``. NeuroBench's bins end one step early; step 0 is always empty."""
     velocity: np.ndarray
-    """(T, 2) float32: change of cursor position per step, in the file's unit of position."""
+    """(T, 2) float32: change of cursor position per step, in the file's unit of position. As
+    NeuroBench's labels: central differences, one-sided at both ends."""
     position: np.ndarray
     """(T, 2) float32: cursor position in the file's unit."""
     areas: tuple[str, ...]
@@ -117,15 +119,7 @@ class BinnedSession:
             WriteError: the file cannot be written; an earlier one is left as it was.
         """
         packed = np.packbits(self.spikes, axis=1)
-        header = json.dumps(
-            {
-                "name": self.name,
-                "monkey": self.monkey,
-                "areas": self.areas,
-                "provenance": self.provenance,
-            },
-            sort_keys=True,
-        )
+        header = json.dumps({name: getattr(self, name) for name in _HEADER}, sort_keys=True)
         arrays = {"spikes": packed, "position": self.position, "segments": self.segments}
         # Built in memory, so that a full disk meets Python's own file and not the HDF5 library.
         image = io.BytesIO()
@@ -155,16 +149,10 @@ class BinnedSession:
                 raise file.error("content", "does not match its checksum")
             fields = json.loads(header)
             _check(file, fields, **arrays)
-            return cls(
-                name=fields["name"],
-                monkey=fields["monkey"],
-                spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
-                velocity=_velocity(arrays["position"]),
-                position=arrays["position"],
-                areas=tuple(fields["areas"]),
-                segments=arrays["segments"],
-                provenance=fields["provenance"],
-            )
+            fields = {name: fields[name] for name in _HEADER} | arrays
+            fields["areas"] = tuple(fields["areas"])
+            fields["spikes"] = np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"]))
+            return cls(**fields, velocity=np.gradient(arrays["position"], axis=0))
 
 
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
@@ -192,7 +180,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         name=session.name,
         monkey=session.monkey,
         spikes=spikes,
-        velocity=_velocity(position),
+        velocity=np.gradient(position, axis=0),
         position=position,
         areas=areas,
         segments=segments,
@@ -204,15 +192,13 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "spikereach": spikereach.__version__,
         },
     )
-    if session.test_steps is not None:
-        steps = len(binned.split("neurobench").test)
-        if steps != session.test_steps:
-            raise file.error(
-                "target_pos",
-                f"gives a test part of {steps} steps, published for {session.name}: "
-                f"{session.test_steps}",
-                "fetch the file again",
-            )
+    published = session.test_steps
+    if published and (steps := len(binned.split("neurobench").test)) != published:
+        raise file.error(
+            "target_pos",
+            f"gives a test part of {steps} steps, published for {session.name}: {published}",
+            "fetch the file again",
+        )
     return binned
 
 
@@ -292,11 +278,6 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     bins += 1
     bins[bins.searchsorted(len(edges)) :] = len(edges) - 1
     return bins
-
-
-def _velocity(position: np.ndarray) -> np.ndarray:
-    """NeuroBench's labels: central differences in float32, one-sided at both ends."""
-    return np.gradient(position, axis=0)
 
 
 def _segments(target_pos: np.ndarray) -> np.ndarray:

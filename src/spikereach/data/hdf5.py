@@ -13,7 +13,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Stored:
         return bool(value)
 
 
-class GuardedFile:
+class GuardedFile(AbstractContextManager):
     """An HDF5 file opened for reading, every problem of which is a `SessionError`.
 
     Args:
@@ -86,13 +86,7 @@ class GuardedFile:
             self._raw = open(self.path, "rb")  # noqa: SIM115
         self._limit = min(MEMORY_LIMIT, max(SMALL, EXPANSION_LIMIT * self.size))
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
+    def __exit__(self, *_) -> None:
         with self.guard("whole file"):
             self._raw.close()
             self._file.close()
@@ -117,11 +111,7 @@ class GuardedFile:
             return name in self._file
 
     def attribute(self, name: str) -> str:
-        """A text attribute of the file.
-
-        Raises:
-            SessionError: it is missing or not text.
-        """
+        """A text attribute of the file; a `SessionError` if it is missing or not text."""
         with self.guard(name):
             if name not in self._file.attrs:
                 raise self.error(name, "missing")
@@ -131,11 +121,8 @@ class GuardedFile:
             return value
 
     def field(self, name: str) -> Stored:
-        """A dataset at the top of the file.
-
-        Raises:
-            SessionError: it is missing, a link elsewhere, or not a dataset.
-        """
+        """A dataset at the top of the file; a `SessionError` if it is missing, a link elsewhere
+        or not a dataset."""
         with self.guard(name):
             link = self._file.get(name, getlink=True)
             if link is None:
@@ -145,22 +132,15 @@ class GuardedFile:
             return self._checked(name, self._file[name].id)
 
     def follow(self, field: str, reference: h5py.Reference) -> Stored:
-        """The dataset an object reference points to.
-
-        Raises:
-            SessionError: it points nowhere or to something else.
-        """
+        """The dataset an object reference points to; a `SessionError` if there is none."""
         with self.guard(field):
             if not reference:
                 raise self.error(field, "is a reference into nowhere")
             return self._checked(field, h5r.dereference(reference, self._file.id))
 
     def references(self, name: str) -> np.ndarray:
-        """A MATLAB cell array: object references of shape (columns, rows).
-
-        Raises:
-            SessionError: it is not a two-dimensional array of references.
-        """
+        """A MATLAB cell array: object references of shape (columns, rows); a `SessionError` if it
+        is not a two-dimensional array of references."""
         dataset = self.field(name)
         with self.guard(name):
             if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or len(dataset.shape) != 2:
