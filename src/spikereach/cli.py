@@ -148,19 +148,16 @@ def check(file: File, monkey: Monkey = None, areas: Areas = None, config: Config
       spikereach check indy_20160622_01.mat
       spikereach check mine.mat --monkey chewie --areas M1=174
     """
-    binned = _session(file, monkey, areas, config)
-    typer.echo("\n".join([f"{file}: a valid session", *_session_lines(binned)]))
-
-
-def _session_lines(binned: BinnedSession) -> list[str]:
     from spikereach.data.matfile import STEP_S
 
+    binned = _session(file, monkey, areas, config)
     steps, channels = binned.spikes.shape
     counted = [f"{binned.areas.count(area)} {area}" for area in dict.fromkeys(binned.areas)]
     rates = binned.spikes.mean(axis=0) / STEP_S
     low, high = binned.position.min(axis=0), binned.position.max(axis=0)
     split = vars(binned.split("neurobench"))
-    return [
+    lines = [
+        f"{file}: a valid session",
         f"session    {binned.name} of monkey {binned.monkey}",
         f"channels   {channels} ({' + '.join(counted)}), {int((rates == 0).sum())} silent",
         f"length     {steps:,} steps of 4 ms ({steps * STEP_S:.1f} s)",
@@ -170,6 +167,7 @@ def _session_lines(binned: BinnedSession) -> list[str]:
         f"segments   {len(binned.segments)}",
         *(f"{part:10} {len(steps):,} steps" for part, steps in split.items()),
     ]
+    typer.echo("\n".join(lines))
 
 
 @app.command(name="bin")
@@ -408,15 +406,9 @@ def _print(found: dict[str, Any], as_json: bool, text: str, **more: str) -> None
 
 def _config(paths: list[Path] | None) -> Config:
     """The given configuration, or that of this folder."""
-    from spikereach.config import ConfigError, read
+    from spikereach.config import read
 
-    paths = paths or [Path("config.yaml")]
-    for path in paths:
-        if not path.is_file():
-            raise ConfigError(
-                f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
-            )
-    return read(*paths)
+    return read(*paths or ["config.yaml"])
 
 
 def _system(name: str, config: list[Path] | None) -> System:

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spikereach.config.architectures import locate
 from spikereach.config.errors import ConfigError
@@ -434,10 +427,8 @@ class Config(Model):
 
 
 def validate(raw: dict) -> Config:
-    """Check a loaded configuration.
+    """Check a configuration as YAML gives it.
 
-    Args:
-        raw: the mapping as YAML gives it.
     Raises:
         ConfigError: with one line per wrong key: its dotted path, the value, what is expected.
     """
@@ -458,6 +449,10 @@ def read(*paths: str | Path) -> Config:
     """Read YAML files, each laid over the one before it, and validate the result."""
     merged: dict = {}
     for path in paths:
+        if not Path(path).is_file():
+            raise ConfigError(
+                f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
+            )
         try:
             loaded = yaml.safe_load(Path(path).read_text())
         except yaml.YAMLError as error:

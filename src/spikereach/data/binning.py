@@ -156,14 +156,11 @@ class BinnedSession:
 
 
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
-    """Bin a session file.
+    """Bin a session file (`data.matfile`); peak memory is below twice the binned array.
 
-    Peak memory is below twice the binned array.
+    ``session`` is what it should hold: channels per area, and for the evaluation sessions the
+    published length of the test part.
 
-    Args:
-        path: the session file (`data.matfile`).
-        session: what it should hold: channels per area, and for the evaluation sessions the
-            published length of the test part.
     Raises:
         SessionError: the file is damaged or is not that session.
     """
@@ -294,11 +291,11 @@ def _check(
     """Refuse what `BinnedSession.save` never writes; anybody can compute a right checksum."""
     steps, channels = len(spikes), len(fields["areas"])
     bounds = np.append(segments[:1, 0], segments[:, 1])
+    texts = [fields["name"], fields["monkey"], *fields["areas"]]
     sound = {
-        "header": all(isinstance(fields[name], str) for name in ("name", "monkey"))
-        and isinstance(fields["provenance"], dict)
+        "header": isinstance(fields["provenance"], dict)
         and isinstance(fields["areas"], list)
-        and all(isinstance(area, str) for area in fields["areas"]),
+        and all(isinstance(text, str) for text in texts),
         "spikes": spikes.dtype == np.uint8
         and spikes.shape == (steps, -(-channels // 8))
         and 0 < steps * channels <= MEMORY_LIMIT,

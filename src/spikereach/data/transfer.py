@@ -53,25 +53,19 @@ class RemoteFile:
     """lower-case hex"""
 
 
-class NoNetworkError(Exception):
-    """The server cannot be reached at all."""
-
-
 class Server:
     """Requests for one file, tried again as the configuration says.
 
     Args:
         name: of the file, for messages.
         settings: the block ``download`` of the configuration.
-        failed: makes, of a problem, the error of a failed download, which says what can be done
-            instead.
+        failed: makes, of a problem, the error of a failed download and what to do instead.
     """
 
     def __init__(self, name: str, settings: Download, failed: Callable[[str], Exception]):
         self.name, self.failed = name, failed
-        self.met = False
-        """Whether it has ever answered; before, to be unreachable means that there is no
-        network."""
+        self.offline = None
+        """Whether there is no network: the server cannot be reached at the first contact."""
         self._settings = settings
 
     def get(self, address: str, offset: int = 0) -> requests.Response:
@@ -88,7 +82,7 @@ class Server:
             raise self.failed(
                 f"{address!r} is not an address ({error}); check download.record in the config"
             ) from None
-        self.met = True
+        self.offline = False
         status = response.status_code
         if status >= 400 and status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             response.close()
@@ -101,9 +95,7 @@ class Server:
     def retried(self, action: Callable[[], T]) -> T:
         """Do ``action``, which may be repeated at any point, and again after failures that may
         pass (429 and 5xx among them), after a wait that doubles or as long as the server asks.
-
-        Raises:
-            NoNetworkError: at the first contact.
+        Where there is no network, that is said at once.
         """
         for number in itertools.count():
             try:
@@ -114,8 +106,9 @@ class Server:
                 cause = problem.args[0] if wrapped else problem
                 cause = getattr(cause, "reason", cause)
                 reason = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(cause))
-                if not self.met and isinstance(cause, UNREACHABLE):
-                    raise NoNetworkError(reason) from None
+                if self.offline is None and isinstance(cause, UNREACHABLE):
+                    self.offline = True
+                    raise self.failed(f"no network ({reason})") from None
                 if number == self._settings.retries:
                     raise self.failed(
                         f"gave up after {number + 1} tries, at last: {reason}. Run again to go on "
@@ -132,20 +125,12 @@ class Server:
         """Put the file at ``target``; it gets that name only whole and with its checksum.
 
         An interrupted transfer leaves ``target`` + ``.part`` and is taken up there by the next
-        call.
-
-        Args:
-            remote: the file.
-            target: where it shall lie; its folder is made if need be.
-            progress: show a progress bar.
+        call. The folder of ``target`` is made if need be.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         bar = {"desc": target.name, "unit": "B", "unit_scale": True, "disable": not progress}
-        try:
-            self.retried(lambda: self._transfer(remote, part, bar))
-        except NoNetworkError as reason:
-            raise self.failed(f"no network ({reason})") from None
+        self.retried(lambda: self._transfer(remote, part, bar))
         if (found := file_checksum(part, remote.algorithm)) != remote.checksum:
             part.unlink()
             raise self.failed(
@@ -155,11 +140,7 @@ class Server:
         os.replace(part, target)
 
     def _transfer(self, remote: RemoteFile, part: Path, bar: dict[str, Any]) -> None:
-        """Bring ``part`` to its full size, going on behind the bytes it has.
-
-        Raises:
-            ProtocolError: the connection ended early.
-        """
+        """Bring ``part`` to its full size, going on behind the bytes it has."""
         have = part.stat().st_size if part.exists() else 0
         if have >= remote.size:  # complete already, or not ours: the checksum decides
             return

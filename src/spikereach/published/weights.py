@@ -82,12 +82,9 @@ def fetch(
 ) -> None:
     """Put a published file at ``target``, unless it lies there already.
 
-    Args:
-        source: the file, known by its SHA-256.
-        target: where it shall lie; its folder is made if need be.
-        folder: where to look for a copy, by any name and at any depth; None: download.
-        settings: the block ``download`` of the configuration.
-        progress: show a progress bar.
+    A copy is looked for in ``folder``, by any name and at any depth; where that is None the file
+    is downloaded as the block ``download`` of the configuration says.
+
     Raises:
         WeightsError: ``folder`` has no copy, or the download failed; with the remedy.
     """
@@ -114,8 +111,5 @@ def fetch(
 
 
 def _is(source: Source, path: Path) -> bool:
-    return (
-        path.is_file()
-        and path.stat().st_size == source.size
-        and file_checksum(path) == source.sha256
-    )
+    same_size = path.is_file() and path.stat().st_size == source.size
+    return same_size and file_checksum(path) == source.sha256
