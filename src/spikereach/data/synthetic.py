@@ -94,17 +94,17 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
     steps = round(duration_s * RATE_HZ)
     rng = _rng(seed, session.name)
 
-    movement = _reach(steps + 2 * MARGIN, rng)
+    position, target = _reach(steps + 2 * MARGIN, rng)
     start_s = round(rng.uniform(60.0, 900.0), 3)
-    channels = _record(session, movement, steps, seed, rng)
+    channels = _record(session, position, steps, seed, rng)
     cells = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
 
     shown = slice(MARGIN, MARGIN + steps)
-    x, y = cursor = movement.position[:, shown]
+    x, y = cursor = position[:, shown]
     fields = {
         "t": start_s + np.arange(steps)[None] * STEP_S,
         "cursor_pos": cursor,
-        "target_pos": movement.target[:, shown],
+        "target_pos": target[:, shown],
         "finger_pos": np.stack([np.full(steps, 150.0), -x, -y]) / 10,  # (z, -x, -y) in cm
     }
     note = f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording"
@@ -121,20 +121,11 @@ def _rng(*key: object) -> np.random.Generator:
 # Movement ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Movement:
-    """Kinematics at 250 Hz: position and target in mm, velocity in mm/s, each (2, T)."""
+def _reach(steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Position and target at 250 Hz in mm, (2, T) each: reach after reach, without gaps.
 
-    position: np.ndarray
-    velocity: np.ndarray
-    target: np.ndarray
-
-
-def _reach(steps: int, rng: np.random.Generator) -> Movement:
-    """Reach after reach, without gaps: a target appears when the last one has been held.
-
-    Each reach is a curved minimum-jerk movement (Flash and Hogan 1985) that lands near the
-    target, and a smaller one that corrects it.
+    A target appears when the last one has been held. Each reach is a curved minimum-jerk movement
+    (Flash and Hogan 1985) that lands near the target, and a smaller one that corrects it.
     """
     increments = np.zeros((2, steps))
     target = np.empty((2, steps))
@@ -167,7 +158,7 @@ def _reach(steps: int, rng: np.random.Generator) -> Movement:
         hand, now = goal, held
     position = origin[:, None] + np.cumsum(increments, axis=1)
     position += 0.6 * _smooth_noise((2, steps), 0.12, rng)  # mm; the hand is never quite still
-    return Movement(position, np.gradient(position, STEP_S, axis=1), target)
+    return position, target
 
 
 def _target_mm(cell: np.ndarray) -> np.ndarray:
@@ -175,10 +166,7 @@ def _target_mm(cell: np.ndarray) -> np.ndarray:
 
 
 def _minimum_jerk(way: np.ndarray, bend: float, duration_s: float) -> np.ndarray:
-    """Position increments (2, n) of a minimum-jerk movement along ``way`` (mm).
-
-    ``bend`` is the height of its arc relative to its length.
-    """
+    """Increments (2, n) along ``way`` (mm); ``bend``: height of the arc relative to its length."""
     s = np.linspace(0, 1, max(2, round(duration_s * RATE_HZ)) + 1)
     along = s**3 * (10 - 15 * s + 6 * s**2)
     aside = 64 * bend * (s * (1 - s)) ** 3
@@ -249,19 +237,19 @@ def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
 
 
 def _record(
-    session: Session, movement: Movement, steps: int, seed: int, rng: np.random.Generator
+    session: Session, position: np.ndarray, steps: int, seed: int, rng: np.random.Generator
 ) -> list[list[tuple[Unit, np.ndarray]]]:
     """Every channel's units with their rates (T,) in Hz, mean as in ``Unit.rate``."""
     seconds = np.arange(steps) * STEP_S
     knots = np.arange(0, seconds[-1] + 60, 30.0)
     arousal = np.exp(0.15 * _smooth_noise((steps,), 2.0, rng))
+    velocity = np.gradient(position, STEP_S, axis=1)  # mm/s
     channels = []
     for name, count in session.areas.items():
         area = AREAS[name]
         tuning = _rng(seed, session.monkey, name)
-        total = movement.velocity.shape[1]
-        noise = area.private_noise * _smooth_noise((2, total), 0.08, rng)
-        encoded = movement.velocity / VELOCITY_MM_S + noise
+        noise = area.private_noise * _smooth_noise(velocity.shape, 0.08, rng)
+        encoded = velocity / VELOCITY_MM_S + noise
         shared = _smooth_noise((SHARED, steps), 0.06, rng)
         for _ in range(count):
             units = _draw_channel(area, tuning)
@@ -275,7 +263,7 @@ def _record(
                     direction=unit.direction + rng.normal(0, np.deg2rad(15)),
                     depth=unit.depth * rng.lognormal(0, 0.15),
                 )
-                rate = arousal * _rate(found, encoded, movement, shared, steps)
+                rate = arousal * _rate(found, encoded, position, shared, steps)
                 # It changes slowly: a random walk with a step of some 5 % per minute.
                 walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
                 rate *= np.exp(np.interp(seconds, knots, walk))
@@ -284,7 +272,7 @@ def _record(
 
 
 def _rate(
-    unit: Unit, encoded: np.ndarray, movement: Movement, shared: np.ndarray, steps: int
+    unit: Unit, encoded: np.ndarray, position: np.ndarray, shared: np.ndarray, steps: int
 ) -> np.ndarray:
     """Relative firing rate (T,): cosine tuning to velocity, position and speed, rectified.
 
@@ -295,7 +283,7 @@ def _rate(
     x, y = encoded[:, begin : begin + steps]
     along = np.cos(unit.direction) * x + np.sin(unit.direction) * y
     speed = np.sqrt(x**2 + y**2)
-    px, py = movement.position[:, begin : begin + steps] / POSITION_MM
+    px, py = position[:, begin : begin + steps] / POSITION_MM
     drive = 1 + unit.speed * (speed - 0.8)
     drive += unit.depth * along * (1 - unit.compression + unit.compression / (0.5 + speed))
     drive += unit.position[0] * px + unit.position[1] * py
@@ -313,15 +301,12 @@ def _calibrate(
     mean_spikes: float,
     rng: np.random.Generator,
 ) -> list[list[np.ndarray]]:
-    """Draw spikes so that exactly the wanted number of (channel, bin) pairs is occupied.
+    """Sorted spike times in seconds from the session's start, per channel and unit row, such that
+    exactly the wanted number of (channel, bin) pairs is occupied.
 
     More spikes than needed are drawn, each with a random mark; those with marks below a
     threshold stay. Thinning keeps tuning, the spread of rates and refractoriness.
-
-    Returns:
-        per channel and unit row, sorted spike times in seconds from the session's start.
     """
-    wanted = round(mean_spikes * steps)
     rates = np.array([sum(unit.rate for unit, _ in units) for units in channels])
     gain = 1.0
     while (occupied := -np.expm1(-gain * rates * STEP_S).sum()) < 1.3 * mean_spikes:
@@ -335,7 +320,7 @@ def _calibrate(
             bins = np.minimum((times * RATE_HZ).astype(np.int64), steps - 1)
             np.minimum.at(first, bins, marks)
         lowest.append(first[np.isfinite(first)])
-    threshold = np.sort(np.concatenate(lowest))[wanted - 1]
+    threshold = np.sort(np.concatenate(lowest))[round(mean_spikes * steps) - 1]
     cells = []
     for units in marked:
         rows = [np.empty(0)] * UNITS
