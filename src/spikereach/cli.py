@@ -210,9 +210,12 @@ def decode(
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
 
+    import h5py
     import numpy as np
     import torch
+    from pandas import DataFrame
 
+    from spikereach.data.matfile import STEP_S
     from spikereach.evaluation.evaluate import input_spikes
     from spikereach.evaluation.metrics import PIECE
     from spikereach.files import replace
@@ -222,27 +225,18 @@ def decode(
     with torch.inference_mode():
         pieces = in_pieces(loaded.decoder, inputs, PIECE)
         velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece in pieces])
-    replace(out, _velocities(velocity, out.suffix))
-    typer.echo(f"wrote {len(velocity):,} velocities to {out}")
-
-
-def _velocities(velocity: Any, kind: str) -> bytes:
-    """The content of a .csv or .h5 file."""
-    import h5py
-    from pandas import DataFrame
-
-    from spikereach.data.matfile import STEP_S
-
-    if kind == ".h5":
-        image = io.BytesIO()
+    image = io.BytesIO()
+    if out.suffix == ".h5":
         with h5py.File(image, "w") as file:
             file.create_dataset("velocity", data=velocity, compression="gzip")
             file.attrs["dt_s"] = STEP_S
-        return image.getvalue()
-    steps, (x, y) = range(len(velocity)), velocity.T
-    time = [f"{step * STEP_S:.3f}" for step in steps]
-    table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
-    return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
+    else:
+        steps, (x, y) = range(len(velocity)), velocity.T
+        time = [f"{step * STEP_S:.3f}" for step in steps]
+        table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
+        table.to_csv(image, index=False, lineterminator="\n", na_rep="nan")
+    replace(out, image.getbuffer())
+    typer.echo(f"wrote {len(velocity):,} velocities to {out}")
 
 
 @app.command()

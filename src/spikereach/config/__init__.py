@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -123,21 +123,15 @@ NumberFormat = Literal["float32", "float16"] | tuple[int, int]
 class Step(Model):
     """One step of a compression: `spikereach.compression.<kind>` does what it says."""
 
+    formats: ClassVar[tuple[NumberFormat, NumberFormat] | None] = None
+    """Of weights and buffers after it, where it quantises: then it is the last step."""
+    listed: ClassVar[dict[str, Any]] = {}
+    """Beside the formats, what a table of hyperparameters says of it."""
+
     @property
     def retrainings(self) -> list[Stage]:
         """Every training that it may take: one where it has a ``retrain``."""
-        stage = getattr(self, "retrain", None)
-        return [] if stage is None else [stage]
-
-    @property
-    def formats(self) -> tuple[NumberFormat, NumberFormat] | None:
-        """Of weights and buffers after it, where it quantises: then it is the last step."""
-        return None
-
-    @property
-    def listed(self) -> dict[str, Any]:
-        """Beside the formats, what a table of hyperparameters says of it."""
-        return {}
+        return [self.retrain] if hasattr(self, "retrain") else []
 
 
 class Prune(Step):
@@ -188,10 +182,7 @@ class Half(Step):
     """Half precision (IEEE 754 binary16) weights and buffers."""
 
     kind: Literal["half"]
-
-    @property
-    def formats(self) -> tuple[NumberFormat, NumberFormat]:
-        return "float16", "float16"
+    formats: ClassVar = ("float16", "float16")
 
 
 class Retrain(Step):

@@ -76,12 +76,9 @@ _SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 
 
 def find(name: str, catalogue: Mapping[str, SessionEntry]) -> Session:
-    """The session of that name.
+    """A Zenodo session, ``synthetic_indy_N`` or ``synthetic_loco_N`` with N >= 1, or one of
+    `Config.catalogue`.
 
-    Args:
-        name: a Zenodo session, ``synthetic_indy_N`` or ``synthetic_loco_N`` with N >= 1, or a
-            key of the catalogue.
-        catalogue: `Config.catalogue`.
     Raises:
         ConfigError: no such session, or the catalogue redefines a built-in name.
     """
