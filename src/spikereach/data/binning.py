@@ -65,9 +65,9 @@ class BinnedSession:
     def split(self, scheme: Scheme) -> Split:
         """Training, validation and test part.
 
-        Args:
-            scheme: ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024``
-                keeps that test part and divides the other segments 65:10 (Liu et al. 2024).
+        ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024`` keeps that test
+        part and divides the other segments 65:10 (Liu et al. 2024).
+
         Raises:
             SessionError: a part has no step or no spike.
         """
@@ -256,11 +256,8 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
     Equals ``numpy.histogram(times, edges)`` followed by NeuroBench's shift by one. Almost every
     bin follows from the even spacing alone; only spikes so close to an edge that rounding could
-    matter are compared with the edges themselves.
-
-    Args:
-        times: sorted spike times (n,).
-        edges: evenly spaced up to rounding, at least two.
+    matter are compared with the edges themselves. ``times`` (n,) are sorted, ``edges`` evenly
+    spaced up to rounding, at least two.
     """
     first, last = edges[0], edges[-1]
     step = edges[1] - first

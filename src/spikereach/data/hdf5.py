@@ -64,9 +64,8 @@ class Stored:
 class GuardedFile(AbstractContextManager):
     """An HDF5 file opened for reading, every problem of which is a `SessionError`.
 
-    Args:
-        path: the file.
-        remedy: what the user can do about a damaged file; ends every message without its own.
+    ``remedy``, what the user can do about a damaged file, ends every message without its own.
+
     Raises:
         SessionError: the file is missing, unreadable, truncated or not HDF5.
     """
@@ -159,12 +158,8 @@ class GuardedFile(AbstractContextManager):
     def values(self, field: str, dataset: Stored, kind: str = "f") -> np.ndarray:
         """All values of a numeric dataset, in its own shape and type (native byte order).
 
-        Args:
-            field: name in messages.
-            dataset: from `field` or `follow`.
-            kind: expected kind, as in ``numpy.dtype.kind``.
-        Raises:
-            SessionError: wrong type, too large, incomplete, or damaged.
+        ``kind`` is the expected one, as in ``numpy.dtype.kind``; a `SessionError` that names the
+        ``field`` if the type is another or the dataset too large, incomplete or damaged.
         """
         with self.guard(field):
             dtype = dataset.dtype

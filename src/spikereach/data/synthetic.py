@@ -118,9 +118,6 @@ def _rng(*key: object) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
 
 
-# Movement ------------------------------------------------------------------------------------
-
-
 def _reach(steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Position and target at 250 Hz in mm, (2, T) each: reach after reach, without gaps.
 
@@ -182,9 +179,6 @@ def _smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generato
     warm_up = round(8 * time_s * RATE_HZ)
     white = rng.standard_normal((*shape[:-1], shape[-1] + warm_up))
     return lfilter([1.0], [1.0, -2 * pole, pole**2], white)[..., warm_up:] / np.sqrt(variance)
-
-
-# Units ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -292,9 +286,6 @@ def _rate(
     return np.logaddexp(0, unit.sharpness * drive)
 
 
-# Spikes --------------------------------------------------------------------------------------
-
-
 def _calibrate(
     channels: list[list[tuple[Unit, np.ndarray]]],
     steps: int,
@@ -347,9 +338,6 @@ def _clock(times: np.ndarray, start_s: float, steps: int) -> np.ndarray:
     ticks = np.ceil((times + start_s) * CLOCK_HZ)
     last = np.floor((start_s + (steps - 1) * STEP_S) * CLOCK_HZ)
     return ticks[ticks <= last] / CLOCK_HZ
-
-
-# File ----------------------------------------------------------------------------------------
 
 
 def _write(

@@ -20,22 +20,14 @@ from typing import Any, Literal, TypeVar
 
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    InvalidHeader,
-    ProtocolError,
-    ProxyError,
-    SSLError,
-)
+from urllib3 import exceptions
 from urllib3.util import Retry
 
 from spikereach.config import Download
 from spikereach.identity import file_checksum
 from spikereach.progress import progress_bar
 
-CHUNK = 2**16
-UNREACHABLE = (ConnectTimeoutError, ProxyError, SSLError)
+UNREACHABLE = (exceptions.ConnectTimeoutError, exceptions.ProxyError, exceptions.SSLError)
 """No connection came about: no such host, no route, refused, silent."""
 log = logging.getLogger(__name__)
 
@@ -100,7 +92,7 @@ class Server:
         for number in itertools.count():
             try:
                 return action()
-            except (RequestException, HTTPError) as problem:
+            except (RequestException, exceptions.HTTPError) as problem:
                 # urllib3's own error, as requests wraps it, and without the object it names first.
                 wrapped = isinstance(problem, RequestException) and problem.args
                 cause = problem.args[0] if wrapped else problem
@@ -115,7 +107,7 @@ class Server:
                         "where the transfer stopped"
                     ) from None
                 wait_s = self._settings.backoff_s * 2**number
-                with contextlib.suppress(InvalidHeader):  # where it asks for no time that is one
+                with contextlib.suppress(exceptions.InvalidHeader):  # it asks for no time
                     if getattr(problem, "response", None) is not None:
                         wait_s = max(wait_s, Retry().get_retry_after(problem.response) or 0)
                 log.warning("%s: %s; next try in %.1f s", self.name, reason, wait_s)
@@ -147,7 +139,7 @@ class Server:
         with self.get(remote.address, have) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink(missing_ok=True)
-                raise ProtocolError(f"the server cannot go on at byte {have}")
+                raise exceptions.ProtocolError(f"the server cannot go on at byte {have}")
             if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 have = 0  # a server that knows no ranges sends everything again
             try:
@@ -155,7 +147,7 @@ class Server:
                     open(part, "ab" if have else "wb") as file,
                     progress_bar(total=remote.size, initial=have, **bar) as told,
                 ):
-                    for chunk in response.raw.stream(CHUNK):
+                    for chunk in response.raw.stream(2**16):
                         told.update(file.write(chunk))
                         if file.tell() > remote.size:
                             break
@@ -167,4 +159,5 @@ class Server:
                     "run again"
                 ) from error
         if (have := part.stat().st_size) < remote.size:
-            raise ProtocolError(f"the connection ended after {have} of {remote.size} bytes")
+            problem = f"the connection ended after {have} of {remote.size} bytes"
+            raise exceptions.ProtocolError(problem)

@@ -30,11 +30,9 @@ _RSNN_NAMES = {
 def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpoint:
     """The checkpoint of a published file, which its SHA-256 identifies.
 
-    Args:
-        name: of the system in the configuration.
-        system: its configuration; ``published`` names the published system (default: ``name``),
-            sizes must be the published ones.
-        path: the published file.
+    ``published`` in the configuration of ``system`` names the published system (default: ``name``);
+    its sizes must be the published ones.
+
     Raises:
         WeightsError: unreadable file, the weights of another system or no published ones,
             or weights that do not fit the configured sizes.
@@ -70,15 +68,12 @@ def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpo
 
 
 def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
-    """Read a published file into the parameters and buffers of our decoder.
+    """Read a published file of ANN2, ANN3, SNN2, SNN3 or tinyRSNN, ``.pth`` or ``.pt``.
 
     Values keep the file's type: float16 for tinyRSNN, float32 for the others.
 
-    Args:
-        system: ANN2, ANN3, SNN2, SNN3 or tinyRSNN.
-        path: the published file, ``.pth`` or ``.pt``.
     Returns:
-        a state dict for `checkpoint.load_parameters`.
+        parameters and buffers of our decoder, for `checkpoint.load_parameters`.
     Raises:
         WeightsError: unknown system, unreadable file, or the weights of another system.
     """
