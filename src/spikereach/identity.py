@@ -62,10 +62,9 @@ def file_checksum(
 def array_checksum(arrays: Mapping[str, Any], metadata: Any = None) -> str:
     """Of names, types, shapes and bytes of arrays, and of JSON-like metadata.
 
-    Args:
-        arrays: name -> NumPy array or PyTorch tensor, on any device, of a type that NumPy has.
-            The two name their types differently, and so a tensor is not its array.
-        metadata: as for :func:`canonical`.
+    Arrays are NumPy's, or tensors of PyTorch on any device, of a type that NumPy has. The two name
+    their types differently, and so a tensor is not its array. Metadata as for :func:`canonical`.
+
     Raises:
         TypeError: NumPy lacks the type of a tensor.
     """

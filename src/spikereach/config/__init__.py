@@ -428,7 +428,7 @@ def validate(raw: dict) -> Config:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            where = ".".join(map(str, problem["loc"])) or "configuration"
             value = problem["input"]
             shown = "" if isinstance(value, dict) else f" (got {value!r})"
             message = problem["msg"].removeprefix("Value error, ")

@@ -97,11 +97,8 @@ class BinnedSession:
         return split
 
     def channels(self, areas: Sequence[str]) -> np.ndarray:
-        """Columns of the channels in those cortex areas, where the session has them, (n,).
-
-        Raises:
-            SessionError: the session has none of them.
-        """
+        """Columns of the channels in those cortex areas, where the session has them, (n,); a
+        `SessionError` if it has none of them."""
         columns = np.flatnonzero(np.isin(self.areas, list(areas)))
         if not columns.size:
             raise SessionError(

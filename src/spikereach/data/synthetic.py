@@ -312,13 +312,8 @@ def _calibrate(
             np.minimum.at(first, bins, marks)
         lowest.append(first[np.isfinite(first)])
     threshold = np.sort(np.concatenate(lowest))[round(mean_spikes * steps) - 1]
-    cells = []
-    for units in marked:
-        rows = [np.empty(0)] * UNITS
-        for row, times, marks in units:
-            rows[row] = times[marks <= threshold]
-        cells.append(rows)
-    return cells
+    kept = [{row: times[marks <= threshold] for row, times, marks in units} for units in marked]
+    return [[units.get(row, np.empty(0)) for row in range(UNITS)] for units in kept]
 
 
 def _spikes(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:

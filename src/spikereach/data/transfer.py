@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
@@ -31,8 +31,6 @@ UNREACHABLE = (exceptions.ConnectTimeoutError, exceptions.ProxyError, exceptions
 """No connection came about: no such host, no route, refused, silent."""
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -46,12 +44,9 @@ class RemoteFile:
 
 
 class Server:
-    """Requests for one file, tried again as the configuration says.
+    """Requests for the file ``name``, tried again as ``settings`` say, the configured ``download``.
 
-    Args:
-        name: of the file, for messages.
-        settings: the block ``download`` of the configuration.
-        failed: makes, of a problem, the error of a failed download and what to do instead.
+    ``failed`` makes, of a problem, the error of a failed download and what to do instead.
     """
 
     def __init__(self, name: str, settings: Download, failed: Callable[[str], Exception]):
@@ -84,7 +79,7 @@ class Server:
             raise self.failed(f"{address} answered {reason}")
         return response
 
-    def retried(self, action: Callable[[], T]) -> T:
+    def retried(self, action: Callable[[], Any]) -> Any:
         """Do ``action``, which may be repeated at any point, and again after failures that may
         pass (429 and 5xx among them), after a wait that doubles or as long as the server asks.
         Where there is no network, that is said at once.

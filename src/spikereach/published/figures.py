@@ -97,11 +97,7 @@ def systems() -> tuple[str, ...]:
 
 
 def system(name: str) -> Figures:
-    """The published figures of one system.
-
-    Raises:
-        KeyError: for a system no paper prints, naming those that are known.
-    """
+    """The published figures of one system; a KeyError with those known if no paper prints it."""
     if name not in _merged():
         known = ", ".join(sorted(_merged()))
         raise KeyError(f"no published figures of {name!r}; known: {known}")

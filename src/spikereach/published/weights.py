@@ -65,11 +65,7 @@ def sources() -> tuple[Source, ...]:
 
 
 def of_system(system: str) -> tuple[Source, ...]:
-    """The files of one system.
-
-    Raises:
-        WeightsError: there are none; the message names the systems that have some.
-    """
+    """The files of one system; a `WeightsError` with the systems that have some if it has none."""
     found = tuple(source for source in sources() if source.system == system)
     if not found:
         known = ", ".join(dict.fromkeys(source.system for source in sources()))
