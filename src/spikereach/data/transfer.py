@@ -52,7 +52,7 @@ class Server:
     def __init__(self, name: str, settings: Download, failed: Callable[[str], Exception]):
         self.name, self.failed = name, failed
         self.offline = None
-        """Whether there is no network: the server cannot be reached at the first contact."""
+        """Whether there is no network: the server cannot be reached. None before first contact."""
         self._settings = settings
 
     def get(self, address: str, offset: int = 0) -> requests.Response:
