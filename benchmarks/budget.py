@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -21,25 +21,24 @@ from statistics import mean, median
 import spikereach  # first of all: it sets how PyTorch's threads wait
 
 # isort: split
+import pandas as pd
 import torch
 
 from spikereach import config
 from spikereach.config import Config, Stage, System
 from spikereach.config.sessions import Session, find
 from spikereach.models import zoo
-from spikereach.models.decoder import STEP_S, Trace
+from spikereach.models.decoder import STEP_S
 from spikereach.models.passes import in_pieces
 from spikereach.training import optimisers
-from spikereach.training.loop import PIECE
-from spikereach.training.losses import LOSSES, penalty
-from spikereach.workflow.demand import retrainings
+from spikereach.training.loop import step
+from spikereach.training.scoring import PIECE
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 0.05  # spikes per channel and step
 WARM, TIMED = 3, 10  # updates
 TEST_SHARE = 0.25
-TRAIN_SHARE = {"neurobench": 0.5, "liu2024": 0.65}
-VALIDATION_SHARE = {"neurobench": 0.25, "liu2024": 0.1}
+SHARES = {"neurobench": (0.5, 0.25), "liu2024": (0.65, 0.1)}  # of training and validation
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,22 @@ class Run:
     @property
     def updates(self) -> int:
         """Per repetition."""
-        per_epoch = self.stage.updates_per_epoch
-        if per_epoch is None:
-            parts = (int(n * TRAIN_SHARE[self.split]) for n in self.steps)
-            windows = sum((n - self.stage.window) // self.stage.stride + 1 for n in parts)
-            per_epoch = math.ceil(windows / self.stage.batch)
-        return per_epoch * self.stage.epochs
+        stage = self.stage
+        parts = (int(n * SHARES[self.split][0]) for n in self.steps)
+        windows = sum((n - stage.window) // stage.stride + 1 for n in parts)
+        return stage.epochs * (stage.updates_per_epoch or math.ceil(windows / stage.batch))
 
     @property
     def decoded(self) -> int:
         """Steps of validation per repetition."""
-        return int(sum(self.steps) * VALIDATION_SHARE[self.split]) * self.stage.epochs
+        return int(sum(self.steps) * SHARES[self.split][1]) * self.stage.epochs
 
 
 def lengths(paper: Config) -> dict[str, int]:
     """Steps of every session: four times the published test part, else the monkey's mean;
     of a synthetic one as configured."""
-    found = {name: find(name, paper.catalogue) for name in every_session(paper)}
+    pretraining = (name for names in paper.pretrain_sessions.values() for name in names)
+    found = {name: find(name, paper.catalogue) for name in (*paper.sessions, *pretraining)}
     known = {n: round(s.test_steps / TEST_SHARE) for n, s in found.items() if s.test_steps}
     steps = {}
     for name, session in found.items():
@@ -84,11 +82,6 @@ def lengths(paper: Config) -> dict[str, int]:
     return steps
 
 
-def every_session(paper: Config) -> list[str]:
-    listed = [*paper.sessions, *(n for names in paper.pretrain_sessions.values() for n in names)]
-    return list(dict.fromkeys(listed))
-
-
 def channels_of(session: Session, system: System) -> int:
     return sum(count for area, count in session.areas.items() if area in system.areas)
 
@@ -96,76 +89,45 @@ def channels_of(session: Session, system: System) -> int:
 def runs(paper: Config) -> Iterator[Run]:
     """Every training of the paper."""
     steps, seeds = lengths(paper), len(paper.seeds)
-    sessions = [find(name, paper.catalogue) for name in paper.sessions]
+
+    def run(name: str, what: str, stage: Stage, sessions: Sequence[str], repetitions: int) -> Run:
+        system = paper.systems[name]
+        split = paper.systems[system.base or name].training.split
+        channels = channels_of(find(sessions[0], paper.catalogue), system)
+        return Run(
+            name, what, stage, split, channels, tuple(steps[s] for s in sessions), repetitions
+        )
+
+    evaluated = [find(name, paper.catalogue) for name in paper.sessions]
     for name, system in paper.systems.items():
-        training = (paper.systems[system.base] if system.base else system).training
-        if training is None or (training.finetune is None and not system.compression):
-            continue
-        own = [s for s in sessions if channels_of(s, system)]
-        if system.base is None and training.pretrain is not None:
-            for monkey in sorted({s.monkey for s in own}):
-                names = paper.pretrain_sessions.get(monkey, ())
-                if names:
-                    channels = channels_of(find(names[0], paper.catalogue), system)
-                    lengths_here = tuple(steps[n] for n in names)
-                    stage = training.pretrain
-                    yield Run(
-                        name, "pretrain", stage, training.split, channels, lengths_here, seeds
-                    )
+        training = system.training
+        own = [session for session in evaluated if channels_of(session, system)]
+        if training is not None and training.pretrain is not None:
+            for monkey in sorted({session.monkey for session in own}):
+                if sessions := paper.pretrain_sessions.get(monkey):
+                    yield run(name, "pretrain", training.pretrain, sessions, seeds)
         for session in own:
-            channels, length = channels_of(session, system), (steps[session.name],)
-            if system.base is None and training.finetune is not None:
-                yield Run(
-                    name, "finetune", training.finetune, training.split, channels, length, seeds
-                )
-            for step in system.compression:
-                if hasattr(step, "retrain"):
-                    yield Run(
-                        name,
-                        step.kind,
-                        step.retrain,
-                        training.split,
-                        channels,
-                        length,
-                        seeds * retrainings(step),
-                    )
-    if paper.search is not None:
-        system, session = (
-            paper.systems[paper.search.system],
-            find(paper.search.session, paper.catalogue),
-        )
-        yield Run(
-            paper.search.system,
-            "search",
-            system.training.finetune,
-            system.training.split,
-            channels_of(session, system),
-            (steps[session.name],),
-            paper.search.trials,
-        )
+            if training is not None and training.finetune is not None:
+                yield run(name, "finetune", training.finetune, [session.name], seeds)
+            for each in system.compression:
+                if stages := each.retrainings:
+                    yield run(name, each.kind, stages[0], [session.name], seeds * len(stages))
+    if search := paper.search:
+        stage = paper.systems[search.system].training.finetune
+        yield run(search.system, "search", stage, [search.session], search.trials)
 
 
 def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
     """Seconds per update and per step of validation."""
-    system = paper.systems[run.system]
     areas = ["M1"] * (run.channels // 2) + ["S1"] * (run.channels - run.channels // 2)
-    decoder = zoo.build(system, run.channels, areas=areas).to(device).train()
+    decoder = zoo.build(paper.systems[run.system], run.channels, areas=areas).to(device).train()
     optimiser = optimisers.build(run.stage, list(decoder.parameters()))
     shape = run.stage.window, run.stage.batch
     spikes = (torch.rand(*shape, run.channels, device=device) < RATE).byte()
     target = torch.randn(*shape, 2, device=device)
 
     def update() -> None:
-        trace = Trace()
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            prediction = decoder.decode(spikes, trace=trace).float()
-            loss = LOSSES[run.stage.loss](prediction, target)
-            loss = loss + penalty(decoder, trace, run.stage.penalties)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if run.stage.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(decoder.parameters(), run.stage.clip_norm)
-        optimiser.step()
+        step(decoder, optimiser, run.stage, spikes, target)
 
     for _ in range(WARM):
         update()
@@ -182,20 +144,16 @@ def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
     return per_update, timed(validate, device) / len(stream)
 
 
-def timed(work, device: torch.device) -> float:
-    wait(device)
+def timed(work: Callable[[], None], device: torch.device) -> float:
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
     begun = time.perf_counter()
     work()
-    wait(device)
+    wait()
     return time.perf_counter() - begun
 
 
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def project(paper: Config, device: torch.device, systems: Sequence[str]) -> list[dict]:
+def project(paper: Config, device: torch.device, systems: Sequence[str]) -> pd.DataFrame:
     """Updates, times and hours of every training of those systems."""
     rows, known = [], {}
     for run in runs(paper):
@@ -215,24 +173,18 @@ def project(paper: Config, device: torch.device, systems: Sequence[str]) -> list
                 "hours": seconds * run.repetitions / 3600,
             }
         )
-    return rows
+    return pd.DataFrame(rows)
 
 
-def table(rows: list[dict], device: str) -> str:
+def table(rows: pd.DataFrame, device: str) -> str:
     """The hours of each system's trainings, as Markdown."""
-    lines = [
-        f"Upper limit on one {device}:",
-        "",
-        "| system | training | ms per update | minutes per run | runs | hours |",
-        "|---|---|---|---|---|---|",
-    ]
-    for system, what in dict.fromkeys((row["system"], row["what"]) for row in rows):
-        here = [r for r in rows if (r["system"], r["what"]) == (system, what)]
-        count = sum(r["repetitions"] for r in here)
-        hours = sum(r["hours"] for r in here)
-        update, each = mean(r["update_ms"] for r in here), 60 * hours / count
-        lines.append(f"| {system} | {what} | {update:.1f} | {each:.1f} | {count} | {hours:.2f} |")
-    return "\n".join([*lines, "", f"{sum(row['hours'] for row in rows):.1f} hours in all"])
+    groups = rows.groupby(["system", "what"], sort=False)
+    shown = groups.agg({"update_ms": "mean", "repetitions": "sum", "hours": "sum"}).reset_index()
+    shown.insert(3, "minutes", 60 * shown.hours / shown.repetitions)
+    head = ["system", "training", "ms per update", "minutes per run", "runs", "hours"]
+    digits = ("", "", ".1f", ".1f", ".0f", ".2f")
+    lines = shown.to_markdown(index=False, headers=head, floatfmt=digits)
+    return f"Upper limit on one {device}:\n\n{lines}\n\n{rows.hours.sum():.1f} hours in all"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -258,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "spikereach": spikereach.__version__,
-        "runs": rows,
+        "runs": rows.to_dict("records"),
     }
     given.output.write_text(json.dumps(result, indent=1) + "\n")
     print(table(rows, name))

@@ -1,8 +1,9 @@
-"""What the contenders share: configured decoders, data, and one way to make a training job."""
+"""What the contenders share: configured decoders, data, and one way to train."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,36 +12,28 @@ from rows import Job
 from torch import Tensor, nn
 
 from spikereach import config
-from spikereach.config import Stage
 from spikereach.models import zoo
 from spikereach.models.decoder import Decoder
-from spikereach.training import optimisers
+from spikereach.training import loop, optimisers
 
 CONFIG = config.read(Path(__file__).resolve().parents[1] / "config.yaml")
 CHANNELS, RATE = 96, 0.05
 """Of the inputs: spikes per channel and step, as in the recordings."""
 
 
-def decoder_of(name: str, **sizes) -> Decoder:
+def decoder_of(name: str) -> Decoder:
     """A configured system with random weights, its spiking layers active."""
     torch.manual_seed(0)
-    system = CONFIG.systems[name]
-    system = system.model_copy(update={"sizes": system.sizes | sizes})
-    decoder = zoo.build(system, CHANNELS, areas=["M1"] * CHANNELS)
+    decoder = zoo.build(CONFIG.systems[name], CHANNELS, areas=["M1"] * CHANNELS)
     decoder.initialise(RATE / 0.004, torch.Generator().manual_seed(0))
     return decoder
 
 
-def stage_of(name: str) -> Stage:
-    return CONFIG.systems[name].training.finetune
-
-
-def batch(windows: int, steps: int) -> tuple[Tensor, Tensor]:
-    """Spikes (T, B, C) as bytes, and velocities (T, B, 2)."""
-    random = np.random.default_rng(1)
-    spikes = (random.random((steps, windows, CHANNELS)) < RATE).astype(np.uint8)
-    velocity = random.standard_normal((steps, windows, 2)).astype(np.float32)
-    return torch.from_numpy(spikes), torch.from_numpy(velocity)
+def recording(seed: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spikes (*shape, C) as bytes, and velocities (*shape, 2)."""
+    random = np.random.default_rng(seed)
+    spikes = (random.random((*shape, CHANNELS)) < RATE).astype(np.uint8)
+    return spikes, random.standard_normal((*shape, 2)).astype(np.float32)
 
 
 class Spike(torch.autograd.Function):
@@ -58,29 +51,38 @@ class Spike(torch.autograd.Function):
         return gradient / (ctx.slope * x.abs() + 1) ** 2, None
 
 
-def training_job(
-    net: nn.Module,
-    stage: Stage,
-    loss: Callable[[], Tensor],
-    threads: int,
-    result: Callable[[], dict[str, np.ndarray]] | None = None,
-) -> Job:
-    """Updates of a network by the optimiser of its recipe."""
-    torch.set_num_threads(threads)
+class Peer(nn.Module):
+    """A network of another library, trained as a decoder is; subclasses have its layers."""
+
+    drawn = False
+    """Whether dropout is that of our decoder after the same seed."""
+
+    def run(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
+        """Velocity (T, B, 2) and hidden spikes (T, B, units) of spikes (T, B, C)."""
+        raise NotImplementedError
+
+    def decode(self, spikes: Tensor, *, trace) -> Tensor:
+        velocity, trace.spikes["hidden"] = self.run(spikes)
+        return velocity
+
+
+def training(network: Callable[[str], nn.Module], system: str, windows: int, steps: int) -> Job:
+    """Updates of a network by the recipe of a system; a peer takes the place of the decoder."""
+    net, stage = network(system).train(), CONFIG.systems[system].training.finetune
+    spikes, target = map(torch.from_numpy, recording(1, steps, windows))
+    if isinstance(net, Peer):
+        spikes = spikes.float()
     optimiser = optimisers.build(stage, list(net.parameters()))
+    update = partial(loop.step, net, optimiser, stage, spikes, target)
 
-    def run() -> None:
-        optimiser.zero_grad(set_to_none=True)
-        loss().backward()
-        if stage.clip_norm is not None:
-            nn.utils.clip_grad_norm_(net.parameters(), stage.clip_norm)
-        optimiser.step()
+    def result() -> dict[str, np.ndarray]:
+        """The gradients, but for biases in front of batch norms: those are rounding errors."""
+        net.drawn = True
+        torch.manual_seed(7)
+        velocity = update()
+        net.drawn = False
+        named = {name.removeprefix("ours."): p.grad for name, p in net.named_parameters()}
+        named = {name: g.numpy() for name, g in named.items() if not name.endswith("conv.bias")}
+        return named | {"velocity": velocity.numpy()}
 
-    return Job(run, result, warm=2)
-
-
-def gradients(loss: Tensor, named: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """The loss and its gradients, as arrays."""
-    loss.backward()
-    found = {name: parameter.grad.numpy() for name, parameter in named.items()}
-    return found | {"loss": loss.detach().numpy()}
+    return Job(update, result, warm=2)

@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 from rows import Job
 
 from spikereach.config.sessions import Session, find
@@ -32,48 +31,36 @@ def session() -> Session:
     return found
 
 
-def void(_) -> None:
-    """The data were loaded; no figures of its own."""
+def ours() -> Job:
+    load = partial(binning.bin_session, FILE, session())
+
+    def arrays() -> dict[str, np.ndarray]:
+        binned = load()
+        test = np.array(binned.split("neurobench").test)
+        return {"spikes": binned.spikes, "velocity": binned.velocity, "test": test}
+
+    return Job(load, arrays, warm=0)
 
 
-def ours(*, threads: int) -> Job:
-    found = session()
-    torch.set_num_threads(threads)
-
-    def load() -> binning.BinnedSession:
-        return binning.bin_session(FILE, found)
-
-    def arrays(binned: binning.BinnedSession) -> dict[str, np.ndarray]:
-        split = binned.split("neurobench")
-        return {
-            "spikes": binned.spikes,
-            "velocity": binned.velocity,
-            "test": np.array(split.test),
-        }
-
-    return Job(lambda: void(load()), lambda: arrays(load()), warm=0)
-
-
-def neurobench(*, threads: int) -> Job:
+def neurobench() -> Job:
     from neurobench.datasets.primate_reaching import PrimateReaching
 
     session()
-    torch.set_num_threads(threads)
+    load = partial(
+        PrimateReaching,
+        str(FILE.parent),
+        FILE.name,
+        num_steps=1,
+        train_ratio=0.5,
+        biological_delay=0,
+        stride=0.004,
+        bin_width=0.004,
+        split_num=1,
+        download=False,
+    )
 
-    def load() -> PrimateReaching:
-        return PrimateReaching(
-            str(FILE.parent),
-            FILE.name,
-            num_steps=1,
-            train_ratio=0.5,
-            biological_delay=0,
-            stride=0.004,
-            bin_width=0.004,
-            split_num=1,
-            download=False,
-        )
-
-    def arrays(dataset: PrimateReaching) -> dict[str, np.ndarray]:
+    def arrays() -> dict[str, np.ndarray]:
+        dataset = load()
         steps = dataset.labels.shape[1]
         return {
             "spikes": dataset.samples.numpy()[:, :steps].T.astype(np.uint8),
@@ -81,4 +68,4 @@ def neurobench(*, threads: int) -> Job:
             "test": np.array(dataset.ind_test),
         }
 
-    return Job(lambda: void(load()), lambda: arrays(load()), warm=0)
+    return Job(load, arrays, warm=0)

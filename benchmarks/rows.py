@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,12 +15,16 @@ OURS = "spikereach"
 class Job:
     """What a contender has set up."""
 
-    run: Callable[[], dict[str, float] | None]
-    """Does the work once; may return figures of its own."""
+    run: Callable[[], object]
+    """Does the work once."""
     result: Callable[[], dict[str, np.ndarray]] | None = None
     """The arrays that must be equal, of contenders that claim the same result."""
     warm: int = 1
     """Runs before the timed ones."""
+    steps: int = 1
+    """Times are divided by them."""
+    figures: bool = False
+    """Whether :attr:`run` returns figures of its own."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Goal:
 def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Largest difference, as a part of the largest value."""
     return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12))
+
+
+def absolute(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference."""
+    return float(np.abs(ours - theirs).max())
 
 
 def deviation(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -58,142 +67,125 @@ class Row:
     name: str
     title: str
     work: str
-    contenders: dict[str, Callable[[int], Job]]
-    """Name -> set-up, given the number of threads; an ImportError or OSError: absent."""
+    module: str
+    """Whose functions set up the contenders."""
+    contenders: dict[str, str]
+    """Name -> function; where it raises an ImportError or OSError, the contender is absent."""
     goals: tuple[Goal, ...]
+    arguments: tuple = ()
+    """Of those functions."""
     same: tuple[str, ...] = ()
     """Peers with the same result."""
-    repetitions: int = 5
+    repetitions: int = 3
     tolerance: float = 0.0
-    difference: Callable[[np.ndarray, np.ndarray], float] = field(default=unequal)
+    difference: Callable[[np.ndarray, np.ndarray], float] = unequal
+    threads: int | None = None
+    """Where not as many as asked for."""
+
+    def set_up(self, contender: str) -> Job:
+        function = getattr(importlib.import_module(self.module), self.contenders[contender])
+        return function(*self.arguments)
 
 
-def _job(module: str, function: str, *arguments) -> Callable[[int], Job]:
-    """A set-up that imports its module when called."""
-
-    def set_up(threads: int) -> Job:
-        import importlib
-
-        import spikereach  # first of all: it sets how OpenMP's threads wait  # noqa: F401
-
-        return getattr(importlib.import_module(module), function)(*arguments, threads=threads)
-
-    return set_up
+METRICS_STEPS = {
+    "Wiener": 2000, "Kalman": 4000, "SNN2": 1000, "SNN3": 150, "ANN2": 1000, "ANN3": 1000,
+    "AEGRU": 500, "tinyRSNN": 800, "bigRSNN": 200, "GRU-t2": 4096, "sGRU-t2": 4096,
+    "LIF-t2": 4096, "RTnet": 4000, "sRTnet": 4000,
+}  # fmt: skip
+"""Steps on which NeuroBench runs."""
 
 
-def _rows():
-    load = partial(_job, "loading")
-    yield Row(
+def _metrics(system: str, steps: int) -> Row:
+    peers = {"neurobench": "neurobench"}
+    if system in ("RTnet", "sRTnet"):
+        peers["neurobench, bin by bin"] = "bin_by_bin"
+    return Row(
+        f"metrics-{system}",
+        f"exact metrics, {system}",
+        f"ours on 102,400 steps, NeuroBench on {steps}, time per step; results of the latter",
+        "metrics",
+        {OURS: "ours"} | peers,
+        (Goal("seconds", 200),),
+        (system, steps),
+        same=("neurobench",),
+        repetitions=1 if system in ("SNN3", "bigRSNN") else 3,
+        tolerance=1e-6,
+        difference=absolute,
+    )
+
+
+def _training(system: str, arguments: tuple, work: str, *peers: str, **options) -> Row:
+    """Beside plain PyTorch, whose gradients must be the same, peers with other neurons."""
+    return Row(
+        f"train-{system}",
+        f"training batch of {system}",
+        work,
+        "batches",
+        {OURS: "ours", "torch": "plain"} | {peer: peer for peer in peers},
+        arguments=(system, *arguments),
+        same=("torch",),
+        **options,
+    )
+
+
+def _stream(system: str, peer: str, ratio: float, work: str = "") -> Row:
+    return Row(
+        f"stream-{system}",
+        f"streaming, {system}",
+        "3,000 bins one by one, 96 channels" + work,
+        "streaming",
+        {OURS: "ours", peer: "plain" if peer == "torch" else peer},
+        (Goal("p99_s", ratio, limit=100e-6),),
+        (system,),
+        threads=1,
+    )
+
+
+_ROWS = (
+    Row(
         "load",
         "load and bin a session",
         "synthetic session of Loco, 192 channels, 36.5 minutes, 548,000 steps",
-        {OURS: load("ours"), "neurobench": load("neurobench")},
+        "loading",
+        {OURS: "ours", "neurobench": "neurobench"},
         (Goal("seconds", 20), Goal("bytes", 4)),
         same=("neurobench",),
-        repetitions=3,
-    )
-    for system, steps in {
-        "Wiener": 2000,
-        "Kalman": 4000,
-        "SNN2": 1000,
-        "SNN3": 150,
-        "ANN2": 1000,
-        "ANN3": 1000,
-        "AEGRU": 500,
-        "tinyRSNN": 800,
-        "bigRSNN": 200,
-        "GRU-t2": 4096,
-        "sGRU-t2": 4096,
-        "LIF-t2": 4096,
-        "RTnet": 4000,
-        "sRTnet": 4000,
-    }.items():
-        metrics = partial(_job, "metrics")
-        contenders = {
-            OURS: metrics("ours", system, steps),
-            "neurobench": metrics("neurobench", system, steps),
-        }
-        if system in ("RTnet", "sRTnet"):
-            contenders["neurobench, bin by bin"] = metrics("bin_by_bin", system, 1000)
-        yield Row(
-            f"metrics-{system}",
-            f"exact metrics, {system}",
-            f"ours on 102,400 steps, NeuroBench on {steps}, time per step; results of the latter",
-            contenders,
-            (Goal("seconds", 200),),
-            same=("neurobench",),
-            repetitions=1 if system in ("SNN3", "bigRSNN") else 3,
-            tolerance=1e-6,
-            difference=lambda ours, theirs: float(np.abs(ours - theirs).max()),
-        )
-    rsnn = partial(_job, "rsnn")
-    yield Row(
-        "train-tinyRSNN",
-        "training batch of tinyRSNN",
+    ),
+    *(_metrics(system, steps) for system, steps in METRICS_STEPS.items()),
+    _training(
+        "tinyRSNN",
+        (250, 500),
         "250 windows of 500 steps, 96-64-2, dropout 0.3 of inputs and hidden spikes, both "
         "regularisers, backward, SMORMS3",
-        {
-            OURS: rsnn("ours", "tinyRSNN", 250, 500),
-            "torch": rsnn("plain", "tinyRSNN", 250, 500),
-            "snntorch": rsnn("snntorch", "tinyRSNN", 250, 500),
-            "norse": rsnn("norse", "tinyRSNN", 250, 500),
-            "spikingjelly": rsnn("spikingjelly", "tinyRSNN", 250, 500),
-        },
-        (Goal("seconds", 10), Goal("bytes", 4, ("torch",))),
-        same=("torch",),
+        *("snntorch", "norse", "spikingjelly"),
+        goals=(Goal("seconds", 10), Goal("bytes", 4, ("torch",))),
         repetitions=7,
         tolerance=1e-5,
         difference=relative,
-    )
-    yield Row(
-        "train-bigRSNN",
-        "training batch of bigRSNN",
+    ),
+    _training(
+        "bigRSNN",
+        (250, 60),
         "250 windows of 60 steps, 96-1024-10, dropout 0.3, regulariser, backward, SMORMS3",
-        {
-            OURS: rsnn("ours", "bigRSNN", 250, 60),
-            "torch": rsnn("plain", "bigRSNN", 250, 60),
-            "snntorch": rsnn("snntorch", "bigRSNN", 250, 60),
-        },
-        (Goal("seconds", 2.5), Goal("bytes", 4, ("torch",))),
-        same=("torch",),
-        repetitions=3,
+        "snntorch",
+        goals=(Goal("seconds", 2.5), Goal("bytes", 4, ("torch",))),
         tolerance=1e-5,
         difference=relative,
-    )
-    hybrid = partial(_job, "hybrid")
-    yield Row(
-        "train-RTnet",
-        "training batch of RTnet",
+    ),
+    _training(
+        "RTnet",
+        (32, 4096),
         "32 windows of 4096 steps, 96 channels, dropout 0.3, batch norm, backward, Adam",
-        {
-            OURS: hybrid("ours"),
-            "torch": hybrid("plain"),
-            "snntorch": hybrid("snntorch"),
-        },
-        (Goal("seconds", 3), Goal("bytes", 4, ("torch",))),
-        same=("torch",),
+        "snntorch",
+        goals=(Goal("seconds", 3), Goal("bytes", 4, ("torch",))),
         repetitions=5,
         tolerance=2e-3,
         difference=deviation,
-    )
-    for system in ("SNN2", "tinyRSNN", "tinyRSNN-float16", "bigRSNN", "RTnet", "sRTnet"):
-        stream = partial(_job, "streaming")
-        yield Row(
-            f"stream-{system}",
-            f"streaming, {system}",
-            "3,000 bins one by one, 96 channels",
-            {OURS: stream("ours", system), "snntorch": stream("snntorch", system)},
-            (Goal("p99_s", 20, limit=100e-6),),
-            repetitions=3,
-        )
-    yield Row(
-        "stream-Kalman",
-        "streaming, Kalman",
-        "3,000 bins one by one, 96 channels; against the same decoder called as a module",
-        {OURS: stream("ours", "Kalman"), "torch": stream("plain", "Kalman")},
-        (Goal("p99_s", 1, limit=100e-6),),
-        repetitions=3,
-    )
-
-
-ROWS = {row.name: row for row in _rows()}
+    ),
+    *(
+        _stream(system, "snntorch", 20)
+        for system in ("SNN2", "tinyRSNN", "tinyRSNN-float16", "bigRSNN", "RTnet", "sRTnet")
+    ),
+    _stream("Kalman", "torch", 1, "; against the same decoder called as a module"),
+)
+ROWS = {row.name: row for row in _ROWS}

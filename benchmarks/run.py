@@ -13,17 +13,21 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
-from rows import OURS, ROWS, Goal, Row
+import pandas as pd
+import worker
+from rows import OURS, ROWS, Row
 
 HERE = Path(__file__).resolve().parent
 RESULTS, TABLE = HERE / "results.json", HERE / "results.md"
@@ -31,141 +35,106 @@ PEERS = Path(os.environ.get("PEERS", Path(sys.prefix) / "peers"))
 """Where `make bench` installs the other libraries, apart from the environment."""
 
 
-class AbsentError(Exception):
-    """A contender that cannot run here."""
-
-
-class Worker:
-    """A contender in its own process."""
-
-    def __init__(self, row: Row, name: str, threads: int):
-        path = [str(PEERS), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), row.name, name, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self._answer()
-
-    def ask(self, *words: str) -> dict:
-        self.process.stdin.write(json.dumps(words) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended with exit status {self.process.wait()}")
-        answer = json.loads(line)
-        if "absent" in answer:
-            self.close()
-            raise AbsentError(answer["absent"])
-        return answer
-
-
 def run(row: Row, threads: int) -> dict:
     """One row: who was compared, all figures, and the ratios to ours."""
+    threads = row.threads or threads
     workers, absent = {}, {}
-    for name in row.contenders:
-        try:
-            workers[name] = Worker(row, name, threads)
-        except AbsentError as reason:
-            absent[name] = str(reason)
-    try:
-        equal = check(row, workers)
-        figures = {name: [] for name in workers}
-        for worker in workers.values():
-            worker.ask("warm")
-        for _ in range(row.repetitions):
-            for name, worker in workers.items():
-                figures[name].append(worker.ask("measure"))
-        if any(goal.figure == "bytes" for goal in row.goals):
-            for name, worker in workers.items():
-                figures[name][0] |= worker.ask("memory")
-    finally:
-        for worker in workers.values():
-            worker.close()
+
+    def ask(function: Callable, names: Iterable[str]) -> dict:
+        """What each of the workers answers, one after the other."""
+        return {name: workers[name].submit(function).result() for name in names if name in workers}
+
+    with ExitStack() as stack:
+        for name in row.contenders:
+            process = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+            try:
+                process.submit(worker.set_up, row.name, name, threads).result()
+                workers[name] = process
+            except (ImportError, OSError) as error:
+                absent[name] = f"{type(error).__name__}: {error}"
+        equal = check(row, ask(worker.result, (OURS, *row.same) if row.same else ()))
+        ask(worker.warm, workers)
+        rounds = [ask(worker.measure, workers) for _ in range(row.repetitions)]
+        measures_memory = any(goal.figure == "bytes" for goal in row.goals)
+        memory = ask(worker.memory, workers if measures_memory else ())
+    measurements = {name: [each[name] for each in rounds] for name in workers}
     medians = {
-        name: {key: median(e[key] for e in taken if key in e) for key in taken[0]}
-        for name, taken in figures.items()
+        name: {key: median(each[key] for each in taken) for key in taken[0]}
+        for name, taken in measurements.items()
     }
+    for name, most in memory.items():
+        medians[name]["bytes"] = most
     return {
         "title": row.title,
         "work": row.work,
-        "equal": equal,
-        "absent": absent,
         "medians": medians,
-        "measurements": figures,
-        "verdicts": [
-            verdict(goal, name, medians)
-            for goal in row.goals
-            for name in medians
-            if name != OURS and (goal.against is None or name in goal.against)
-        ],
+        "measurements": measurements,
+        "lines": list(lines(row, medians, equal, absent)),
         "threads": threads,
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
-            "load": os.getloadavg()[0],
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": version("torch"),
         },
+        "load": os.getloadavg()[0],
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def verdict(goal: Goal, peer: str, medians: dict[str, dict[str, float]]) -> dict:
-    """Whether a goal is reached, in wall time; beside it the ratio in processor time, which a
-    busy machine distorts less."""
-    ours, theirs = medians[OURS], medians[peer]
-    of_processor = PROCESSOR.get(goal.figure)
-    ratio, value = theirs[goal.figure] / ours[goal.figure], ours[goal.figure]
-    return {
-        "figure": goal.figure,
-        "against": peer,
-        "ours": value,
-        "theirs": theirs[goal.figure],
-        "ratio": ratio,
-        "processor_ratio": of_processor and theirs[of_processor] / ours[of_processor],
-        "goal": goal.ratio,
-        "limit": goal.limit,
-        "reached": ratio >= goal.ratio and (goal.limit is None or value <= goal.limit),
-    }
+def lines(
+    row: Row,
+    medians: dict[str, dict[str, float]],
+    equal: dict[str, float],
+    absent: dict[str, str],
+) -> Iterator[dict[str, str]]:
+    """The row in the table: per goal and peer, whether it is reached, in wall time.
+
+    The ratio in processor time stands beside it: a busy machine distorts it less.
+    """
+    for goal in row.goals:
+        figure, limit = goal.figure, goal.limit
+        unit, factor, processor_time = FIGURES[figure]
+        for peer in goal.against or row.contenders:
+            if peer == OURS or peer not in medians:
+                continue
+            ours, theirs = medians[OURS], medians[peer]
+            ratio, most = theirs[figure] / ours[figure], ours[figure] if limit is None else limit
+            reached = ratio >= goal.ratio and ours[figure] <= most
+            by_processor = processor_time and theirs[processor_time] / ours[processor_time]
+            yield {
+                "what": row.title,
+                "figure": figure.removesuffix("_s"),
+                "ours": f"{ours[figure] * factor:.3g} {unit}",
+                "peer": peer,
+                "theirs": f"{theirs[figure] * factor:.4g} {unit}",
+                "ratio": f"{ratio:.1f}",
+                "of processor time": f"{by_processor:.1f}" if by_processor else "",
+                "goal": f"{goal.ratio:g} x"
+                + (f", at most {limit * factor:g} {unit}" if limit else ""),
+                "reached": "yes" if reached else "no",
+                "difference": f"{equal[peer]:.1g}" if peer in equal else "none",
+            }
+    for peer, reason in absent.items():
+        yield {"what": row.title, "peer": peer, "theirs": f"absent: {reason}"}
 
 
-def check(row: Row, workers: dict[str, Worker]) -> dict[str, float]:
-    """Largest difference of each contender that claims the same result.
+def check(row: Row, results: dict[str, dict[str, np.ndarray]]) -> dict[str, float]:
+    """Largest difference of each peer that claims our result.
 
     Raises:
         AssertionError: results differ by more than the row allows.
     """
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        results = {}
-        for name in (OURS, *row.same) if row.same else ():
-            if name in workers:
-                path = Path(folder) / f"{name}.npz"
-                workers[name].ask("result", str(path))
-                results[name] = dict(np.load(path))
-        ours = results.pop(OURS, None)
-        for name, theirs in results.items():
-            assert ours.keys() == theirs.keys(), f"{row.name}: {name} has other results"
-            differences = {key: row.difference(ours[key], theirs[key]) for key in ours}
-            worst = max(differences, key=differences.get)
-            found[name] = differences[worst]
-            assert found[name] <= row.tolerance, (
-                f"{row.name}: {worst} of {name} differs by {found[name]:.3g}, "
-                f"allowed is {row.tolerance:g}"
-            )
+    found, ours = {}, results.get(OURS, {})
+    for name, theirs in results.items():
+        assert ours.keys() == theirs.keys(), f"{row.name}: {name} has other results"
+        differences = {key: row.difference(ours[key], theirs[key]) for key in ours}
+        worst = max(differences, key=differences.get)
+        found[name] = differences[worst]
+        assert found[name] <= row.tolerance, (
+            f"{row.name}: {worst} of {name} differs by {found[name]:.3g}, "
+            f"allowed is {row.tolerance:g}"
+        )
     return found
 
 
@@ -178,60 +147,42 @@ def processor() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
-PROCESSOR = {"seconds": "cpu_seconds", "p99_s": "p99_cpu_s"}
-"""The figures that are times, and the same in processor time."""
-
-UNITS = {
-    "seconds": ("ms", 1e3),
-    "bytes": ("MB", 1e-6),
-    "p99_s": ("us", 1e6),
-    "median_s": ("us", 1e6),
+FIGURES = {
+    "seconds": ("ms", 1e3, "cpu_seconds"),
+    "bytes": ("MB", 1e-6, None),
+    "p99_s": ("us", 1e6, "p99_cpu_s"),
 }
+"""Unit, its factor, and the same figure in processor time."""
+
+TEXT = """\
+# Benchmarks
+
+Medians of interleaved repetitions; every contender is a process of its own. Results
+were compared before (last column: largest difference; none: another neuron model).
+
+{lines}
+
+What was run:
+
+{work}
+
+Threads: {threads}. Load of the machine: {low:.1f} to {high:.1f}.
+{machines}
+"""
 
 
 def table(results: dict[str, dict]) -> str:
     """The results as Markdown."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "Medians of interleaved repetitions; every contender is a process of its own. Results",
-        "were compared before (last column: largest difference; none: another neuron model).",
-        "",
-        "| what | figure | ours | peer | theirs | ratio | of processor time | goal | reached "
-        "| difference |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in ROWS:
-        row = results.get(name)
-        if row is None:
-            continue
-        for found in row["verdicts"]:
-            unit, factor = UNITS[found["figure"]]
-            ours, theirs = found["ours"] * factor, found["theirs"] * factor
-            goal = f"{found['goal']:g} x"
-            if found["limit"] is not None:
-                goal += f", at most {found['limit'] * factor:g} {unit}"
-            processor = found["processor_ratio"]
-            difference = row["equal"].get(found["against"])
-            lines.append(
-                f"| {row['title']} | {found['figure'].removesuffix('_s')} "
-                f"| {ours:.3g} {unit} | {found['against']} | {theirs:.4g} {unit} "
-                f"| {found['ratio']:.1f} | {'' if processor is None else f'{processor:.1f}'} "
-                f"| {goal} | {'yes' if found['reached'] else 'no'} "
-                f"| {'none' if difference is None else f'{difference:.1g}'} |"
-            )
-        for peer, reason in row["absent"].items():
-            lines.append(f"| {row['title']} | | | {peer} | absent: {reason} | | | | | |")
-    lines += ["", "What was run:", ""]
-    lines += [f"- {row['title']}: {row['work']}" for n in ROWS if (row := results.get(n))]
-    machines = {
-        json.dumps({k: v for k, v in r["machine"].items() if k != "load"}) for r in results.values()
-    }
-    loads = [row["machine"]["load"] for row in results.values()]
-    threads = {row["threads"] for row in results.values()}
-    lines += ["", f"Threads: {threads}. Load of the machine: {min(loads):.1f} to {max(loads):.1f}."]
-    lines += [f"Machine: {machine}" for machine in sorted(machines)]
-    return "\n".join(lines) + "\n"
+    rows = [results[name] for name in ROWS if name in results]
+    found = pd.DataFrame([line for row in rows for line in row["lines"]]).fillna("")
+    return TEXT.format(
+        lines=found.to_markdown(index=False, disable_numparse=True),
+        work="\n".join(f"- {row['title']}: {row['work']}" for row in rows),
+        threads=sorted({row["threads"] for row in rows}),
+        low=min(row["load"] for row in rows),
+        high=max(row["load"] for row in rows),
+        machines="\n".join(sorted({f"Machine: {json.dumps(row['machine'])}" for row in rows})),
+    )
 
 
 def main() -> None:
@@ -242,6 +193,7 @@ def main() -> None:
     unknown = set(arguments.rows) - ROWS.keys()
     if unknown:
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
+    sys.path.insert(1, str(PEERS))  # which the workers take over
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() and arguments.rows else {}
     for name in arguments.rows or ROWS:
         begun = time.perf_counter()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from common import CHANNELS, RATE, decoder_of
-from hybrid import DECAY, SLOPE, UNITS, WIDTH
+from batches import SnnTorch, SnnTorchRTnet
+from common import CHANNELS, decoder_of, recording
 from rows import Job
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spikereach.models.decoder import Decoder
 
@@ -19,7 +20,7 @@ BINS = 3000
 
 def job(step: Callable[[np.ndarray], object]) -> Job:
     """Feed the bins; the figures are of single bins."""
-    bins = (np.random.default_rng(3).random((BINS, CHANNELS)) < RATE).astype(np.uint8)
+    bins, _ = recording(3, BINS)
 
     def run() -> dict[str, float]:
         wall, cpu = np.empty(BINS), np.empty(BINS)
@@ -34,7 +35,7 @@ def job(step: Callable[[np.ndarray], object]) -> Job:
             "p99_cpu_s": float(np.percentile(cpu, 99)) * 1e-9,
         }
 
-    return Job(run, warm=1)
+    return Job(run, figures=True)
 
 
 def deployed(system: str) -> Decoder:
@@ -48,105 +49,70 @@ def deployed(system: str) -> Decoder:
     return decoder
 
 
-def ours(system: str, *, threads: int) -> Job:
-    torch.set_num_threads(1)
+def ours(system: str) -> Job:
     return job(deployed(system).streamer())
 
 
-def plain(system: str, *, threads: int) -> Job:
-    torch.set_num_threads(1)
+def plain(system: str) -> Job:
     return job(Decoder.streamer(deployed(system)))
 
 
-def snntorch(system: str, *, threads: int) -> Job:
-    import snntorch as snn
+class SNN2(nn.Module):
+    def __init__(self, system: str):
+        import snntorch as snn
 
-    torch.set_num_threads(1)
-    gradient = snn.surrogate.fast_sigmoid(slope=20)
+        super().__init__()
+        gradient = snn.surrogate.fast_sigmoid(slope=20)
+        self.fc1 = nn.Linear(CHANNELS, 50, bias=False)
+        self.lif1 = snn.Leaky(beta=0.96, spike_grad=gradient, reset_mechanism="zero")
+        self.fc_out = nn.Linear(50, 2, bias=False)
+        self.lif_out = snn.Leaky(beta=0.96, spike_grad=gradient, reset_mechanism="none")
+        self.mem, self.out = self.lif1.init_leaky(), self.lif_out.init_leaky()
 
-    class SNN2(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fc1 = nn.Linear(CHANNELS, 50, bias=False)
-            self.lif1 = snn.Leaky(beta=0.96, spike_grad=gradient, reset_mechanism="zero")
-            self.fc_out = nn.Linear(50, 2, bias=False)
-            self.lif_out = snn.Leaky(beta=0.96, spike_grad=gradient, reset_mechanism="none")
-            self.mem, self.out = self.lif1.init_leaky(), self.lif_out.init_leaky()
+    def forward(self, x: Tensor) -> Tensor:
+        z, self.mem = self.lif1(self.fc1(x), self.mem)
+        _, self.out = self.lif_out(self.fc_out(z), self.out)
+        return self.out
 
-        def forward(self, x: Tensor) -> Tensor:
-            z, self.mem = self.lif1(self.fc1(x), self.mem)
-            _, self.out = self.lif_out(self.fc_out(z), self.out)
-            return self.out
 
-    class RSNN(nn.Module):
-        def __init__(self, units: int, outputs: int):
-            super().__init__()
-            self.input = nn.Linear(CHANNELS, units, bias=False)
-            self.hidden = snn.RSynaptic(
-                torch.full((units,), 0.7),
-                torch.full((units,), 0.8),
-                linear_features=units,
-                spike_grad=gradient,
-                reset_mechanism="zero",
-            )
-            self.readout = nn.Linear(units, outputs, bias=False)
-            self.output = snn.Synaptic(
-                torch.full((outputs,), 0.7),
-                torch.full((outputs,), 0.9),
-                reset_mechanism="none",
-            )
-            self.state = self.hidden.init_rsynaptic()
-            self.leak = self.output.init_synaptic()
+class RSNN(SnnTorch):
+    def __init__(self, system: str):
+        super().__init__(system)
+        self.state = self.start()
 
-        def forward(self, x: Tensor) -> Tensor:
-            self.state = self.hidden(self.input(x), *self.state)
-            _, *self.leak = self.output(self.readout(self.state[0]), *self.leak)
-            return self.leak[-1].unflatten(-1, (-1, 2)).mean(-2)
+    def forward(self, x: Tensor) -> Tensor:
+        self.state = self.step(self.input(x), self.state)
+        return self.state[-1].unflatten(-1, (-1, 2)).mean(-2)
 
-    class RTnet(nn.Module):
-        """Every fourth bin the convolutions run over the 46 bins that one keypoint needs."""
 
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.Sequential(
-                nn.Conv1d(CHANNELS, WIDTH, 9),
-                nn.MaxPool1d(2),
-                nn.Conv1d(WIDTH, WIDTH, 18),
-                nn.MaxPool1d(2),
-            )
-            self.inputs = nn.ModuleList(nn.Linear(n, UNITS, bias=False) for n in (WIDTH, UNITS))
-            self.neurons = nn.ModuleList(
-                snn.RLeaky(
-                    beta=DECAY,
-                    linear_features=UNITS,
-                    spike_grad=snn.surrogate.fast_sigmoid(slope=SLOPE),
-                )
-                for _ in range(2)
-            )
-            self.states = [neuron.init_rleaky() for neuron in self.neurons]
-            self.readout = nn.Linear(UNITS, 2)
-            self.latest = torch.zeros(1, CHANNELS, 46)
-            self.seen = 0
+class RTnet(SnnTorchRTnet):
+    """Every fourth bin the convolutions run over the 46 bins that one keypoint needs."""
 
-        def forward(self, x: Tensor) -> Tensor | None:
-            self.latest = torch.cat([self.latest[:, :, 1:], x[:, :, None]], 2)
-            self.seen += 1
-            if self.seen % 4:
-                return None
-            z = self.layers(self.latest)[:, :, 0]
-            for layer in range(2):
-                z, v = self.neurons[layer](self.inputs[layer](z), *self.states[layer])
-                self.states[layer] = z, v
-            return self.readout(z)
+    def __init__(self, system: str):
+        super().__init__(system)
+        self.states = [neuron.init_rleaky() for neuron in self.leaky]
+        self.latest = torch.zeros(1, CHANNELS, 46)
+        self.seen = 0
 
-    if system == "SNN2":
-        net = SNN2()
-    elif system in ("RTnet", "sRTnet"):
-        net = RTnet()
-    else:
-        decoder = deployed(system)
-        net = RSNN(decoder.recurrent.in_features, decoder.readout.out_features)
-    net.eval()
+    def forward(self, x: Tensor) -> Tensor | None:
+        self.latest = torch.cat([self.latest[:, :, 1:], x[:, :, None]], 2)
+        self.seen += 1
+        if self.seen % 4:
+            return None
+        z = self.latest
+        for block in self.blocks:
+            z = F.max_pool1d(block.conv(z), 2)
+        z = z[:, :, 0]
+        for layer, neuron in enumerate(self.leaky):
+            current = self.ours.nets[0][layer].input(z)
+            z, _ = self.states[layer] = neuron(current, *self.states[layer])
+        return self.ours.readout(z)
+
+
+def snntorch(system: str) -> Job:
+    networks = {"SNN2": SNN2, "RTnet": RTnet, "sRTnet": RTnet}
+    system = system.removesuffix("-float16")
+    net = networks.get(system, RSNN)(system).eval()
 
     def step(spikes: np.ndarray) -> object:
         with torch.inference_mode():

@@ -1,11 +1,10 @@
-"""One contender of one row, driven by `run.py` through lines of JSON."""
+"""One contender of one row, in a process of its own: `run.py` calls these functions there."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
-import json
 import os
 import sys
 import time
@@ -14,75 +13,61 @@ from pathlib import Path
 import numpy as np
 from rows import OURS, ROWS, Job
 
-
-def resident(field: str) -> int:
-    """Bytes of a line of /proc/self/status: VmRSS now, VmHWM at most since :func:`reset`."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
+JOB: Job
 
 
-def reset() -> None:
-    """Forget the highest resident memory so far."""
-    Path("/proc/self/clear_refs").write_text("5")
+def set_up(row: str, contender: str, threads: int) -> None:
+    """Make the job that the other functions are about.
 
-
-def trim() -> None:
-    """Give freed memory back, so that it is not there already when it is needed again."""
-    gc.collect()
-    with contextlib.suppress(AttributeError):  # only glibc has it
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def measure(job: Job) -> dict[str, float]:
-    """Wall and processor time of one run, and the job's own figures."""
-    gc.collect()
-    wall, cpu = time.perf_counter(), time.process_time()
-    own = job.run() or {}
-    return {
-        "seconds": time.perf_counter() - wall,
-        "cpu_seconds": time.process_time() - cpu,
-    } | own
-
-
-def memory(job: Job) -> dict[str, float]:
-    """How far resident memory rises above where it was, in one run."""
-    trim()
-    reset()
-    before = resident("VmRSS")
-    job.run()
-    return {"bytes": resident("VmHWM") - before}
-
-
-def main() -> None:
-    row, contender, threads = sys.argv[1:]
-    answers, sys.stdout = sys.stdout, sys.stderr  # libraries print
-
-    def answer(**content) -> None:
-        print(json.dumps(content), file=answers, flush=True)
-
+    Raises:
+        ImportError, OSError: the contender, or a library of its own, does not load.
+    """
+    global JOB
+    sys.stdout = sys.stderr  # libraries print
     if contender != OURS:
         # The default of GNU's OpenMP, which `spikereach` changes for itself when imported.
         os.environ.setdefault("GOMP_SPINCOUNT", "300000")
-    try:
-        job = ROWS[row].contenders[contender](int(threads))
-    except (ImportError, OSError) as error:  # OSError: a library of its own does not load
-        answer(absent=f"{type(error).__name__}: {error}")
-        return
-    answer(ready=True)
-    for line in sys.stdin:
-        command, *arguments = json.loads(line)
-        if command == "result":
-            np.savez(arguments[0], **job.result())
-            answer(saved=True)
-        elif command == "warm":
-            for _ in range(job.warm):
-                job.run()
-            answer(warm=True)
-        elif command == "memory":
-            answer(**memory(job))
-        else:
-            answer(**measure(job))
+    import spikereach  # first of all: it sets how OpenMP's threads wait  # noqa: F401
+
+    # isort: split
+    import torch
+
+    torch.set_num_threads(threads)
+    JOB = ROWS[row].set_up(contender)
 
 
-if __name__ == "__main__":
-    main()
+def result() -> dict[str, np.ndarray]:
+    return JOB.result()
+
+
+def warm() -> None:
+    for _ in range(JOB.warm):
+        JOB.run()
+
+
+def measure() -> dict[str, float]:
+    """Wall and processor time of one run, and the job's own figures."""
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    own = JOB.run()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    times = {"seconds": wall / JOB.steps, "cpu_seconds": cpu / JOB.steps}
+    return times | (own if JOB.figures else {})
+
+
+def memory() -> int:
+    """How far resident memory rises above where it was, in one run: bytes."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        # Give freed memory back, so that it is not there already when it is needed again.
+        ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    before = _resident("VmRSS")
+    JOB.run()
+    return _resident("VmHWM") - before
+
+
+def _resident(field: str) -> int:
+    """Bytes of a line of /proc/self/status: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024

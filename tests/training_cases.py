@@ -13,6 +13,7 @@ from spikereach.config import Stage, System, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
+from spikereach.training.fit import fit
 
 CHANNELS = 6
 
@@ -141,3 +142,12 @@ def run_options(folder: Path, **changes) -> dict:
         "device": "cpu",
         "progress": False,
     } | changes
+
+
+NAMES = {"system_name": "tiny", "dataset": "indy_test", "stage": "finetune"}
+
+
+def fit_tiny(folder: Path, *, recipe: Stage | None = None, sessions=None, **changes):
+    """A checkpoint and the history of a small training."""
+    entry = system(finetune=recipe or stage())
+    return fit(entry, list(sessions or [session()]), **NAMES | run_options(folder) | changes)

@@ -161,6 +161,9 @@ def _module(path: Path, name: str) -> tuple[list[str], str]:
     imports = []
     tree = ast.parse(path.read_text(), filename=str(path))
     for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]  # never runs
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -122,7 +122,7 @@ LOCO = ("loco_20170210_03", "loco_20170215_02", "loco_20170301_05")
 def entries(names):
     return {
         name: System(
-            architecture="any", sizes={}, areas=("M1",), spiking=True, base="RTnet",
+            architecture="any:Any", sizes={}, areas=("M1",), spiking=True, base="RTnet",
             published=name if name in ("RTnet", "sRTnet") else None,
         )
         for name in names

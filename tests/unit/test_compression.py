@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from spikereach.compression import compress, prune
 from spikereach.compression.prune import magnitude_mask
-from spikereach.compression.retrain import COLUMNS, Run
+from spikereach.compression.run import COLUMNS, Run
 from spikereach.config import FixedPoint, Half, Prune, Retrain, System
 from spikereach.data.windows import Windows
 from spikereach.models.checkpoint import load, save
 from spikereach.models.zoo import build
-from spikereach.training import loop
-from spikereach.training.loop import TrainingError
+from spikereach.training.errors import TrainingError
 from spikereach.training.losses import weight_matrices
+from spikereach.training.scoring import score
 from training_cases import (
     CHANNELS,
     TRUST,
@@ -93,11 +93,11 @@ def scripted(monkeypatch):
     def install(score_of):
         trials = []
         monkeypatch.setattr(
-            "spikereach.compression.retrain.Run.retrain",
+            "spikereach.compression.run.Run.retrain",
             lambda self, stage, sparsity=0.0: trials.append(sparsity),
         )
         monkeypatch.setattr(
-            "spikereach.compression.retrain.Run.train_r2",
+            "spikereach.compression.run.Run.train_r2",
             lambda self: score_of(trials[-1] if trials else 0.0),
         )
         return trials
@@ -118,16 +118,8 @@ def scripted(monkeypatch):
 def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected, best):
     trials = scripted(lambda sparsity: 0.7 if sparsity <= holds_up_to else 0.68)
     start = checkpoint()
-    shared = Run(
-        decoder=start.decoder,
-        sessions=[SESSION],
-        training=start.system.training,
-        areas=("M1",),
-        events=None,
-        name="tiny",
-        **run_options(tmp_path),
-    )
-    prune.prune(shared, pruning())
+    shared = Run("tiny", start, [SESSION], events=None, **run_options(tmp_path))
+    prune.apply(shared, pruning())
     assert trials == expected
     if best == 0:
         assert shared.mask == {}
@@ -162,7 +154,7 @@ def test_pruned_weights_stay_zero_through_every_later_step(tmp_path):
 
 def test_the_unpruned_decoder_stays_where_no_trial_is_good(tmp_path, monkeypatch):
     scores = iter([0.7, 0.1, 0.2])
-    monkeypatch.setattr("spikereach.compression.retrain.Run.train_r2", lambda self: next(scores))
+    monkeypatch.setattr("spikereach.compression.run.Run.train_r2", lambda self: next(scores))
     start = checkpoint()
     compressed, history = run(tmp_path, pruning(), start=start)
     assert bits(compressed.decoder) == bits(start.decoder)
@@ -194,7 +186,7 @@ def test_training_knows_the_grid(tmp_path):
     """The history's validation R2 is that of the decoder one gets: both are quantised."""
     compressed, history = run(tmp_path, fixed((1, 3), (1, 2), stage(epochs=3)))
     options = {"training": compressed.system.training, "areas": ("M1",)}
-    _, r2 = loop.score(compressed.decoder, [SESSION], part="val", **options)
+    _, r2 = score(compressed.decoder, [SESSION], part="val", **options)
     assert r2 == history.val_r2.max()
 
 
@@ -208,10 +200,7 @@ def test_quantisation_aware_training_beats_rounding(tmp_path):
         for parameter in rounded.parameters():
             parameter.copy_((parameter.clamp(-2, 1.75) * 4).round() / 4)
     options = {"part": "train", "training": trained.system.training, "areas": ("M1",)}
-    assert (
-        loop.score(aware.decoder, [SESSION], **options)[1]
-        > (loop.score(rounded, [SESSION], **options)[1])
-    )
+    assert score(aware.decoder, [SESSION], **options)[1] > (score(rounded, [SESSION], **options)[1])
 
 
 def test_batch_norms_are_folded_before_quantisation(tmp_path):

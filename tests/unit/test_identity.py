@@ -160,6 +160,12 @@ def test_the_script_counts_itself(digest):
     assert digest(script=SCRIPT + "# said\n") == digest()
 
 
+def test_what_only_type_checkers_import_does_not_count(digest):
+    guarded = "if TYPE_CHECKING:\n    from spikereach.apart import value\n"
+    changes = {"deep/below.py": f"from typing import TYPE_CHECKING\n{guarded}value = 1\n"}
+    assert digest(changes | {"apart.py": "value = 3\n"}) == digest(changes)
+
+
 def test_modules_given_by_name(digest):
     named = digest(modules=["spikereach.apart"])
     assert named != digest()
@@ -193,12 +199,17 @@ def test_modules_outside_the_package(tmp_path, monkeypatch, digest, line):
     assert own.name not in sys.modules, "nothing is imported"
 
 
-@pytest.mark.parametrize("script", ["fetch_session", "bin_session", "write_table", "draw_figure"])
+@pytest.mark.parametrize("script", ["fetch_session", "bin_session", "report"])
 def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
     """Seen from the files, as the digest sees it: nothing they lead to imports torch."""
     from spikereach import identity
+    from spikereach.reporting.registry import REGISTRY
 
     found, waiting = set(), [repository / "workflow" / "scripts" / f"{script}.py"]
+    if script == "report":
+        entries = [entry for kind in REGISTRY.values() for entry in kind.values()]
+        modules = {entry.target.partition(":")[0] for entry in entries if entry.inputs != "trials"}
+        waiting += [identity._file(module) for module in modules]
     while waiting:
         path = waiting.pop()
         if path in found:

@@ -11,6 +11,7 @@ from torch import nn
 from spikereach.evaluation import metrics
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.models.decoder import LayerCalls
+from spikereach.models.passes import PassError
 from stand_ins import Straight, Windowed
 
 velocities = arrays(
@@ -114,9 +115,9 @@ def test_calls_that_are_one_for_all_steps_have_one_verdict():
 def test_wrong_recordings_are_named():
     decoder = Straight(channels=12)
     velocity = np.eye(20, 2, dtype=np.float32)
-    with pytest.raises(EvaluationError, match="reads 12 channels"):
+    with pytest.raises(PassError, match="reads 12 channels"):
         metrics.exact(decoder, np.ones((20, 13), np.uint8), velocity)
-    with pytest.raises(EvaluationError, match=r"15 steps are too few .* whole windows of 16"):
+    with pytest.raises(PassError, match=r"15 steps are too few .* whole windows of 16"):
         metrics.exact(Windowed(channels=12), np.ones((15, 12), np.uint8), velocity)
 
 

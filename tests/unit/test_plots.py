@@ -36,8 +36,8 @@ STEPS, DT = 500, 0.004
 def systems(names=handmade.SYSTEMS):
     return {
         name: System(
-            architecture="any", sizes={}, areas=("M1",), spiking=True, training=None, base="RTnet",
-            published=name if name in published.systems() else None,
+            architecture="any:Any", sizes={}, areas=("M1",), spiking=True, training=None,
+            base="RTnet", published=name if name in published.systems() else None,
         )
         for name in names
     }  # fmt: skip
@@ -95,7 +95,11 @@ def all_plots(frame, folder):
 
 
 RTNET = System(
-    architecture="any", sizes={"kernel": 9, "blocks": 2}, areas=("M1",), spiking=True, base="x"
+    architecture="any:Any",
+    sizes={"kernel": 9, "blocks": 2},
+    areas=("M1",),
+    spiking=True,
+    base="RTnet",
 )
 
 

@@ -18,8 +18,9 @@ from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.make import write
 from spikereach.reporting.plots.search import pareto_front, plot
+from spikereach.reporting.search import importance
 from spikereach.workflow import search as search_module
-from spikereach.workflow.search import SearchError, importance, open_study, run_trial
+from spikereach.workflow.search import SearchError, open_study, run_trial
 from training_cases import rsnn, session, stage, system
 
 SPACE = {

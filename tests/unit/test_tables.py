@@ -38,7 +38,7 @@ SYNTHETIC = ("synthetic_indy_1", "synthetic_loco_1")
 
 def system(published=None, spiking=True):
     return System(
-        architecture="any",
+        architecture="any:Any",
         sizes={},
         areas=("M1",),
         spiking=spiking,

@@ -10,24 +10,22 @@ import signal
 import numpy as np
 import pytest
 import torch
-from neurobench.metrics.workload import R2
 
 from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
 from spikereach.files import WriteError
-from spikereach.models.checkpoint import load, save
-from spikereach.models.decoder import STEP_S
-from spikereach.training import loop
-from spikereach.training.feed import OnDevice, make_feed
+from spikereach.models.decoder import Trace
+from spikereach.training.errors import TrainingError
 from spikereach.training.fit import fit
-from spikereach.training.loop import COLUMNS, RandomStreams, Sums, TrainingError, score, train
+from spikereach.training.loop import COLUMNS, train
+from spikereach.training.scoring import score
 from training_cases import (
     CHANNELS,
-    TRUST,
+    NAMES,
     TinyGRU,
     bits,
-    checkpoint,
+    fit_tiny,
     rsnn,
     run_options,
     session,
@@ -36,12 +34,6 @@ from training_cases import (
 )
 
 SESSION = session()
-NAMES = {"system_name": "tiny", "dataset": "indy_test", "stage": "finetune"}
-
-
-def fit_tiny(folder, *, recipe=None, sessions=(SESSION,), **changes):
-    entry = system(finetune=recipe or stage())
-    return fit(entry, list(sessions), **NAMES | run_options(folder) | changes)
 
 
 def train_tiny(folder, recipe=None, *, sessions=(SESSION,), mask=None, sizes=None, **changes):
@@ -104,38 +96,6 @@ def test_val_r2_is_neurobenchs_of_the_continuous_part_in_session_units(learned):
     assert history.val_r2.max() == pytest.approx(r2(velocity, true), abs=1e-5)
 
 
-def test_sums_give_neurobenchs_r2():
-    generator = torch.Generator().manual_seed(0)
-    true = torch.randn(500, 2, generator=generator) * 3 + 7
-    pred = true + torch.randn(500, 2, generator=generator)
-    sums = Sums(torch.device("cpu"))
-    for piece in (slice(0, 3), slice(3, 400), slice(400, 500)):
-        sums.add(pred[piece, None], true[piece, None])
-    metric = R2()
-    expected = metric(None, pred, (None, true))
-    loss, found = sums.loss_and_r2("rmse")
-    assert found == pytest.approx(expected, abs=1e-5)
-    assert loss == pytest.approx(((pred - true) ** 2).mean().sqrt().item(), rel=1e-6)
-    assert sums.loss_and_r2("mse")[0] == pytest.approx(loss**2)
-
-
-def test_score_averages_sessions_and_follows_a_delayed_decoder(monkeypatch):
-    monkeypatch.setattr(loop, "PIECE", 37)  # not a divisor of anything here
-    torch.manual_seed(0)
-    decoder = TinyGRU(channels=CHANNELS, delay=5).eval()
-    others = [SESSION, session("indy_other", seed=3, steps=1200)]
-    options = {"training": system(finetune=stage()).training, "areas": ("M1",)}
-    expected = []
-    for one in others:
-        part = one.split("neurobench").val
-        spikes = torch.tensor(one.spikes[part.start : part.stop]).float().unsqueeze(1)
-        with torch.no_grad():
-            velocity = decoder.decode(spikes)[:, 0]
-        expected.append(r2(velocity, one.velocity[part.start : part.stop]))
-    _, found = score(decoder, others, part="val", **options)
-    assert found == pytest.approx(np.mean(expected), abs=1e-5)
-
-
 def test_standardisation_knows_the_training_part_only(tmp_path):
     tampered = session()
     part = tampered.split("neurobench").train
@@ -171,41 +131,6 @@ def test_updates_per_epoch_and_batches(tmp_path, monkeypatch):
     assert len(sizes) == math.ceil(len(windows) / 8)
 
 
-def test_every_window_comes_before_one_comes_twice():
-    streams = RandomStreams(0, stage())
-    order = streams.order(10, 25, epoch=0)
-    assert len(order) == 25
-    assert sorted(order[:10]) == sorted(order[10:20]) == list(range(10))
-    assert order.tolist() != streams.order(10, 25, epoch=1).tolist()
-
-
-@pytest.mark.parametrize("jitter", [0, 9])
-def test_windows_cut_on_a_device_are_those_cut_on_the_host(jitter):
-    areas = ("M1", "S1", "M1", "M1", "S1", "M1")
-    pair = [session(areas=areas), session("indy_other", seed=3, steps=1200, areas=areas)]
-    windows = Windows(pair, "train", "liu2024", ("M1",), 50, 7)
-    order = np.random.default_rng(0).permutation(len(windows))[:40]
-    device = torch.device("cpu")
-    batches = [
-        feed.batch(order, jitter=jitter, rng=np.random.default_rng(5))
-        for feed in (make_feed(windows, device), OnDevice(windows, device))
-    ]
-    for host, on_device in zip(*batches, strict=True):
-        assert host.dtype == on_device.dtype
-        assert torch.equal(host, on_device)
-
-
-def test_random_streams_are_independent():
-    streams = [RandomStreams(seed, recipe) for seed in (0, 1) for recipe in (stage(), None)]
-    numbers = {
-        one.number(purpose, *when)
-        for one in streams
-        for purpose in RandomStreams.PURPOSES
-        for when in ((), (0,), (1,), (0, 1))
-    }
-    assert len(numbers) == len(streams) * len(RandomStreams.PURPOSES) * 4
-
-
 def test_masked_weights_stay_zero(tmp_path):
     mask = {"cell.weight_ih": torch.rand(24, CHANNELS) < 0.5, "readout.weight": torch.zeros(2, 8)}
     decoder, _ = train_tiny(tmp_path, mask=mask)
@@ -220,7 +145,7 @@ def test_spike_penalty_silences_a_spiking_decoder(tmp_path):
     for weight in (0.0, 10.0):
         recipe = rsnn(epochs=2, penalties={"spike_sum": weight})
         trained, _ = fit(recipe, [SESSION], **NAMES | run_options(tmp_path))
-        trace = loop.Trace()
+        trace = Trace()
         trained.decoder(torch.tensor(SESSION.spikes[:400]).float().unsqueeze(1), trace=trace)
         counts.append(trace.spikes["hidden"].sum().item())
     assert counts[1] < 0.5 * counts[0]
@@ -415,67 +340,6 @@ def test_still_velocities_are_an_error(tmp_path):
     still.velocity[: still.split("neurobench").train.stop, 1] = 2.0
     with pytest.raises(TrainingError, match="does not vary"):
         train_tiny(tmp_path, sessions=[still])
-
-
-# ---- Fitting ----------------------------------------------------------------------------
-
-
-def test_initial_weights_know_the_rate_and_the_seed(tmp_path):
-    part = SESSION.split("neurobench").train
-    rate = SESSION.spikes[part.start : part.stop].mean() / STEP_S
-    one = fit_tiny(tmp_path / "one", recipe=stage(epochs=1))[0].decoder
-    assert one.initialised_at == pytest.approx(rate)
-
-
-def test_pretrained_weights_are_the_start(tmp_path, learned):
-    trained, history = learned
-    tiny = stage(epochs=1, learning_rate=1e-9)
-    tuned, tuned_history = fit_tiny(tmp_path, recipe=tiny, pretrained=trained)
-    assert tuned.decoder.initialised_at == -1.0
-    assert tuned_history.val_r2.iloc[0] == pytest.approx(history.val_r2.max(), abs=1e-4)
-    for name, value in trained.decoder.state_dict().items():
-        torch.testing.assert_close(tuned.decoder.state_dict()[name], value, atol=1e-6, rtol=1e-6)
-
-
-def test_pretraining_runs_over_sessions_of_different_length(tmp_path):
-    entry = system(pretrain=stage(epochs=2), finetune=stage())
-    pair = [SESSION, session("indy_other", seed=3, steps=1200)]
-    options = NAMES | run_options(tmp_path) | {"dataset": "indy", "stage": "pretrain"}
-    trained, history = fit(entry, pair, **options)
-    assert len(history) == 2
-    assert trained.dataset == "indy"
-
-
-def test_a_pretrained_checkpoint_must_fit(tmp_path, learned):
-    other = checkpoint()
-    other.areas = ("M1",) * 3 + ("S1",) * 3
-    with pytest.raises(TrainingError, match="3 channels of M1, 3 channels of S1, the session has"):
-        fit_tiny(tmp_path, pretrained=other)
-    other = checkpoint(TinyGRU(channels=CHANNELS, hidden=5))
-    with pytest.raises(TrainingError, match=r"cell\.weight_hh has shape .* same sizes"):
-        fit_tiny(tmp_path, pretrained=other)
-
-
-def test_closed_form_decoders(tmp_path):
-    entry = system("wiener", sizes={"lags": 3, "width": 10})
-    trained, history = fit(entry, [SESSION], **NAMES | run_options(tmp_path))
-    assert len(history) == 1
-    assert history.val_r2.iloc[0] > 0.3
-    path = tmp_path / "checkpoint.safetensors"
-    save(trained, path)
-    options = {"part": "val", "training": entry.training, "areas": ("M1",)}
-    assert score(load(path).decoder, [SESSION], **options)[1] == history.val_r2.iloc[0]
-
-
-def test_a_decoder_without_closed_form_needs_a_stage(tmp_path):
-    with pytest.raises(TrainingError, match="TinyGRU is trained by gradient descent"):
-        fit(system(TRUST), [SESSION], **NAMES | run_options(tmp_path))
-
-
-def test_too_short_for_a_closed_form(tmp_path):
-    entry = system("wiener", sizes={"lags": 300, "width": 10})
-    with pytest.raises(TrainingError, match=r"tiny on indy_test, seed 0: .*too few"):
-        fit(entry, [SESSION], **NAMES | run_options(tmp_path))
 
 
 # ---- What one sees ----------------------------------------------------------------------

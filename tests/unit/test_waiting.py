@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spikereach import config
 from spikereach.data.binning import BinnedSession
 from spikereach.models.zoo import build
-from spikereach.training import loop
-from spikereach.training.feed import OnDevice
+from spikereach.training import feed, loop
+from spikereach.training.scoring import Sums
 from training_cases import run_options
 
 META = torch.device("meta")
@@ -72,7 +72,7 @@ def on_the_device(monkeypatch):
     """`train` on "meta" up to the end of its first update, in which nobody may wait."""
     watch, drawn = ExitStack(), []
 
-    class Feed(OnDevice):
+    class Feed(feed.OnDevice):
         def batch(self, *args, **options):
             watch.enter_context(NoValues())
             watch.enter_context(NoNumbers())
@@ -83,8 +83,8 @@ def on_the_device(monkeypatch):
         raise DoneError
 
     monkeypatch.setattr(loop, "device_of", lambda name: META)
-    monkeypatch.setattr(loop, "make_feed", Feed)
-    monkeypatch.setattr(loop.Sums, "loss_and_r2", done)
+    monkeypatch.setattr(feed, "OnDevice", Feed)
+    monkeypatch.setattr(Sums, "loss_and_r2", done)
     # Mixed precision has no part in this, and "meta" none in it.
     monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())
 

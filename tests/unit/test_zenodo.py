@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from spikereach import progress
 from spikereach.config import Config, Download
 from spikereach.config.sessions import ZENODO
 from spikereach.data import transfer
@@ -409,7 +410,8 @@ def test_disk_that_takes_no_more(server, target):
     assert server.ranges()[1] is not None
 
 
-def test_progress_bar_counts_every_byte(server, target, capfd):
+def test_progress_bar_counts_every_byte(server, target, capfd, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     server.script["file"].append({"cut_after": 300_000})
     source(settings(server.record), progress=True).fetch(SESSION, target)
     shown = capfd.readouterr().err

@@ -47,9 +47,11 @@ def slow_job(cluster, pool, make_checkout, tmp_path_factory):
     """A run of one job that exceeds the time of its first attempt; goes on by itself."""
     checkout = make_checkout(tmp_path_factory.mktemp("slow_job"))
     rules = checkout.folder / "workflow" / "rules" / "report.smk"
-    others, rule = rules.read_text().split("rule write_config:")
-    rules.write_text(f"{others}rule write_config:{rule.replace('grows(5)', 'grows(1)', 1)}")
-    script = checkout.folder / "workflow" / "scripts" / "write_config.py"
+    text, heading = rules.read_text(), "as write_config with:\n"
+    assert heading in text
+    resources = "    resources:\n        mem_mb=grows(1000),\n        runtime=grows(1),\n"
+    rules.write_text(text.replace(heading, heading + resources))
+    script = checkout.folder / "workflow" / "scripts" / "report.py"
     waits = "import time\n\ntime.sleep(300 if snakemake.resources.runtime == 1 else 0)\n"
     script.write_text(waits + script.read_text())
     return pool.submit(

@@ -3,6 +3,8 @@
 from spikereach.workflow.reports import Reports
 
 reports = Reports(plan)
+TABLE = [f"paper_tables/{{name}}.{kind}" for kind in ("tex", "csv", "md")]
+FIGURE = [f"figures/{{name}}.{kind}" for kind in ("pdf", "png", "csv")]
 
 
 rule write_table:
@@ -93,31 +95,16 @@ use rule write_table as write_config with:
 
 rule tables:
     input:
-        expand(
-            "paper_tables/{name}.{type}",
-            name=reports.written(),
-            type=["tex", "csv", "md"],
-        ),
+        expand(TABLE, name=reports.written()),
         "paper_tables/all.tex",
 
 
 rule figures:
     input:
-        expand(
-            "figures/{name}.{type}", name=reports.drawn(), type=["pdf", "png", "csv"]
-        ),
+        expand(FIGURE, name=reports.drawn()),
 
 
 rule ablations:
     """All ablations, figures and tables."""
     input:
-        expand(
-            "figures/{name}.{type}",
-            name=reports.ablations(),
-            type=["pdf", "png", "csv"],
-        ),
-        expand(
-            "paper_tables/{name}.{type}",
-            name=reports.ablations(),
-            type=["tex", "csv", "md"],
-        ),
+        expand(TABLE + FIGURE, name=reports.ablations()),

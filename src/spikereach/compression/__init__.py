@@ -1,8 +1,12 @@
-"""Compression: a chain of configured steps from a trained checkpoint to a compressed one."""
+"""Compression: a chain of configured steps from a trained checkpoint to a compressed one.
+
+A step is a model in `spikereach.config` and the module here that its ``kind`` names, with a
+function ``apply(run, step)``.
+"""
 
 from __future__ import annotations
 
-import copy
+import importlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,19 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from spikereach.compression import fixed_point, half, prune, retrain
+from spikereach.compression.run import COLUMNS, Run
 from spikereach.config import System
 from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
-from spikereach.training.loop import TrainingError, device_of
-
-STEPS = {
-    "prune": prune.prune,
-    "retrain": retrain.retrain,
-    "fixed_point": fixed_point.fixed_point,
-    "half": half.half,
-}
-QUANTISING = ("fixed_point", "half")
+from spikereach.training.errors import TrainingError
 
 
 def compress(
@@ -55,7 +51,7 @@ def compress(
         events: folder for TensorBoard event files.
     Returns:
         the compressed system's checkpoint and the history, with columns
-        :data:`spikereach.compression.retrain.COLUMNS`.
+        :data:`spikereach.compression.run.COLUMNS`.
     Raises:
         TrainingError: a retraining exploded, the checkpoint cannot be retrained, or a step
             follows one that quantises.
@@ -67,29 +63,18 @@ def compress(
             f"{name}: the system has no `training`: compress the checkpoint of its base"
         )
     for step, later in itertools.pairwise(system.compression):
-        if step.kind in QUANTISING:
+        if step.formats is not None:
             raise TrainingError(
-                f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded to: "
-                f"put it before `{step.kind}`"
+                f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded "
+                f"to: put it before `{step.kind}`"
             )
-    run = retrain.Run(
-        decoder=copy.deepcopy(checkpoint.decoder).to(device_of(device)),
-        sessions=sessions,
-        training=checkpoint.system.training,
-        areas=checkpoint.system.areas,
-        seed=seed,
-        resume=resume,
-        device=device,
-        progress=progress,
-        events=events,
-        name=name,
-    )
+    run = Run(name, checkpoint, sessions, seed, resume, device, progress, events)
     for number, step in enumerate(system.compression, start=1):
         run.step = f"{number}-{step.kind}"
-        if step.kind in QUANTISING:
+        if step.formats is not None:
             run.decoder.fold()
-        STEPS[step.kind](run, step)
-    history = pd.concat([pd.DataFrame(columns=retrain.COLUMNS), *run.histories], ignore_index=True)
+        importlib.import_module(f"{__name__}.{step.kind}").apply(run, step)
+    history = pd.concat([pd.DataFrame(columns=COLUMNS), *run.histories], ignore_index=True)
     trained = {key: getattr(checkpoint.system, key) for key in ("architecture", "sizes", "areas")}
     compressed = replace(
         checkpoint,

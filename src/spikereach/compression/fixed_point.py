@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spikereach import config
-from spikereach.compression.retrain import Run
+from spikereach.compression.run import Run
 from spikereach.ops.common.fixed_point import quantise
 
 
@@ -22,7 +22,7 @@ class FixedPointWeight(nn.Module):
         return quantise(weight, *self.bits)
 
 
-def fixed_point(run: Run, step: config.FixedPoint) -> None:
+def apply(run: Run, step: config.FixedPoint) -> None:
     """Retrain with all parameters on the grid of ``weight_bits``, buffers on ``buffer_bits``.
 
     Without ``buffer_bits``, buffers are in half precision.
@@ -47,7 +47,7 @@ def fixed_point(run: Run, step: config.FixedPoint) -> None:
         dotted = f"{prefix}." if prefix else ""
         if dotted + name in mask:
             mask[f"{dotted}parametrizations.{name}.original"] = mask.pop(dotted + name)
-    decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_format
+    decoder.weight_format, decoder.buffer_format = step.formats
     unquantised, run.mask = run.mask, mask
     run.retrain(step.retrain)
     run.mask = unquantised

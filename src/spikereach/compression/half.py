@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from spikereach import config
-from spikereach.compression.retrain import Run
-from spikereach.training.loop import TrainingError
+from spikereach.compression.run import Run
+from spikereach.training.errors import TrainingError
 
 
-def half(run: Run, step: config.Half) -> None:
+def apply(run: Run, step: config.Half) -> None:
     """Round all parameters and buffers to half precision, in which the decoder then computes.
 
     Raises:
@@ -22,4 +22,4 @@ def half(run: Run, step: config.Half) -> None:
                 f"{run.name}: {name} has values beyond 65504, which half precision cannot hold: "
                 "train with weight decay or a lower learning rate"
             )
-    run.decoder.weight_format = run.decoder.buffer_format = "float16"
+    run.decoder.weight_format, run.decoder.buffer_format = step.formats

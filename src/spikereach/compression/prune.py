@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from spikereach import config
-from spikereach.compression.retrain import Run
+from spikereach.compression.run import Run
 from spikereach.models.decoder import Decoder
 from spikereach.training.losses import weight_matrices
 
 log = logging.getLogger(__name__)
 
 
-def prune(run: Run, step: config.Prune) -> None:
+def apply(run: Run, step: config.Prune) -> None:
     """Find the highest sparsity that retraining makes good, as the authors' code does.
 
     Each trial starts from the unpruned weights: the smallest of every weight matrix become

@@ -1,71 +1,11 @@
-"""Retraining, which every step of a compression shares, and which is a step of its own."""
+"""Fine-tuning with further penalties (Krausse et al. 2025)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import pandas as pd
-from torch import Tensor
-
 from spikereach import config
-from spikereach.data.binning import BinnedSession
-from spikereach.models.decoder import Decoder
-from spikereach.training import loop
-
-COLUMNS = ("step", "sparsity", *loop.COLUMNS)
-"""Of a compression's history: one row per epoch. ``step`` is its number and kind, ``sparsity``
-the fraction of weights that pruning tries (0 elsewhere)."""
+from spikereach.compression.run import Run
 
 
-@dataclass
-class Run:
-    """What the steps of one compression share."""
-
-    decoder: Decoder
-    sessions: Sequence[BinnedSession]
-    training: config.Training
-    areas: Sequence[str]
-    seed: int
-    resume: Path
-    device: str
-    progress: bool
-    events: Path | None
-    name: str
-    step: str = ""
-    """Number and kind of the step under way."""
-    mask: dict[str, Tensor] = field(default_factory=dict)
-    """Parameter name -> False where a weight was pruned."""
-    histories: list[pd.DataFrame] = field(default_factory=list)
-
-    def retrain(self, stage: config.Stage, *, sparsity: float = 0.0) -> None:
-        """Train the decoder in place under the mask, resumable."""
-        label = f"{self.step}-{sparsity:.3f}" if sparsity else self.step
-        history = loop.train(
-            self.decoder,
-            self.sessions,
-            training=self.training,
-            stage=stage,
-            areas=self.areas,
-            seed=self.seed,
-            resume=self.resume / f"{label}.safetensors",
-            device=self.device,
-            progress=self.progress,
-            events=None if self.events is None else self.events / label,
-            mask=self.mask,
-            name=f"{self.name}, {label}",
-        )
-        self.histories.append(history.assign(step=self.step, sparsity=sparsity)[list(COLUMNS)])
-
-    def train_r2(self) -> float:
-        """R2 over the continuous training part, in evaluation mode."""
-        _, r2 = loop.score(
-            self.decoder, self.sessions, part="train", training=self.training, areas=self.areas
-        )
-        return r2
-
-
-def retrain(run: Run, step: config.Retrain) -> None:
-    """Fine-tune with the penalties of ``step.retrain`` (Krausse et al. 2025)."""
+def apply(run: Run, step: config.Retrain) -> None:
+    """Retrain by ``step.retrain``, whose penalties silence neurons and shrink weights."""
     run.retrain(step.retrain)

@@ -7,6 +7,7 @@ says on which sessions and seeds the systems run.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,7 +123,31 @@ class Training(Model):
     finetune: Stage | None = Field(description="on one session; null only for closed-form decoders")
 
 
-class Prune(Model):
+NumberFormat = Literal["float32", "float16"] | tuple[int, int]
+"""A pair is fixed point: integer and fractional bits, sign bit extra."""
+
+
+class Step(Model):
+    """One step of a compression: `spikereach.compression.<kind>` does what it says."""
+
+    @property
+    def retrainings(self) -> list[Stage]:
+        """Every training that it may take: one where it has a ``retrain``."""
+        stage = getattr(self, "retrain", None)
+        return [] if stage is None else [stage]
+
+    @property
+    def formats(self) -> tuple[NumberFormat, NumberFormat] | None:
+        """Of weights and buffers after it, where it quantises: then it is the last step."""
+        return None
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """Beside the formats, what a table of hyperparameters says of it."""
+        return {}
+
+
+class Prune(Step):
     """Iterative magnitude pruning with retraining (Liu et al. 2024)."""
 
     kind: Literal["prune"]
@@ -133,8 +158,21 @@ class Prune(Model):
     max_drop: Fraction = Field(description="largest accepted relative drop of the training R2")
     retrain: Stage
 
+    @property
+    def retrainings(self) -> list[Stage]:
+        """At all coarse sparsities, and where the last goes too far, at the fine ones before it."""
+        coarse = fine = 0
+        if self.step:
+            coarse = math.floor((self.stop - self.start) / self.step + 1e-6)
+            fine = round(self.step / self.fine_step) - 1 if self.fine_step else 0
+        return [self.retrain] * (1 + coarse + fine)
 
-class FixedPoint(Model):
+    @property
+    def listed(self) -> dict[str, Any]:
+        return {"pruning": f"{self.start:g} to {self.stop:g}", "largest drop": self.max_drop}
+
+
+class FixedPoint(Step):
     """Quantisation-aware fine-tuning with fixed-point weights and buffers (Krausse et al. 2025)."""
 
     kind: Literal["fixed_point"]
@@ -145,21 +183,35 @@ class FixedPoint(Model):
     retrain: Stage
 
     @property
-    def buffer_format(self) -> str | tuple[int, int]:
-        return self.buffer_bits or "float16"
+    def formats(self) -> tuple[NumberFormat, NumberFormat]:
+        return self.weight_bits, self.buffer_bits or "float16"
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        return {"quantised epochs": self.retrain.epochs}
 
 
-class Half(Model):
+class Half(Step):
     """Half precision (IEEE 754 binary16) weights and buffers."""
 
     kind: Literal["half"]
 
+    @property
+    def formats(self) -> tuple[NumberFormat, NumberFormat]:
+        return "float16", "float16"
 
-class Retrain(Model):
+
+class Retrain(Step):
     """Fine-tuning with further penalties (spike and weight regularisation)."""
 
     kind: Literal["retrain"]
     retrain: Stage
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        penalties = self.retrain.penalties.model_dump()
+        set_ones = {key: value for key, value in penalties.items() if value}
+        return {"retraining epochs": self.retrain.epochs} | set_ones
 
 
 Compression = Annotated[Prune | FixedPoint | Half | Retrain, Field(discriminator="kind")]

@@ -34,11 +34,10 @@ def describe(system: System, channels: int) -> dict[str, Any]:
     contract.check(decoder)
     decoder.fold()
     for step in system.compression:
-        if step.kind == "half":
-            decoder.half()
-            decoder.weight_format = decoder.buffer_format = "float16"
-        elif step.kind == "fixed_point":
-            decoder.weight_format, decoder.buffer_format = step.weight_bits, step.buffer_format
+        if step.formats is not None:
+            decoder.weight_format, decoder.buffer_format = step.formats
+    if decoder.weight_format == "float16":
+        decoder.half()
     return {
         "channels": channels,
         "parameters": sum(parameter.numel() for parameter in decoder.parameters()),

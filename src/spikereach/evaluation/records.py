@@ -7,12 +7,9 @@ imports torch, so that they can do so quickly.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-
-if TYPE_CHECKING:
-    from spikereach.models.decoder import Decoder
 
 Format = str | tuple[int, int]
 """float32, float16, or integer and fractional bits of a fixed-point number (sign bit extra)."""
@@ -81,12 +78,12 @@ class Measured(Record):
 
     @classmethod
     def of(
-        cls, decoder: Decoder, counted: dict[str, Any], deployed: dict[str, Any], **known: Any
+        cls, decoder: Any, counted: dict[str, Any], deployed: dict[str, Any], **known: Any
     ) -> Measured:
         """From what the parts of the evaluation found.
 
         Args:
-            decoder: as deployed.
+            decoder: as deployed; its class is not imported, or tables would depend on models.
             counted: of `metrics.measure`; NeuroBench's names of operations end here.
             deployed: of `footprint.deployment`.
             known: all other fields.

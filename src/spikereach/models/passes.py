@@ -9,19 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikereach.evaluation.errors import EvaluationError
 from spikereach.models.decoder import Decoder, Trace
+
+
+class PassError(RuntimeError):
+    """A recording does not fit the decoder: the message tells how."""
 
 
 def usable_steps(decoder: Decoder, steps: int) -> int:
     """The most steps the decoder is evaluated on: whole windows only.
 
     Raises:
-        EvaluationError: fewer steps than one window.
+        PassError: fewer steps than one window.
     """
     whole = steps // decoder.whole_windows * decoder.whole_windows
     if whole == 0:
-        raise EvaluationError(
+        raise PassError(
             f"{steps} steps are too few for a decoder that needs whole windows of "
             f"{decoder.whole_windows}: evaluate on a longer recording"
         )
@@ -33,10 +36,10 @@ def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
     are, others in float32.
 
     Raises:
-        EvaluationError: the number of channels is not the decoder's.
+        PassError: the number of channels is not the decoder's.
     """
     if spikes.ndim != 2 or spikes.shape[1] != decoder.channels:
-        raise EvaluationError(
+        raise PassError(
             f"the decoder reads {decoder.channels} channels, the spikes have the shape "
             f"{tuple(spikes.shape)}: expected (steps, {decoder.channels})"
         )

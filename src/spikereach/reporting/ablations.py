@@ -25,7 +25,7 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
         labels: label of the input (M1, S1, M1+S1, pre-LIF, post-LIF) -> system, in order.
     """
     check_present(frame, labels.values())
-    printed = published.cortex_ablation() if source_of(frame) == "zenodo" else {}
+    printed = {} if source_of(frame).apart else published.cortex_ablation()
     rows = []
     for session in sorted(frame["session"].unique()):
         for label, name in labels.items():
@@ -68,7 +68,7 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
         for metric in metrics:
             row[metric], row[f"{metric}_std"] = spread(by_seed[metric].mean())
         theirs = systems[name].published
-        if theirs and source_of(frame) == "zenodo":
+        if theirs and not source_of(frame).apart:
             figures = published.system(theirs)
             row |= {"r2_published": figures.r2, "footprint_bytes_published": figures.footprint}
             if None not in (figures.macs, figures.acs):

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.data import sources
 from spikereach.reporting.collect import source_of
 
 
@@ -30,7 +29,7 @@ def caption(
     parts = [what + "."]
     if spread and frame["seed"].nunique() > 1:
         parts.append("± is the population standard deviation over seeds.")
-    source = sources.named(source_of(frame))
+    source = source_of(frame)
     parts.append(
         f"{source.caption}, {_sessions(frame)}; {_seeds(frame)}; commit {_commits(frame)}."
     )
@@ -51,7 +50,7 @@ def caption(
 def comment(frame: pd.DataFrame) -> tuple[str, ...]:
     """The same origin as comment lines."""
     return (
-        f"source: {source_of(frame)}",
+        f"source: {source_of(frame).name}",
         f"sessions: {', '.join(sorted(frame['session'].unique()))}",
         _seeds(frame).replace(" ", ": ", 1),
         f"commit: {_commits(frame)}",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
 
+from spikereach.data.sources import Source, named
 from spikereach.evaluation.records import Metrics, Realtime, faults
 from spikereach.provenance import short_commit
 
@@ -77,11 +79,9 @@ def _unique(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _same_runs(frames: dict[str, pd.DataFrame]) -> None:
-    runs = {
-        name: set(frame[KEY].itertuples(index=False, name=None)) for name, frame in frames.items()
-    }
-    for name, other in (("metrics.json", "realtime.json"), ("realtime.json", "metrics.json")):
-        for run in sorted(runs[other] - runs[name]):
+    runs = {name: set(frame[KEY].itertuples(index=False)) for name, frame in frames.items()}
+    for name, other in permutations(runs, 2):
+        for run in sorted(runs[other] - runs[name])[:1]:
             raise ResultError(f"{name} of {'/'.join(map(str, run))} is missing, {other} is there")
 
 
@@ -104,10 +104,10 @@ def _run(row: pd.Series) -> str:
     return "/".join(str(row[key]) for key in KEY)
 
 
-def source_of(frame: pd.DataFrame) -> str:
-    """Where the recordings of these results are from: zenodo, local or synthetic."""
-    (source,) = frame["source"].unique()
-    return source
+def source_of(frame: pd.DataFrame) -> type[Source]:
+    """Where the recordings of these results are from."""
+    (name,) = frame["source"].unique()
+    return named(name)
 
 
 def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from spikereach.config import Stage
 from spikereach.data.windows import Windows
+from spikereach.models.decoder import Decoder
+from spikereach.training.seeds import RandomStreams
 
 
-class Feed(Protocol):
-    def batch(
-        self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Spikes (window, B, C) and velocity (window, B, 2), as `Windows.batch` has them."""
+class Batches:
+    """The batches of every epoch, each a function of the epoch and its number.
 
+    Args:
+        windows: to draw from, without repetition until all have come once.
+        stage: how many, of which size, with which jitter.
+        random: whose streams "order" and "jitter" are drawn from.
+        decoder: targets are standardised as its outputs are.
+        device: where the batches are wanted.
+    """
 
-def make_feed(windows: Windows, device: torch.device) -> Feed:
-    """The feed for a device: on CUDA the sessions lie there whole, on the CPU nothing is copied."""
-    return FromHost(windows) if device.type == "cpu" else OnDevice(windows, device)
+    def __init__(
+        self,
+        windows: Windows,
+        stage: Stage,
+        random: RandomStreams,
+        decoder: Decoder,
+        device: torch.device,
+    ):
+        self.stage, self.random = stage, random
+        self.windows = len(windows)
+        self.drawn = (stage.updates_per_epoch or 0) * stage.batch or self.windows
+        self.epoch = -1
+        self.cut = (windows if device.type == "cpu" else OnDevice(windows, device)).batch
+        self.offset = torch.tensor(decoder.output_offset, device=device)
+        self.scale = torch.tensor(decoder.output_scale, device=device)
 
+    def __len__(self) -> int:
+        """Per epoch."""
+        return math.ceil(self.drawn / self.stage.batch)
 
-class FromHost:
-    """Cut by NumPy from the sessions' own arrays."""
-
-    def __init__(self, windows: Windows):
-        self.windows = windows
-
-    def batch(self, indices, *, jitter, rng):
-        spikes, velocity = self.windows.batch(indices, jitter=jitter, rng=rng)
-        return torch.from_numpy(spikes), torch.from_numpy(velocity)
+    def batch(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        """Spikes (window, B, C) as bytes and standardised velocity (window, B, 2)."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.order = self.random.order(self.windows, self.drawn, epoch)
+        indices = self.order[number * self.stage.batch : (number + 1) * self.stage.batch]
+        rng = self.random.generator("jitter", epoch, number)
+        cut = self.cut(indices, jitter=self.stage.jitter, rng=rng)
+        spikes, velocity = map(torch.as_tensor, cut)
+        return spikes, (velocity - self.offset) / self.scale
 
 
 class OnDevice:
@@ -47,7 +70,10 @@ class OnDevice:
         ]
         self.velocity = [torch.from_numpy(s.velocity).to(device) for s in windows.sessions]
 
-    def batch(self, indices, *, jitter, rng):
+    def batch(
+        self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes (window, B, C) and velocity (window, B, 2), as `Windows.batch` has them."""
         owners, starts = self.windows.locate(indices, jitter, rng)
         window, size = self.windows.window, len(starts)
         steps = self._send(starts) + torch.arange(window, device=self.device)[:, None]

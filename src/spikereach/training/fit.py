@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,15 +16,11 @@ from spikereach.models import contract
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.zoo import build
-from spikereach.training.loop import (
-    COLUMNS,
-    RandomStreams,
-    TrainingError,
-    check_channels,
-    score,
-    standardise,
-    train,
-)
+from spikereach.training.errors import TrainingError
+from spikereach.training.inputs import prepare
+from spikereach.training.loop import COLUMNS, train
+from spikereach.training.scoring import score
+from spikereach.training.seeds import RandomStreams
 
 
 def fit(
@@ -37,12 +32,8 @@ def fit(
     stage: Literal["pretrain", "finetune"],
     seed: int,
     pretrained: Checkpoint | None = None,
-    resume: Path,
-    device: str,
-    progress: bool,
-    events: Path | None = None,
     provenance: dict[str, Any] | None = None,
-    stop: Callable[[Sequence[Mapping[str, float]]], bool] = lambda rows: False,
+    **options: Any,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train a system from scratch or from a pretrained checkpoint.
 
@@ -54,12 +45,8 @@ def fit(
         stage: which stage of ``system.training``; null stands for a closed form.
         seed: 0 or more.
         pretrained: weights to start from; from scratch where there is none.
-        resume: file for the state after every epoch; the caller removes it.
-        device: "auto", "cpu" or "cuda".
-        progress: progress bars on stderr.
-        events: folder for TensorBoard event files.
         provenance: put into the checkpoint.
-        stop: ends the training early, as in `loop.train`.
+        options: resume, device, progress, events and stop, as :func:`.train` takes them.
     Returns:
         the checkpoint and the history.
     Raises:
@@ -91,7 +78,7 @@ def fit(
         except ValueError as error:
             raise TrainingError(f"{name}: {error}") from error
     else:
-        transfer(pretrained, decoder, areas)
+        _transfer(pretrained, decoder, areas)
 
     if recipe is None:
         history = _fit_closed_form(decoder, sessions, training, system.areas, name)
@@ -103,12 +90,8 @@ def fit(
             stage=recipe,
             areas=system.areas,
             seed=seed,
-            resume=resume,
-            device=device,
-            progress=progress,
-            events=events,
             name=name,
-            stop=stop,
+            **options,
         )
     checkpoint = Checkpoint(
         decoder=decoder.cpu(),
@@ -123,16 +106,8 @@ def fit(
     return checkpoint, history
 
 
-def transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> None:
-    """Copy the weights of a pretrained checkpoint.
-
-    Args:
-        pretrained: of the same architecture, sizes and channels.
-        decoder: to change in place.
-        areas: cortex area of each of its channels.
-    Raises:
-        TrainingError: other areas or channels, or parameters that do not fit.
-    """
+def _transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> None:
+    """Copy the weights of a pretrained checkpoint into a decoder that reads ``areas``."""
     if tuple(pretrained.areas) != tuple(areas):
         raise TrainingError(
             f"the checkpoint of {pretrained.system_name} on {pretrained.dataset} reads "
@@ -150,12 +125,12 @@ def transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) -> 
 
 def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
     begun = time.perf_counter()
-    check_channels(decoder, sessions, areas)
-    offset, scale = standardise(decoder, sessions, training)
+    prepare(decoder, sessions, training, areas)
     parts = [(s, s.split(training.split).train, s.channels(areas)) for s in sessions]
     spikes = np.concatenate([s.spikes[p.start : p.stop, c] for s, p, c in parts])
     velocity = np.concatenate([s.velocity[p.start : p.stop] for s, p, _ in parts])
-    target = (torch.from_numpy(velocity) - offset) / scale
+    target = torch.from_numpy(velocity) - torch.tensor(decoder.output_offset)
+    target = target / torch.tensor(decoder.output_scale)
     try:
         fitted = decoder.fit_closed_form(torch.from_numpy(spikes).float(), target)
     except ValueError as error:

@@ -37,16 +37,11 @@ class SMORMS3(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure=None):
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._update(parameter, **{k: v for k, v in group.items() if k != "params"})
-        return loss
 
     def _update(self, parameter: Tensor, *, lr: float, eps: float, weight_decay: float):
         gradient = parameter.grad

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from spikereach.config import Compression, Prune, Stage, System
+from spikereach.config import Stage, System
 
 SESSION_STEPS = 550_000
 """Of the longest session of the Zenodo record."""
@@ -28,23 +28,7 @@ LIMIT_MIN = 720
 
 def stages_of(system: System) -> list[Stage]:
     """Every retraining of a system's compression, as often as it may run."""
-    stages: list[Stage] = []
-    for step in system.compression:
-        if hasattr(step, "retrain"):
-            stages += [step.retrain] * retrainings(step)
-    return stages
-
-
-def retrainings(step: Compression) -> int:
-    """How often a step retrains at most.
-
-    An iterative pruning: at all coarse sparsities, and where the last of them goes too far, at
-    the fine ones before it.
-    """
-    if not isinstance(step, Prune) or step.step == 0:
-        return 1
-    coarse = math.floor((step.stop - step.start) / step.step + 1e-6) + 1
-    return coarse + (round(step.step / step.fine_step) - 1 if step.fine_step else 0)
+    return [stage for step in system.compression for stage in step.retrainings]
 
 
 def window_steps(stage: Stage, sessions: int = 1) -> float:

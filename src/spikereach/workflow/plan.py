@@ -99,9 +99,15 @@ class Plan:
         return list(layouts.values())
 
     def code(self, script: str, system: str | None = None) -> str:
-        """Digest of the code a script runs, with the module of a system's architecture."""
+        """Digest of the code a script runs, with what it imports by name only.
+
+        That are the module of a system's architecture and, where it is compressed, its steps'.
+        """
         try:
             modules = [] if system is None else [locate(self.architecture(system))[0]]
+            if script == "compress_decoder":
+                steps = self.config.systems[system].compression
+                modules += [f"spikereach.compression.{step.kind}" for step in steps]
             return _code_digest(self.script(script), *modules)
         except (ModuleNotFoundError, SyntaxError) as error:
             raise ConfigError(f"systems.{system}.architecture: {error}") from None

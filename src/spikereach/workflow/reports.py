@@ -129,8 +129,8 @@ class Reports:
 
     def _caption(self, entry: Entry, name: str) -> str:
         config = self.plan.config
-        text = re.sub(r"\[(.*?)\]", r"\1" if config.source == "zenodo" else "", entry.caption)
-        if config.source == "synthetic" and entry.inputs not in ("systems", "config", "nothing"):
+        text = re.sub(r"\[(.*?)\]", "" if self.plan.source.apart else r"\1", entry.caption)
+        if not self.plan.source.real and entry.inputs not in ("systems", "config", "nothing"):
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
         return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)

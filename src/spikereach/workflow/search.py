@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from spikereach.config import Search, System
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation.describe import describe
+from spikereach.training.errors import ExplosionError
 from spikereach.training.fit import fit
-from spikereach.training.loop import ExplosionError
 
 GRACE_S = 30
 """Seconds after which the journal's lock counts as left behind by a killed job."""
@@ -189,31 +189,3 @@ def _mend(journal: Path, lock: JournalFileOpenLock) -> None:
                 file.truncate(whole)
     finally:
         lock.release()
-
-
-def importance(trials: Sequence[Mapping[str, Any]], search: Search) -> dict[str, float]:
-    """Share of each parameter in the variation of R2 among the completed trials.
-
-    PED-ANOVA (Watanabe et al. 2023): how far the values of the better trials part from those of
-    all. Shares add up to 1; all are 0 where fewer than two trials were completed or none differ.
-
-    Args:
-        trials: as from :func:`run_trial`.
-        search: with the space they were drawn from.
-    """
-    complete = [trial for trial in trials if trial["state"] == "complete"]
-    if len(complete) < 2:
-        return dict.fromkeys(search.space, 0.0)
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(
-        optuna.trial.create_trial(
-            value=trial["r2"],
-            params=trial["parameters"],
-            distributions=_distributions(search),
-        )
-        for trial in complete
-    )
-    found = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-    )
-    return {name: float(found.get(name, 0.0)) for name in search.space}

@@ -191,7 +191,7 @@ class _Chain:
             elif found != (expected := job.outputs[path]):
                 problem = f"its content is not what {job.rule} wrote"
                 yield self._break(path, problem, ANEW, expected, found)
-            elif (published := _published(path, job)) is not None:
+            elif (published := _published(path)) is not None:
                 algorithm, expected = published
                 if (found := file_checksum(self.run / path, algorithm)) != expected:
                     problem = "is not the published file of that name"
@@ -216,15 +216,13 @@ class _Chain:
         return Break(path, *about, rests=tuple(above))
 
 
-def _published(path: str, job: Manifest) -> tuple[str, str] | None:
+def _published(path: str) -> tuple[str, str] | None:
     """Algorithm and checksum of a recording or of weights that were published."""
     if path.startswith("data/weights/"):
         known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
         return ("sha256", known[path]) if path in known else None
     session = ZENODO.get(Path(path).stem) if _is_recording(path) else None
-    if session is None or session.md5 is None or job.conditions.get("source") == "synthetic":
-        return None
-    return "md5", session.md5
+    return ("md5", session.md5) if session and session.md5 else None
 
 
 def _is_recording(path: str) -> bool:

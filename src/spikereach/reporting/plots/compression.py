@@ -11,24 +11,15 @@ from matplotlib.lines import Line2D
 
 from spikereach.reporting import ablations
 from spikereach.reporting.cells import Systems
+from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour
-from spikereach.reporting.plots.drawing import (
-    DOUBLE,
-    Plot,
-    diamond,
-    diamonds,
-    logarithmic,
-    new_figure,
-    note,
-    style,
-)
 
 
-def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems) -> Plot:
+def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems) -> drawing.Plot:
     """Arguments as of `ablations.compression`."""
     values = ablations.compression(frame, labels, systems)
-    with style():
-        figure = new_figure(DOUBLE, 2.7)
+    with drawing.style():
+        figure = drawing.new_figure(drawing.DOUBLE, 2.7)
         grid = figure.add_gridspec(1, 3, width_ratios=[1, 1, 0.62])
         left = figure.add_subplot(grid[0])
         panels = {
@@ -37,7 +28,7 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
         }
         for metric, (axes, unit, label) in panels.items():
             _chain(axes, values, metric, unit)
-            logarithmic(axes, label)
+            drawing.logarithmic(axes, label)
             axes.margins(x=0.1)
         left.set_ylabel("Test $R^2$")
         panels["energy_nj"][0].tick_params(labelleft=False)
@@ -47,13 +38,13 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
         ]
         labels = [f"{n}  {step}" for n, step in enumerate(values["step"], start=1)]
         if values["r2_published"].notna().any():
-            handles.append(diamond(GREY))
+            handles.append(drawing.diamond(GREY))
             labels.append("published")
         key = figure.add_subplot(grid[2])
         key.axis("off")
         key.legend(handles, labels, loc="center left", borderaxespad=0, handletextpad=0.4)
-        note(panels["energy_nj"][0], frame)
-    return Plot(figure, values)
+        drawing.note(panels["energy_nj"][0], frame)
+    return drawing.Plot(figure, values)
 
 
 def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
@@ -73,4 +64,6 @@ def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
             zorder=3.005 + 0.01 * number,
         )  # fmt: skip
     theirs = values[f"{metric}_published"].astype(float) / unit
-    diamonds(axes, theirs, values["r2_published"].astype(float), shades, size=12, linewidths=0.8)
+    drawing.diamonds(
+        axes, theirs, values["r2_published"].astype(float), shades, size=12, linewidths=0.8
+    )

@@ -10,28 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from spikereach.reporting import ablations
+from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import TRUE, colour
-from spikereach.reporting.plots.drawing import (
-    COLUMN,
-    DOUBLE,
-    Plot,
-    diamond,
-    diamonds,
-    legend_above,
-    new_figure,
-    note,
-    style,
-    two_lines,
-)
 
 
-def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> Plot:
+def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
     """R2 per session for decoders of different areas; arguments as of `ablations.cortex`."""
     data = ablations.cortex(frame, labels)
     sessions = list(data["session"].unique())
-    with style():
-        width = COLUMN if len(sessions) <= 3 else DOUBLE
-        figure = new_figure(width, 2.4)
+    with drawing.style():
+        width = drawing.COLUMN if len(sessions) <= 3 else drawing.DOUBLE
+        figure = drawing.new_figure(width, 2.4)
         axes = figure.add_subplot()
         step = 0.84 / len(labels)
         for index, (label, name) in enumerate(labels.items()):
@@ -40,18 +29,18 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> Plot:
             axes.bar(x, part["r2"], 0.9 * step, color=colour(name), label=label)
             _errors(axes, x - 0.12 * step, part["r2"], part["r2_std"])
             _errors(axes, x + 0.2 * step, part["r2_published"], part["r2_std_published"])
-            diamonds(axes, x + 0.2 * step, part["r2_published"], TRUE, size=9)
-        axes.set_xticks(range(len(sessions)), [two_lines(session) for session in sessions])
+            drawing.diamonds(axes, x + 0.2 * step, part["r2_published"], TRUE, size=9)
+        axes.set_xticks(range(len(sessions)), [drawing.two_lines(session) for session in sessions])
         axes.tick_params(axis="x", length=0)
         axes.set_ylabel("Test $R^2$")
         axes.grid(axis="y")
         handles, labels = axes.get_legend_handles_labels()
         if data["r2_published"].notna().any():
-            handles.append(diamond(TRUE))
+            handles.append(drawing.diamond(TRUE))
             labels.append("published")
-        legend_above(figure, handles, labels, width)
-        note(axes, frame)
-    return Plot(figure, data)
+        drawing.legend_above(figure, handles, labels, width)
+        drawing.note(axes, frame)
+    return drawing.Plot(figure, data)
 
 
 def _errors(axes: Axes, x: np.ndarray, mean: pd.Series, std: pd.Series) -> None:

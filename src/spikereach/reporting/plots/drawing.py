@@ -108,7 +108,7 @@ def two_lines(session: str) -> str:
 
 def note(axes: Axes, frame: pd.DataFrame) -> None:
     """Says on the figure itself when the data are not real."""
-    if source_of(frame) == "synthetic":
+    if not source_of(frame).real:
         axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
 
 

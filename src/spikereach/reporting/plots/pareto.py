@@ -11,20 +11,11 @@ from spikereach.published import figures
 from spikereach.reporting.cells import Systems
 from spikereach.reporting.collect import check_present, source_of
 from spikereach.reporting.energy import energy_nj, formats
+from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour, marker
-from spikereach.reporting.plots.drawing import (
-    DOUBLE,
-    Plot,
-    legend_above,
-    logarithmic,
-    new_figure,
-    note,
-    pareto_front,
-    style,
-)
 
 
-def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
+def pareto(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
     """R2 against footprint and against energy per step, ours and published.
 
     Our footprints are those where deployed. Published ones are as printed: those of Krausse et
@@ -33,7 +24,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
     formats (see `energy`), for both.
 
     Ours are filled, published ones open in the same colour, a line joins the two. Published
-    ones are left out unless the data are the Zenodo recordings. A stair is the front of ours.
+    ones are left out where the data are other recordings. A stair is the front of ours.
     """
     check_present(frame, systems)
     rows = []
@@ -44,7 +35,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
         energy = energy_nj(mean["macs"], mean["acs"], *numbers)
         sizes = (mean["deployment_bytes"] / 1e3, mean["footprint"] / 1e3)
         rows.append((name, "ours", mean["r2"], *sizes, energy))
-        if system.published is None or source_of(frame) != "zenodo":
+        if system.published is None or source_of(frame).apart:
             continue
         theirs = figures.system(system.published)
         costs = (theirs.macs, theirs.acs)
@@ -55,8 +46,8 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
         rows,
         columns=["system", "origin", "r2", "footprint_kb", "neurobench_footprint_kb", "energy_nj"],
     )
-    with style():
-        figure = new_figure(DOUBLE, 2.9)
+    with drawing.style():
+        figure = drawing.new_figure(drawing.DOUBLE, 2.9)
         panels = figure.subplots(1, 2, sharey=True)
         for axes, column, label in zip(
             panels,
@@ -65,7 +56,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
             strict=True,
         ):
             ours = data[data["origin"] == "ours"]
-            front = ours.iloc[pareto_front(list(ours[column]), list(ours["r2"]))]
+            front = ours.iloc[drawing.pareto_front(list(ours[column]), list(ours["r2"]))]
             axes.plot(
                 front[column], front["r2"], drawstyle="steps-post", color=GREY, linewidth=0.8,
                 linestyle="--", zorder=1,
@@ -77,7 +68,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
                 axes.plot(part[column], part["r2"], color=colour(name), linewidth=0.5, alpha=0.6)
                 axes.scatter(ours[column], ours["r2"], facecolors=colour(name), **look)
                 axes.scatter(theirs[column], theirs["r2"], facecolors="white", **look)
-            logarithmic(axes, label)
+            drawing.logarithmic(axes, label)
         panels[0].set_ylabel("Test $R^2$")
         handles = [
             Line2D([], [], color=colour(n), marker=marker(n), linestyle="none") for n in systems
@@ -89,6 +80,6 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> Plot:
                 Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none")
             )
             labels.append("published")
-        legend_above(figure, handles, labels, DOUBLE)
-        note(panels[1], frame)
-    return Plot(figure, data)
+        drawing.legend_above(figure, handles, labels, drawing.DOUBLE)
+        drawing.note(panels[1], frame)
+    return drawing.Plot(figure, data)

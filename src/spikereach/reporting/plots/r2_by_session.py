@@ -11,22 +11,11 @@ from spikereach.config import System
 from spikereach.published import figures
 from spikereach.reporting.cells import Systems
 from spikereach.reporting.collect import check_present, source_of
+from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour
-from spikereach.reporting.plots.drawing import (
-    COLUMN,
-    DOUBLE,
-    Plot,
-    diamond,
-    diamonds,
-    legend_above,
-    new_figure,
-    note,
-    style,
-    two_lines,
-)
 
 
-def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
+def r2_by_session(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
     """R2 of every system and session: a dot per seed, a bar for their mean.
 
     Published values stand beside as open diamonds where the data are the Zenodo recordings.
@@ -53,12 +42,12 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
     data = pd.DataFrame(rows, columns=["session", "system", "origin", "seed", "r2"])
     data["seed"] = data["seed"].astype("Int64")
 
-    with style():
+    with drawing.style():
         places = len(groups) * len(systems)
-        width = DOUBLE if places > 12 else COLUMN
+        width = drawing.DOUBLE if places > 12 else drawing.COLUMN
         in_row = -(-len(groups) // -(-places // 80))  # so that dots stay apart
         rows = [groups[n : n + in_row] for n in range(0, len(groups), in_row)]
-        figure = new_figure(width, 0.8 + 1.7 * len(rows))
+        figure = drawing.new_figure(width, 0.8 + 1.7 * len(rows))
         panels = figure.subplots(len(rows), 1, sharey=True, squeeze=False)[:, 0]
         for axes, shown in zip(panels, rows, strict=True):
             _groups(axes, data, shown, systems)
@@ -71,11 +60,11 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> Plot:
         ]
         labels = list(systems)
         if (data["origin"] == "published").any():
-            handles.append(diamond(GREY))
+            handles.append(drawing.diamond(GREY))
             labels.append("published")
-        legend_above(figure, handles, labels, width)
-        note(panels[0], frame)
-    return Plot(figure, data)
+        drawing.legend_above(figure, handles, labels, width)
+        drawing.note(panels[0], frame)
+    return drawing.Plot(figure, data)
 
 
 def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems) -> None:
@@ -97,8 +86,8 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
             axes.scatter(
                 x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
             )
-            diamonds(axes, np.full(len(theirs), x), theirs, colour(name), size=13)
-    axes.set_xticks(range(len(groups)), [two_lines(group) for group in groups])
+            drawing.diamonds(axes, np.full(len(theirs), x), theirs, colour(name), size=13)
+    axes.set_xticks(range(len(groups)), [drawing.two_lines(group) for group in groups])
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("Test $R^2$")
     axes.grid(axis="y")
@@ -106,7 +95,7 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
 
 def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
     """The published mean of a session or of all six; None on other data."""
-    if source_of(frame) != "zenodo" or system.published is None:
+    if source_of(frame).apart or system.published is None:
         return None
     if group == "mean":
         six = set(figures.sessions().values())

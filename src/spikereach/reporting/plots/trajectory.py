@@ -28,7 +28,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
     Args:
         predictions: ``predictions.h5`` of each system, all of one session.
         trajectory: the systems, and the stretch in seconds after the start of the test part.
-        source: zenodo, local or synthetic; says the unit of positions.
+        source: as in the configuration; says the unit of positions.
     Raises:
         ResultError: for a missing or damaged file, files of different sessions, or a stretch
             that does not lie inside the steps decoded by all systems.
@@ -52,7 +52,8 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         )
     here = slice(begin, begin + count)
     time = start_s + np.arange(count) * first.dt_s
-    title = f"{first.session}, seed {first.seed}" + ", synthetic data" * (source == "synthetic")
+    data = sources.named(source)
+    title = f"{first.session}, seed {first.seed}" + ", synthetic data" * (not data.real)
 
     origin = first.position[begin : begin + 1]
     movement = {"true": (first.velocity[here], first.position[here])}
@@ -60,7 +61,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         part = one.predicted[here].astype(float)
         steps = np.vstack([np.zeros((1, 2)), np.cumsum(part[1:], axis=0)])
         movement[name] = (part, origin + steps)
-    unit = sources.named(source).unit
+    unit = data.unit
     at, channel = np.nonzero(first.spikes[here])
 
     with style():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.config import FixedPoint, Half, Prune, Stage, System
+from spikereach.config import NumberFormat, Stage, Step, System
 from spikereach.provenance import repository_state, short_commit
 from spikereach.reporting.cells import bits
 from spikereach.reporting.render import MISSING, Column, Table
@@ -38,12 +38,7 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
     """
     commit = short_commit(*repository_state())
     columns = {name: _parameters(system, systems) for name, system in systems.items()}
-    keys: list[tuple[str, str]] = []
-    for parameters in columns.values():  # a further system's rows go to the end of their section
-        for key in parameters:
-            if key not in keys:
-                same = [i for i, known in enumerate(keys) if known[0] == key[0]]
-                keys.insert(same[-1] + 1 if same else len(keys), key)
+    keys = list(dict.fromkeys(key for parameters in columns.values() for key in parameters))
     sections = list(dict.fromkeys(_SECTIONS + [section for section, _ in keys]))
     keys.sort(key=lambda key: sections.index(key[0]))
     values = pd.DataFrame(
@@ -105,23 +100,12 @@ def _stage(stage: Stage) -> dict[str, Any]:
     return set_values | {key: value for key, value in stage.penalties.model_dump().items() if value}
 
 
-def _compression(step: Any) -> dict[str, Any]:
-    match step:
-        case Prune():
-            return {"pruning": f"{step.start:g} to {step.stop:g}", "largest drop": step.max_drop}
-        case FixedPoint():
-            return {
-                "weights": _bits(step.weight_bits),
-                "buffers": _bits(step.buffer_format),
-                "quantised epochs": step.retrain.epochs,
-            }
-        case Half():
-            return {"weights": "float16", "buffers": "float16"}
-    penalties = {key: value for key, value in step.retrain.penalties.model_dump().items() if value}
-    return {"retraining epochs": step.retrain.epochs} | penalties
+def _compression(step: Step) -> dict[str, Any]:
+    formats = zip(("weights", "buffers"), map(_bits, step.formats or ()), strict=False)
+    return dict(formats) | step.listed
 
 
-def _bits(number_format: str | tuple[int, int]) -> str:
+def _bits(number_format: NumberFormat) -> str:
     return bits(number_format) + " bits" * (not isinstance(number_format, str))
 
 

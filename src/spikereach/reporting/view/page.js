@@ -134,7 +134,7 @@ function build() {
     local: "Recording from a local folder",
   };
   $("source").textContent = sources[data.source] ?? `Data source: ${data.source}`;
-  if (data.source === "synthetic") $("source").className = "synthetic";
+  if (!data.real) $("source").className = "synthetic";
 
   const truth = element("span");
   truth.append(swatch(data.true, []), "true movement");

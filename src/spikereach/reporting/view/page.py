@@ -112,12 +112,13 @@ def _content(found: list[_Result], here: slice) -> dict[str, Any]:
     first = found[0].decoded
     # Systems read different cortex areas; those that read all of them show the most.
     raster = max((result.decoded for result in found), key=lambda one: one.spikes.shape[1])
-    source = found[0].about["source"]
+    source = sources.named(found[0].about["source"])
     return {
         "session": first.session,
         "monkey": found[0].about["monkey"],
-        "source": source,
-        "unit": sources.named(source).unit,
+        "source": source.name,
+        "real": source.real,
+        "unit": source.unit,
         "dt": first.dt_s,
         "start": here.start * first.dt_s,
         "steps": here.stop - here.start,

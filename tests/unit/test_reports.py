@@ -1,0 +1,126 @@
+"""The registry of tables, figures and documents, in the plan of a configuration."""
+
+import json
+from inspect import signature
+
+import pytest
+import yaml
+
+from spikereach.config import ConfigError, overlay, validate
+from spikereach.reporting.make import located
+from spikereach.reporting.registry import REGISTRY
+from spikereach.workflow import reports as module
+from spikereach.workflow.plan import Plan
+from spikereach.workflow.reports import Reports
+
+ENTRIES = [(kind, name) for kind, entries in REGISTRY.items() for name in entries]
+
+
+@pytest.fixture
+def make(repository):
+    """The reports of the configuration with changes laid over it."""
+
+    def make(**changes):
+        content = overlay(yaml.safe_load((repository / "config.yaml").read_text()), changes)
+        scripts = repository / "workflow" / "scripts"
+        return Reports(Plan(validate(content), lambda name: scripts / f"{name}.py"))
+
+    return make
+
+
+def jobs(reports):
+    """Kind and name of all that a run makes, ablations and search too."""
+    names = {
+        "tables": [*reports.written(), *reports.ablations()],
+        "figures": [*reports.drawn(), *reports.ablations(), "search"],
+        "documents": list(REGISTRY["documents"]),
+    }
+    return [(kind, name) for kind, each in names.items() for name in each]
+
+
+def test_every_function_gets_the_arguments_that_it_names(make):
+    reports = make()
+    made = {"metrics": "frame", "realtime": "frame"}
+    planned = jobs(reports)
+    for kind, name in planned:
+        job = reports.job(kind, name)
+        given = {
+            *json.loads(job["settings"]),
+            *(made.get(n, n) for n in reports.inputs(kind, name)),
+        }
+        assert signature(located(job["function"])).parameters.keys() <= given, name
+    listed = {(kind, "trajectory" if "trajectory" in name else name) for kind, name in planned}
+    assert listed == set(ENTRIES), "nothing is listed and never made"
+
+
+def test_documents_hold_the_tables_of_the_run(make):
+    reports = make()
+    ablations = ["cortex_ablation", "compression_ablation"]
+    assert json.loads(reports.job("documents", "paper_tables/all")["settings"]) == {
+        "where_made": ablations
+    }
+    printed = reports.inputs("documents", "paper_tables/all")["tables"]
+    values = reports.inputs("documents", "results/metrics")["tables"]
+    assert "paper_tables/hyperparameters.tex" in printed
+    assert "paper_tables/hyperparameters.csv" not in values
+    assert {f"paper_tables/{name}.csv" for name in ablations} <= set(values)
+
+
+def test_captions_say_what_the_data_are(make):
+    zenodo, synthetic = make(), make(source="synthetic", sessions=["synthetic_indy_1"])
+    for reports, kind in ((zenodo, "zenodo"), (synthetic, "synthetic")):
+        text = reports.job("figures", "r2_by_session")["caption"]
+        assert ("open diamonds" in text) == (kind == "zenodo")
+        assert ("synthetic" in text) == (kind == "synthetic")
+        assert not set("[]{}") & set(text)
+    assert "on synthetic_indy_1" in synthetic.job("tables", "coopt")["caption"]
+    assert "63 trials of RTnet" in zenodo.job("figures", "search")["caption"]
+
+
+def test_labels_of_the_report(make):
+    reports = make()
+    assert reports.labels("tables", "coopt") == {"table": "coopt"}
+    assert reports.labels("figures", "pareto") == {"figure": "pareto"}
+    assert reports.labels("figures", "trajectory_loco_1") == {
+        "figure": "trajectory", "session": "loco_1",
+    }  # fmt: skip
+
+
+def test_code_is_that_of_one_entry(make):
+    reports = make()
+    codes = {reports.job(kind, name)["code"] for kind, name in jobs(reports)}
+    modules = {
+        reports.job(kind, name)["function"].partition(":")[0] for kind, name in jobs(reports)
+    }
+    assert len(codes) == len(modules)
+
+
+def test_order_of_keys_in_the_configuration_changes_no_job(make):
+    sizes = make().plan.system("RTnet").sizes
+    turned = make(systems={"RTnet": {"sizes": dict(reversed(sizes.items()))}})
+    assert turned.job("tables", "coopt") == make().job("tables", "coopt")
+
+
+def test_a_further_table_has_all_systems(make, monkeypatch):
+    entry = REGISTRY["tables"]["coopt"]
+    monkeypatch.setitem(module.REGISTRY["tables"], "mine", entry)
+    reports = make()
+    assert "mine" in reports.written()
+    expected = reports.plan.evaluations(reports.plan.tabled_systems())
+    assert reports.inputs("tables", "mine")["metrics"] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("tables", "coop", "no table 'coop'.*coopt"),
+        ("figures", "par", "no figure 'par'.*pareto"),
+        ("tables", "r2", "tables.r2 lists no systems"),
+        ("tables", "cortex_ablation", "ablations.cortex lists no variants"),
+        ("figures", "search", "search: null"),
+    ],
+)
+def test_what_the_configuration_does_not_have_is_named(make, kind, name, message):
+    reports = make(tables={"r2": []}, ablations={"cortex": []}, search=None)
+    with pytest.raises(ConfigError, match=message):
+        reports.inputs(kind, name)
