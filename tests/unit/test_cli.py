@@ -86,6 +86,8 @@ def fails(*arguments):
 
 
 OPTIONS = ("--monkey", "somebody", "--areas", "M1=96")
+
+
 def test_help_teaches_every_command():
     text = run("--help").output
     commands = typer.main.get_command(app).commands
@@ -297,6 +299,15 @@ def test_expected_errors_are_one_line(
     before = sorted(folder.iterdir())
     assert expected in fails(*(argument.format(**paths) for argument in arguments))
     assert sorted(folder.iterdir()) == before
+
+
+def test_what_the_workflow_refuses_the_command_line_refuses(repository, folder):
+    overlay = folder / "wrong.yaml"
+    overlay.write_text("pretrain_sessions: {indy: [loco_20170210_03]}")
+    configs = ("--config", repository / "config.yaml", "--config", overlay)
+    result = run("describe", "RTnet", "--channels", "96", *configs)
+    assert result.exit_code == 1
+    assert "pretrain_sessions.indy: loco_20170210_03 is a session of loco" in result.stderr
 
 
 def test_outside_a_run_folder_the_configuration_is_asked_for(folder, monkeypatch):
