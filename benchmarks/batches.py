@@ -178,7 +178,7 @@ class PlainRTnet(Peer):
         super().__init__()
         self.ours = decoder_of(system)
         self.blocks = tuple(self.ours.convs[0])
-        self.silence = self.ours.lookahead  # after it the last velocity of a window is known
+        self.silence = self.ours.timing.lookahead  # after it the last velocity of a window is known
 
     def run(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
         x = F.pad(spikes, (0, 0, 0, 0, 0, self.silence)).permute(1, 2, 0)

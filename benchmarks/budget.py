@@ -137,7 +137,7 @@ def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
 
     def validate() -> None:
         with torch.inference_mode():
-            for _ in in_pieces(decoder, stream, PIECE, traced=False):
+            for _ in in_pieces(decoder, stream, PIECE):
                 pass
 
     timed(validate, device)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spikereach import config
 from spikereach.models import zoo
 from spikereach.models.decoder import Decoder
+from spikereach.ops.common.record import note_spikes
 from spikereach.training import loop, optimisers
 
 CONFIG = config.read(Path(__file__).resolve().parents[1] / "config.yaml")
@@ -61,8 +62,9 @@ class Peer(nn.Module):
         """Velocity (T, B, 2) and hidden spikes (T, B, units) of spikes (T, B, C)."""
         raise NotImplementedError
 
-    def decode(self, spikes: Tensor, *, trace) -> Tensor:
-        velocity, trace.spikes["hidden"] = self.run(spikes)
+    def decode(self, spikes: Tensor) -> Tensor:
+        velocity, hidden = self.run(spikes)
+        note_spikes("hidden", hidden)
         return velocity
 
 

@@ -54,7 +54,8 @@ def neurobench(system: str, steps: int) -> Job:
     ran them, and only their recurrent layers are called at every keypoint."""
     decoder, part = trained(system), [each[:steps] for each in recording(2, STEPS)]
     hybrid = CONFIG.systems[system].architecture == "hybrid"
-    timed = partial(oracle.run, decoder, *part, piece=None if hybrid else decoder.whole_windows)
+    piece = None if hybrid else decoder.timing.whole_windows
+    timed = partial(oracle.run, decoder, *part, piece=piece)
     return Job(timed, lambda: results(oracle.run(decoder, *part), steps), warm=0, steps=steps)
 
 

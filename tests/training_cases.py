@@ -12,7 +12,7 @@ from torch import nn
 from spikereach.config import Stage, System, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
+from spikereach.models.decoder import BufferSize, Decoder, Standardisation, Timing
 from spikereach.training.fit import fit
 
 CHANNELS = 6
@@ -45,8 +45,7 @@ class TinyGRU(Decoder):
     """GRU, dropout, linear: what training needs of a decoder, with a look-ahead of ``delay``."""
 
     def __init__(self, *, channels: int, hidden: int = 8, dropout: float = 0.2, delay: int = 0):
-        super().__init__(channels=channels)
-        self.lookahead = delay
+        super().__init__(channels=channels, timing=Timing(lookahead=delay))
         self.cell = nn.GRUCell(channels, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.dropout = nn.Dropout(dropout)
@@ -61,14 +60,12 @@ class TinyGRU(Decoder):
     def init_state(self, batch):
         return self.readout.weight.new_zeros(batch, self.cell.hidden_size)
 
-    def forward(self, spikes, state=None, *, trace=None):
+    def forward(self, spikes, state=None):
         hidden, states = self.init_state(spikes.shape[1]) if state is None else state, []
         for step in spikes:
             hidden = self.cell(step, hidden)
             states.append(self.buffer(hidden))
         features = self.dropout(self.norm(torch.stack(states)))
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.readout, (features[None],)))
         return self.readout(features), hidden
 
     def buffer_sizes(self):
@@ -113,7 +110,7 @@ def rsnn(**stage_changes) -> System:
 def checkpoint(decoder: Decoder | None = None, entry: System | None = None) -> Checkpoint:
     torch.manual_seed(0)
     decoder = decoder or TinyGRU(channels=CHANNELS)
-    decoder.output_scale, decoder.output_offset = (2.0, 0.1), (3.0, -1 / 3)
+    decoder.standardisation = Standardisation((2.0, 0.1), (3.0, -1 / 3))
     return Checkpoint(
         decoder=decoder,
         system=entry or system(finetune=stage()),

@@ -222,8 +222,8 @@ def decode(
 
     inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
     with torch.inference_mode():
-        pieces = in_pieces(loaded.decoder, inputs, PIECE, traced=False)
-        velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece, _ in pieces])
+        pieces = in_pieces(loaded.decoder, inputs, PIECE)
+        velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece in pieces])
     replace(out, _velocities(velocity, out.suffix))
     typer.echo(f"wrote {len(velocity):,} velocities to {out}")
 

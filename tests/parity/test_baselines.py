@@ -1,5 +1,7 @@
 """Costs by NeuroBench's own count, streaming, and snnTorch's neurons as the oracle."""
 
+from contextlib import nullcontext
+
 import pytest
 import snntorch
 import torch
@@ -14,10 +16,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from spikereach.models.ann2 import ANN2
 from spikereach.models.ann3 import ANN3
 from spikereach.models.counts import Counts
-from spikereach.models.decoder import Trace
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2
 from spikereach.models.snn3 import SNN3
+from spikereach.ops.common import record
+from spikereach.ops.common.backends import only
+from spikereach.ops.common.spikes import Spikes
 
 BIG_READOUTS = ((50, 10), (20, 5), (20, 20), (30, 10), (100, 30))
 
@@ -43,17 +47,19 @@ def recording(steps, channels, rate=0.05, batch=1, seed=0):
 
 
 class Oracle(TorchModel):
-    """What NeuroBench needs to know: the decoder, and where its activations are."""
+    """What NeuroBench needs to know: the decoder, once per step, and where its activations are."""
 
     def __init__(self, decoder):
         super().__init__(decoder)
-        decoder.stepwise = True
-        for module in decoder.activation_modules():
-            self.add_activation_module(module)
+        self.add_activation_module(Spikes)
 
     def __call__(self, batch):
-        with torch.no_grad():
-            return self.net(batch)[0][:, 0]
+        state, velocities = None, []
+        with torch.no_grad(), only("reference"):
+            for step in batch.split(1):
+                velocity, state = self.net(step, state)
+                velocities.append(velocity[:, 0])
+        return torch.cat(velocities)
 
 
 def neurobench(decoder, spikes):
@@ -97,47 +103,45 @@ def test_footprint_and_dense_operations_are_the_published_ones(name, channels):
 
 
 @pytest.mark.parametrize("name", [name for name in SYSTEMS if name != "bigRSNN"])
-def test_trace_holds_what_neurobench_sees(name):
-    """Counting from the vectorised pass's trace gives NeuroBench's counts exactly."""
+def test_record_holds_what_neurobench_sees(name):
+    """Counting what the vectorised pass's layers received gives NeuroBench's counts exactly."""
     spikes = recording(70, 12)
     decoder = make(name, 12)
     for parameter in decoder.parameters():  # lower thresholds of the neurons: more spikes
         parameter.data *= 3
     result = neurobench(decoder, spikes)
-    decoder.stepwise = False
-    trace = Trace()
-    with torch.no_grad():
-        decoder(spikes, trace=trace)
+    with torch.no_grad(), record.recording(decoder) as found:
+        decoder(spikes)
     operations = {"Effective_MACs": 0, "Effective_ACs": 0, "Dense": 0}
-    for call in trace.calls:
+    for call in found.calls:
         (inputs,) = call.inputs
         columns = (call.layer.weight != 0).sum(0)
-        for x in inputs.flatten(1, -2):
+        for x in inputs.flatten(0, -2):
             spiking = ((x == 0) | (x == 1) | (x == -1)).all()
             operations["Effective_ACs" if spiking else "Effective_MACs"] += int(
                 ((x != 0) * columns).sum()
             )
             operations["Dense"] += call.layer.weight.numel()
     assert result["SynapticOperations"] == {k: n / len(spikes) for k, n in operations.items()}
-    zeros = sum(int((a == 0).sum()) for a in trace.activations)
-    count = sum(a.numel() for a in trace.activations)
+    zeros = sum(int((a == 0).sum()) for a in found.activations)
+    count = sum(a.numel() for a in found.activations)
     assert result["ActivationSparsity"] == pytest.approx(zeros / count, rel=1e-12)
     assert 0 < result["ActivationSparsity"] < 1
 
 
 @pytest.mark.parametrize("name", [name for name in SYSTEMS if name != "bigRSNN"])
 @settings(max_examples=10, deadline=None)
-@given(cuts=st.lists(st.integers(1, 129), max_size=6), stepwise=st.booleans())
-def test_streaming_in_any_chunks_equals_one_pass(name, cuts, stepwise):
+@given(cuts=st.lists(st.integers(1, 129), max_size=6), reference=st.booleans())
+def test_streaming_in_any_chunks_equals_one_pass(name, cuts, reference):
     decoder = make(name, 12).float()
     spikes = recording(130, 12, rate=0.2, batch=2)
     with torch.no_grad():
         whole, _ = decoder(spikes)
-        decoder.stepwise = stepwise
         state, parts = None, []
-        for chunk in spikes.tensor_split(sorted(set(cuts))):
-            velocity, state = decoder(chunk, state)
-            parts.append(velocity)
+        with only("reference") if reference else nullcontext():
+            for chunk in spikes.tensor_split(sorted(set(cuts))):
+                velocity, state = decoder(chunk, state)
+                parts.append(velocity)
     assert whole.abs().max() > 0
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-5)
 
@@ -187,7 +191,7 @@ def test_snn2_equals_snntorch_on_random_weights():
 
 def decoder_with(decoder, **sizes):
     other = SNN2(channels=decoder.channels, **sizes).eval()
-    other.load_parameters(decoder.state_dict())
+    other.load_state_dict(decoder.state_dict())
     return other
 
 
@@ -195,10 +199,10 @@ def decoder_with(decoder, **sizes):
 def test_declared_timing(name):
     decoder = make(name, 12)
     windowed = name in {"ANN2", "ANN3", "SNN3"}
-    assert decoder.lookahead == 0
-    assert decoder.update_period == 1
-    assert decoder.latency_steps == (50 if windowed else 1)
-    assert decoder.receptive_field == (50 if windowed else None)
+    assert decoder.timing.lookahead == 0
+    assert decoder.timing.update_period == 1
+    assert decoder.timing.latency_steps == (50 if windowed else 1)
+    assert decoder.timing.receptive_field == (50 if windowed else None)
     assert all(size.values > 0 for size in decoder.buffer_sizes())
 
 

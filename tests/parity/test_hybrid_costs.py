@@ -9,8 +9,10 @@ from neurobench.models import TorchModel
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from spikereach.models.decoder import Trace
 from spikereach.models.hybrid import Hybrid
+from spikereach.ops.common.backends import only
+from spikereach.ops.common.record import recording
+from spikereach.ops.common.spikes import Spikes
 
 RTNET = {
     "blocks": 2,
@@ -31,7 +33,8 @@ class Stream(nn.Module):
         self.decoder = decoder
 
     def forward(self, spikes):
-        return self.decoder.decode(spikes)[:, 0]
+        with only("reference"):
+            return self.decoder.decode(spikes)[:, 0]
 
 
 @pytest.fixture(params=[(96, 75_202), (192, 109_762)], ids=["Indy", "Loco"])
@@ -46,17 +49,15 @@ def measured(request):
     decoder.eval()
     spikes = (torch.rand(STEPS, 1, channels) < 0.08).float()
     model = TorchModel(Stream(decoder))
-    for module in decoder.activation_modules():
-        model.add_activation_module(module)
+    model.add_activation_module(Spikes)
     data = TensorDataset(spikes, torch.zeros(STEPS, 2))
     metrics = [[Footprint, ParameterCount], [ActivationSparsity, SynapticOperations]]
     benchmark = Benchmark(model, DataLoader(data, batch_size=STEPS), [], [], metrics)
-    trace = Trace()
     with torch.no_grad():
-        decoder.stepwise = True
         results = benchmark.run(quiet=True)
-        decoder.decode(spikes, trace=trace)
-    return channels, parameters, spikes, trace, results
+        with only("reference"), recording(decoder) as record:
+            decoder.decode(spikes)
+    return channels, parameters, spikes, record, results
 
 
 def test_footprint(measured):
@@ -66,7 +67,7 @@ def test_footprint(measured):
 
 
 def test_operations(measured):
-    channels, _, spikes, trace, results = measured
+    channels, _, spikes, record, results = measured
     # Outputs of the layers over the recording and the look-ahead after it.
     conv1 = STEPS + 26 + 4 - 8
     conv2 = conv1 // 2 + 9 - 17
@@ -85,7 +86,7 @@ def test_operations(measured):
     # the padding is four steps, so that the first inputs meet fewer.
     taps = torch.minimum(torch.arange(5, 5 + STEPS), torch.tensor(9))
     inputs = (spikes[:, 0].sum(1) * taps).sum() * 40
-    first, second = trace.spikes["net1.lif1"], trace.spikes["net1.lif2"]
+    first, second = record.spikes["net1.lif1"], record.spikes["net1.lif2"]
     hidden = first[:-1].sum() * 56 + first.sum() * 56 + second[:-1].sum() * 56 + second.sum() * 2
     assert first.mean() > 0.01
     assert second.mean() > 0.01
@@ -101,8 +102,8 @@ def padding_of_conv2():
 
 
 def test_activation_sparsity(measured):
-    *_, trace, results = measured
-    spikes = torch.cat(list(trace.spikes.values()))
+    *_, record, results = measured
+    spikes = torch.cat(list(record.spikes.values()))
     assert results["ActivationSparsity"] == pytest.approx(1 - spikes.mean().item(), abs=1e-6)
 
 

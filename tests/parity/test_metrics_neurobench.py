@@ -11,7 +11,8 @@ from spikereach.config import read
 from spikereach.evaluation import metrics, neurobench
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.models import zoo
-from spikereach.models.decoder import LayerCalls
+from spikereach.models.decoder import Standardisation
+from spikereach.ops.common.record import LayerCalls, active
 from stand_ins import Centred, Gated, Recurrent, Straight, Windowed
 
 CHANNELS = 12
@@ -35,7 +36,7 @@ def decoder_of(kind, channels=CHANNELS, seed=0, pruned=0.4):
         for parameter in decoder.parameters():
             parameter *= 3
             parameter[torch.rand_like(parameter) < pruned] = 0
-    decoder.output_scale, decoder.output_offset = (0.3, 0.2), (0.1, -0.1)
+    decoder.standardisation = Standardisation((0.3, 0.2), (0.1, -0.1))
     return decoder
 
 
@@ -155,8 +156,8 @@ def test_counts_beyond_float32_are_exact():
 
 
 class Half(Straight):
-    def forward(self, spikes, state=None, *, trace=None):
-        return super().forward(spikes.to(self.first.weight.dtype), state, trace=trace)
+    def forward(self, spikes, state=None):
+        return super().forward(spikes.to(self.first.weight.dtype), state)
 
 
 def test_half_precision_is_counted_beyond_its_own_range():
@@ -178,12 +179,12 @@ def test_a_failing_metric_is_an_error():
         neurobench.run(decoder, *recording(), piece=300)  # its own choice would count, and fail
 
 
-def test_a_wrong_trace_is_an_error():
+def test_a_wrong_record_is_an_error():
     class Forgetful(Straight):
-        def forward(self, spikes, state=None, *, trace=None):
-            result = super().forward(spikes, state, trace=trace)
-            if trace is not None:
-                trace.calls.pop()
+        def forward(self, spikes, state=None):
+            result = super().forward(spikes, state)
+            if (record := active()) is not None:
+                record.calls.pop()
             return result
 
     with pytest.raises(EvaluationError, match=r"dense: .* counted exactly, .* by NeuroBench"):
@@ -194,7 +195,6 @@ def test_hooks_are_gone_afterwards():
     decoder = decoder_of(Recurrent)
     neurobench.run(decoder, *recording())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in decoder.modules())
-    assert decoder.stepwise is False
 
 
 @pytest.mark.parametrize("system", ["SNN2", "tinyRSNN", "ANN2"])

@@ -13,10 +13,11 @@ from spikereach.evaluation import metrics
 from spikereach.models import checkpoint
 from spikereach.models.ann2 import ANN2
 from spikereach.models.ann3 import ANN3
-from spikereach.models.decoder import Trace
+from spikereach.models.checkpoint import load_parameters
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2
 from spikereach.models.snn3 import SNN3
+from spikereach.ops.common.record import recording
 from spikereach.published import figures
 from spikereach.published.importers import import_weights
 from spikereach.published.weights import WeightsError, sources
@@ -50,17 +51,16 @@ def vectors(shared):
 
 def run(decoder, vectors, monkey):
     bits = np.unpackbits(vectors[f"spikes_{monkey}"], axis=1)[:, : CHANNELS[monkey]]
-    trace = Trace()
-    with torch.no_grad():
-        velocity, _ = decoder(torch.tensor(bits)[:, None].float(), trace=trace)
-    counts = {name: z.float().sum((0, 1)).numpy() for name, z in trace.spikes.items()}
+    with torch.no_grad(), recording(decoder) as record:
+        velocity, _ = decoder(torch.tensor(bits)[:, None].float())
+    counts = {name: z.float().sum((0, 1)).numpy() for name, z in record.spikes.items()}
     return velocity[:, 0].numpy(), counts
 
 
 def load(system, monkey, shared, seed=0):
     tensors = import_weights(system, local(shared, find(system, SESSIONS[monkey], seed)))
     decoder = DECODERS[system](channels=CHANNELS[monkey]).eval()
-    decoder.load_parameters(tensors)
+    load_parameters(decoder, tensors)
     return decoder
 
 

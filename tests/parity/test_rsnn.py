@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from spikereach.models.decoder import Trace
 from spikereach.models.rsnn import RSNN, kernel_energy
+from spikereach.ops.common.record import recording
 from spikereach.ops.current_lif.step import CurrentState
 from spikereach.ops.integrator import scan_current_integrator
 
@@ -86,9 +86,9 @@ def test_outputs_and_gradients_equal_an_independent_implementation(readouts):
 
 
 def traced(decoder, spikes):
-    trace = Trace()
-    velocity, _ = decoder(spikes, trace=trace)
-    return velocity, trace.spikes["hidden"]
+    with recording(decoder) as record:
+        velocity, _ = decoder(spikes)
+    return velocity, record.spikes["hidden"]
 
 
 def test_first_output_is_the_read_outs_start_after_one_step():

@@ -1,4 +1,4 @@
-"""Every configured system tells, by its trace, exactly what NeuroBench sees of it."""
+"""Every configured system tells, by its record, exactly what NeuroBench sees of it."""
 
 from pathlib import Path
 
@@ -32,8 +32,8 @@ def random_decoder(name, channels):
 
 def recording(decoder):
     rng = np.random.default_rng(1)
-    settled = min(decoder.receptive_field or 10, 90)
-    steps = max(decoder.whole_windows, settled) + 30
+    settled = min(decoder.timing.receptive_field or 10, 90)
+    steps = max(decoder.timing.whole_windows, settled) + 30
     spikes = (rng.random((steps, decoder.channels)) < 0.06).astype(np.uint8)
     return spikes, np.cumsum(rng.normal(size=(steps, 2)), axis=0).astype(np.float32)
 

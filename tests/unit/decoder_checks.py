@@ -1,10 +1,15 @@
 """Checks that every decoder has to pass, whatever is inside."""
 
+from collections import defaultdict
+from contextlib import nullcontext
+
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder
+from spikereach.ops.common import record
+from spikereach.ops.common.backends import only
 
 
 def random_spikes(steps: int, batch: int, channels: int, seed: int = 0, rate: float = 0.2):
@@ -36,23 +41,30 @@ def assert_stream_equals_batch(decoder: Decoder, longest: int, tolerance: float 
     check()
 
 
-def assert_stepwise_changes_nothing(decoder: Decoder, steps: int):
+def assert_reference_agrees(decoder: Decoder, steps: int):
     """Compiled loops give what the modules give, and say the same of every layer."""
     decoder.eval()
     spikes = random_spikes(steps, 2, decoder.channels)
     results = []
-    with torch.no_grad():
-        for decoder.stepwise in (True, False):
-            trace = Trace()
-            velocity, _ = decoder(spikes, trace=trace)
-            calls = [(calls.layer, calls.inputs) for calls in trace.calls]
-            results.append((velocity, calls, trace.activations))
-    (velocity, calls, activations), actual = results
+    for backend in (only("reference"), nullcontext()):
+        with torch.no_grad(), backend, record.recording(decoder) as found:
+            velocity, _ = decoder(spikes)
+        results.append((velocity, _received(found.calls), found.activations))
+    (velocity, received, activations), actual = results
     torch.testing.assert_close(actual[0], velocity)
     torch.testing.assert_close(actual[2], activations)
-    for (layer, inputs), (expected_layer, expected) in zip(actual[1], calls, strict=True):
-        assert layer is expected_layer
-        torch.testing.assert_close(inputs, expected)
+    assert actual[1].keys() == received.keys()
+    for layer, rows in received.items():
+        torch.testing.assert_close(actual[1][layer], rows)
+
+
+def _received(calls):
+    """All that a layer received, as rows in order, however many calls it was."""
+    rows = defaultdict(list)
+    for each in calls:
+        for number, inputs in enumerate(each.inputs):
+            rows[each.layer, number].append(inputs.float().flatten(0, -2))
+    return {layer: torch.cat(parts) for layer, parts in rows.items()}
 
 
 def earliest_changes(decoder: Decoder, steps: int, positions) -> dict[int, int]:
@@ -98,10 +110,10 @@ def losses_of_training(decoder: Decoder, spikes, velocity, *, updates: int, rate
     optimiser = torch.optim.Adam(decoder.parameters(), lr=rate)
     losses = []
     for _ in range(updates):
-        trace = Trace()
-        error = (decoder.decode(spikes, trace=trace) - velocity).square().mean()
+        with record.recording(decoder) as found:
+            error = (decoder.decode(spikes) - velocity).square().mean()
         optimiser.zero_grad()
-        (error + sum(trace.losses.values())).backward()
+        (error + sum(found.losses.values())).backward()
         for name, parameter in decoder.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from decoder_checks import (
-    assert_stepwise_changes_nothing,
+    assert_reference_agrees,
     assert_stream_equals_batch,
     earliest_changes,
     losses_of_training,
@@ -14,7 +14,8 @@ from decoder_checks import (
 from torch import nn
 
 from spikereach.models.aegru import AEGRU
-from spikereach.models.decoder import Trace
+from spikereach.models.decoder import Timing
+from spikereach.ops.common.record import recording
 
 SMALL = {"bins": 3, "width": 4, "latent": 6, "variance_units": 8}
 
@@ -48,8 +49,8 @@ def test_follows_its_equations():
 def test_streaming():
     decoder = used(AEGRU(channels=3, **SMALL))
     assert_stream_equals_batch(decoder, longest=30)
-    assert_stepwise_changes_nothing(decoder, steps=40)
-    assert (decoder.lookahead, decoder.receptive_field, decoder.latency_steps) == (0, 12, 12)
+    assert_reference_agrees(decoder, steps=40)
+    assert decoder.timing == Timing(lookahead=0, receptive_field=12, latency_steps=12)
     assert set(earliest_changes(decoder, 40, range(20, 25)).values()) == {0}
 
 
@@ -77,21 +78,22 @@ def test_losses_of_the_variational_encoder():
         decoder.decoder.weight.fill_(1 / 60)
         decoder.decoder.bias.zero_()
     spikes = random_spikes(20, 2, 3)
-    trace = Trace()
-    decoder(spikes, trace=trace)
+    with recording(decoder) as record:
+        decoder(spikes)
     # Code 10 everywhere: log rate 1, and KL of N(10, e^-60) from N(0, 1).
     padded = np.concatenate([np.zeros((11, 2, 3)), spikes.numpy()])
     counts = np.array([padded[t : t + 4].sum(0) for t in range(len(padded) - 3)])
     reconstruction = (np.e - counts).mean()
     kl = (10**2 + np.exp(-60) - 1 + 60) / 2
-    assert trace.losses["reconstruction"].item() == pytest.approx(0.5 * reconstruction, rel=1e-5)
-    assert trace.losses["kl"].item() == pytest.approx(2 * kl, rel=1e-5)
+    assert record.losses["reconstruction"].item() == pytest.approx(0.5 * reconstruction, rel=1e-5)
+    assert record.losses["kl"].item() == pytest.approx(2 * kl, rel=1e-5)
 
 
 def test_no_losses_in_evaluation():
-    trace = Trace()
-    used(AEGRU(channels=3, **SMALL))(random_spikes(20, 2, 3), trace=trace)
-    assert trace.losses == {}
+    decoder = used(AEGRU(channels=3, **SMALL))
+    with recording(decoder) as record:
+        decoder(random_spikes(20, 2, 3))
+    assert record.losses == {}
 
 
 def test_folding_leaves_what_decoding_needs():

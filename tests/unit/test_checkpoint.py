@@ -36,7 +36,7 @@ def test_round_trip(saved):
     before = checkpoint()
     after = load(saved, trust=[TRUST])
     assert bits(after.decoder) == bits(before.decoder)
-    for name in ("output_scale", "output_offset", "weight_format", "buffer_format", "folded"):
+    for name in ("standardisation", "weight_format", "buffer_format", "folded"):
         assert getattr(after.decoder, name) == getattr(before.decoder, name)
     for name in ("system", "system_name", "dataset", "monkey", "areas", "seed", "provenance"):
         assert getattr(after, name) == getattr(before, name)

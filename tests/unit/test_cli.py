@@ -24,6 +24,7 @@ from spikereach.evaluation.evaluate import write_json, write_predictions
 from spikereach.evaluation.records import Metrics
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load, save
+from spikereach.models.decoder import Standardisation, Timing
 from spikereach.models.passes import PassError
 
 
@@ -60,7 +61,7 @@ def binned_file(binned, folder):
 def checkpoint_of(name, settings, areas=("M1",) * 96):
     torch.manual_seed(0)
     decoder = zoo.build(settings.systems[name], len(areas)).eval()
-    decoder.output_scale, decoder.output_offset = (2.0, 3.0), (0.5, -0.5)
+    decoder.standardisation = Standardisation((2.0, 3.0), (0.5, -0.5))
     return Checkpoint(decoder, settings.systems[name], name, "mine", "somebody", areas, 0)
 
 
@@ -185,7 +186,7 @@ def test_decode_writes_the_same_velocities_as_csv_and_hdf5(
     decoder = checkpoint_of("RTnet", settings).decoder
     with torch.no_grad():
         whole = decoder.decode(torch.as_tensor(binned.spikes).float()[:, None])
-    np.testing.assert_allclose(velocity, decoder.to_session_units(whole)[:, 0], atol=1e-3)
+    np.testing.assert_allclose(velocity, decoder.standardisation.undo(whole)[:, 0], atol=1e-3)
 
 
 def test_evaluate_prints_metrics_as_strict_json(checkpoint_file, binned_file, binned):
@@ -370,7 +371,7 @@ def test_batch_norms_of_an_uncompressed_decoder_are_folded_for_evaluation(settin
 
 def test_a_test_part_shorter_than_a_window_is_an_error(settings, binned):
     decoder = checkpoint_of("GRU-t2", settings)
-    decoder.decoder.whole_windows = 10**6
+    decoder.decoder.timing = Timing(whole_windows=10**6)
     with pytest.raises(PassError, match="too few for a decoder that needs whole windows"):
         evaluate.measure(decoder, binned, 100)
 

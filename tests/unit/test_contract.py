@@ -7,7 +7,7 @@ from torch import nn
 from spikereach.config.architectures import ARCHITECTURES
 from spikereach.models import contract
 from spikereach.models.contract import ContractError
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls
+from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.zoo import find
 from stand_ins import Centred, Gated, Recurrent, Straight, Windowed
 from training_cases import TinyGRU
@@ -68,12 +68,10 @@ class Plain(Decoder):
     """Keeps to the protocol; each of the following breaks it in one place."""
 
     def __init__(self, *, channels):
-        super().__init__(channels=channels)
+        super().__init__(channels=channels, timing=Timing(receptive_field=4))
         self.readout = nn.Linear(channels, 2)
 
-    def forward(self, spikes, state=None, *, trace=None):
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.readout, (spikes[None],)))
+    def forward(self, spikes, state=None):
         return self.readout(spikes), ()
 
     def buffer_sizes(self):
@@ -86,8 +84,8 @@ def test_the_plain_one_is_right():
 
 def with_output(change):
     class Changed(Plain):
-        def forward(self, spikes, state=None, *, trace=None):
-            return change(*super().forward(spikes, state, trace=trace))
+        def forward(self, spikes, state=None):
+            return change(*super().forward(spikes, state))
 
     return Changed
 
@@ -96,9 +94,9 @@ def with_attribute(**attributes):
     return type("Changed", (Plain,), attributes)
 
 
-class Forgotten(Plain):
-    def forward(self, spikes, state=None, *, trace=None):
-        return super().forward(spikes, state)
+class Functional(Plain):
+    def forward(self, spikes, state=None):
+        return nn.functional.linear(spikes, self.readout.weight, self.readout.bias), ()
 
 
 class Hidden(Plain):
@@ -107,17 +105,13 @@ class Hidden(Plain):
         self.layers = {"readout": self.readout}
         del self.readout
 
-    def forward(self, spikes, state=None, *, trace=None):
-        readout = self.layers["readout"]
-        trace.calls.append(LayerCalls(readout, (spikes[None],)))
-        return readout(spikes), ()
+    def forward(self, spikes, state=None):
+        return self.layers["readout"](spikes), ()
 
 
 BROKEN = [
     (with_attribute(forward=Decoder.forward), r"Changed has no forward\(\)"),
     (with_attribute(buffer_sizes=Decoder.buffer_sizes), r"Changed has no buffer_sizes\(\)"),
-    (with_attribute(lookahead=1.5), r"Changed\.lookahead is 1\.5: expected .* at least 0"),
-    (with_attribute(update_period=0), r"Changed\.update_period is 0: expected .* at least 1"),
     (with_attribute(buffer_sizes=lambda self: 12), r"buffer_sizes\(\) returned 12"),
     (
         with_attribute(buffer_sizes=lambda self: [BufferSize("hidden", 3, "membrane")]),
@@ -131,13 +125,32 @@ BROKEN = [
     ),
     (with_output(lambda velocity, _: (velocity.mT, ())), r"\(4, 2, 3\) for .* \(4, 3, 2\)"),
     (with_output(lambda velocity, _: (velocity.tolist(), ())), "velocity list for"),
-    (Forgotten, r"noted no layer in trace\.calls"),
-    (Hidden, "a Linear that is no layer of the decoder"),
+    (Functional, r"Functional\.forward\(\) called no layer with weights"),
+    (Hidden, r"called no layer .*: set layers .* as attributes"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "message"), BROKEN)
 def test_a_breach_is_named(kind, message):
-    kind.receptive_field = 4
     with pytest.raises(ContractError, match=message):
         contract.check(kind(channels=CHANNELS))
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ({"lookahead": 1.5}, r"lookahead is 1\.5: expected a whole number of steps, at least 0"),
+        ({"update_period": 0}, "update_period is 0: expected .*, at least 1"),
+        ({"receptive_field": 0}, "receptive_field is 0: expected .*, at least 1"),
+    ],
+)
+def test_impossible_timing_is_named(steps, message):
+    with pytest.raises(ValueError, match=message):
+        Timing(**steps)
+
+
+def test_latency_follows_from_what_is_known():
+    assert Timing().latency_steps == 1
+    assert Timing(update_period=20).latency_steps == 20
+    assert Timing(update_period=4, receptive_field=46).latency_steps == 46
+    assert Timing(receptive_field=46, latency_steps=24).latency_steps == 24

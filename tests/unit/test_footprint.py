@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 
 from spikereach.evaluation.footprint import bits, deployment
+from spikereach.models.decoder import BufferSize
 from stand_ins import Recurrent, Straight
 
 
@@ -46,5 +47,5 @@ def test_statistics_of_batch_norms_are_weights_until_they_are_folded():
 def test_inputs_of_windowed_nets_take_a_byte_each():
     decoder = Straight(channels=12)
     assert deployment(decoder)["buffers_bytes"] == 2
-    decoder.input_bits = 8
+    decoder.buffer_sizes = lambda: [BufferSize("first", 12, "input", input_bits=8)]
     assert deployment(decoder)["buffers_bytes"] == 12

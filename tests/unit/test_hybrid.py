@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from decoder_checks import (
-    assert_stepwise_changes_nothing,
+    assert_reference_agrees,
     assert_stream_equals_batch,
     earliest_changes,
     losses_of_training,
@@ -14,8 +14,8 @@ from decoder_checks import (
 from torch.nn import functional
 
 from spikereach.models.buffers import LayerBuffer, layer_buffers
-from spikereach.models.decoder import Trace
 from spikereach.models.hybrid import Hybrid
+from spikereach.ops.common.record import recording
 
 RTNET = {
     "blocks": 2,
@@ -56,14 +56,14 @@ def lively(decoder: Hybrid) -> Hybrid:
 
 def plain(decoder: Hybrid, spikes: torch.Tensor) -> np.ndarray:
     """Velocity (T, 2) of one recording (T, C), as the paper's pipeline reads, written out."""
-    x = torch.cat([spikes, torch.zeros(decoder.lookahead, decoder.channels)]).T[None]
+    x = torch.cat([spikes, torch.zeros(decoder.timing.lookahead, decoder.channels)]).T[None]
     for block in decoder.convs[0]:
         size = block.conv.kernel_size[0]
         x = functional.conv1d(functional.pad(x, (size // 2, 0)), block.conv.weight, block.conv.bias)
         x = functional.max_pool1d(block.norm(x), 2)
     x = x[0].T
     for layer in decoder.nets[0]:
-        alpha = np.exp(-4 * decoder.update_period / 150)
+        alpha = np.exp(-4 * decoder.timing.update_period / 150)
         v, z = torch.zeros(layer.units), torch.zeros(layer.units)
         spikes_out = []
         for frame in x:
@@ -73,7 +73,7 @@ def plain(decoder: Hybrid, spikes: torch.Tensor) -> np.ndarray:
         x = torch.stack(spikes_out)
     assert 0.02 < x.mean() < 0.98
     keypoints = (x @ decoder.readout.weight.T + decoder.readout.bias).numpy()
-    at = decoder.update_period * np.arange(len(keypoints))
+    at = decoder.timing.update_period * np.arange(len(keypoints))
     steps = np.arange(len(spikes))
     assert at[-1] >= steps[-1]
     return np.stack([np.interp(steps, at, keypoints[:, axis]) for axis in range(2)], axis=1)
@@ -99,10 +99,10 @@ def test_decodes_as_the_plain_pipeline(blocks, steps):
 )
 def test_published_latency_and_rate(blocks, kernel, field, latency_ms, rate_hz):
     decoder = Hybrid(channels=3, **SMALL | {"blocks": blocks, "kernel": kernel})
-    assert decoder.receptive_field == field
-    assert decoder.latency_steps * 4 == latency_ms
-    assert 250 / decoder.update_period == rate_hz
-    assert decoder.lookahead == field // 2 + decoder.update_period - 1
+    assert decoder.timing.receptive_field == field
+    assert decoder.timing.latency_steps * 4 == latency_ms
+    assert 250 / decoder.timing.update_period == rate_hz
+    assert decoder.timing.lookahead == field // 2 + decoder.timing.update_period - 1
 
 
 def test_buffer_table_of_rtnet():
@@ -120,15 +120,15 @@ def test_receptive_field_is_what_the_gradient_sees(kernels):
     """Steps before and after a keypoint that its frame depends on, over many inputs."""
     sizes = SMALL | {"blocks": len(kernels), "kernel": kernels[0], "conv_channels": 8}
     decoder = Hybrid(channels=3, **sizes).eval()
-    keypoint, period = 20, decoder.update_period
+    keypoint, period = 20, decoder.timing.update_period
     inputs = torch.rand(8, 3 * keypoint * period, 3, requires_grad=True)
     states = tuple(block.init_state(8) for block in decoder.convs[0])
-    frames, _ = decoder._convolve(decoder.convs[0], [inputs], states, None)
+    (frames,), _ = decoder.convs[0]([inputs], states, "float32")
     frames[:, keypoint].sum().backward()
     touched = inputs.grad.abs().sum((0, 2)).nonzero()[:, 0] - keypoint * period
     first, last = int(touched[0]), int(touched[-1])
-    assert last - first + 1 == decoder.receptive_field
-    assert last + period - 1 == decoder.lookahead
+    assert last - first + 1 == decoder.timing.receptive_field
+    assert last + period - 1 == decoder.timing.lookahead
 
 
 @pytest.mark.parametrize("merge", ["none", "pre-LIF", "post-LIF"])
@@ -136,7 +136,7 @@ def test_streaming(merge):
     areas = {} if merge == "none" else {"area_channels": [2, 3]}
     decoder = lively(Hybrid(channels=5, merge=merge, **areas, **SMALL))
     assert_stream_equals_batch(decoder, longest=60)
-    assert_stepwise_changes_nothing(decoder, steps=120)
+    assert_reference_agrees(decoder, steps=120)
 
 
 @pytest.mark.parametrize("folded", [True, False])
@@ -147,7 +147,7 @@ def test_compiled_loops_agree_with_modules(buffer_format, steps, folded):
     if folded:
         decoder.fold()
     decoder.buffer_format = buffer_format
-    assert_stepwise_changes_nothing(decoder, steps)
+    assert_reference_agrees(decoder, steps)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -155,12 +155,12 @@ def test_compiled_loops_agree_with_modules(buffer_format, steps, folded):
 def test_silence_follows_a_recording(training, kind):
     decoder = lively(Hybrid(channels=5, **SMALL)).train(training)
     spikes = random_spikes(203, 3, 5).to(kind)
-    silence = torch.zeros(decoder.lookahead, 3, 5)
+    silence = torch.zeros(decoder.timing.lookahead, 3, 5)
     torch.manual_seed(0)
     velocity = decoder.decode(spikes)
     torch.manual_seed(0)
     written_out, _ = decoder(torch.cat([spikes.float(), silence]))
-    assert torch.equal(velocity, written_out[decoder.lookahead :])
+    assert torch.equal(velocity, written_out[decoder.timing.lookahead :])
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -170,17 +170,17 @@ def test_measured_lookahead_is_the_declared_one(blocks):
         for block in decoder.convs[0]:
             block.conv.weight[:, :, -1] *= 10  # the newest input counts for much
     lively(decoder)
-    changes = earliest_changes(decoder, 120, range(60, 60 + decoder.update_period))
+    changes = earliest_changes(decoder, 120, range(60, 60 + decoder.timing.update_period))
     # Some input changes the very output of its own step, which is `lookahead` steps late.
     assert min(changes.values()) == 0
-    assert len(changes) == decoder.update_period
+    assert len(changes) == decoder.timing.update_period
 
 
 def test_output_before_the_recording_is_zero():
     decoder = lively(Hybrid(channels=5, **SMALL))
-    velocity, _ = decoder(random_spikes(decoder.lookahead + 5, 2, 5))
-    assert (velocity[: decoder.lookahead] == 0).all()
-    assert (velocity[decoder.lookahead :] != 0).all()
+    velocity, _ = decoder(random_spikes(decoder.timing.lookahead + 5, 2, 5))
+    assert (velocity[: decoder.timing.lookahead] == 0).all()
+    assert (velocity[decoder.timing.lookahead :] != 0).all()
 
 
 @pytest.mark.parametrize(("channels", "parameters"), [(96, 75202), (192, 109762)])
@@ -206,10 +206,9 @@ def test_folding_changes_no_output():
 def test_buffers_on_the_fixed_point_grid():
     decoder = lively(Hybrid(channels=5, **SMALL))
     decoder.buffer_format = (1, 4)
-    trace = Trace()
-    with torch.no_grad():
-        _, state = decoder(random_spikes(200, 2, 5), trace=trace)
-    stored = [calls.inputs[0] for calls in trace.calls if calls.layer is decoder.convs[0][1].conv]
+    with torch.no_grad(), recording(decoder) as record:
+        _, state = decoder(random_spikes(200, 2, 5))
+    stored = [calls.inputs[0] for calls in record.calls if calls.layer is decoder.convs[0][1].conv]
     stored += [block.odd for block in state.blocks[0]]
     stored += [neuron.v for neuron in state.neurons[0]]
     assert len(stored[0].unique()) > 10
@@ -227,7 +226,7 @@ def test_half_precision_rounds_weights_and_buffers():
     decoder.weight_format = decoder.buffer_format = "float16"
     rounded = Hybrid(channels=5, **SMALL).eval()
     rounded.fold()
-    rounded.load_parameters({n: p.half().float() for n, p in decoder.state_dict().items()})
+    rounded.load_state_dict({n: p.half().float() for n, p in decoder.state_dict().items()})
     rounded.buffer_format = "float16"
     decoder.half()
     assert sum(p.element_size() for p in decoder.parameters()) == 2 * len(
@@ -261,9 +260,9 @@ def test_areas_stay_apart_until_merged():
         decoder = lively(Hybrid(channels=5, merge=merge, **areas, **SMALL))
         hidden = []
         for inputs in (spikes, changed):
-            trace = Trace()
-            decoder(inputs, trace=trace)
-            hidden.append(trace.spikes)
+            with recording(decoder) as record:
+                decoder(inputs)
+            hidden.append(record.spikes)
         assert set(hidden[0]) == {f"net{n + 1}.lif{i}" for n in range(1 + separate) for i in (1, 2)}
         assert torch.equal(hidden[0]["net1.lif2"], hidden[1]["net1.lif2"]) == separate
 

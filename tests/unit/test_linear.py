@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from decoder_checks import (
-    assert_stepwise_changes_nothing,
+    assert_reference_agrees,
     assert_stream_equals_batch,
     earliest_changes,
     random_spikes,
@@ -111,8 +111,8 @@ def test_streaming(monkeypatch):
     for decoder in (Wiener(channels=5, lags=3, width=7), Kalman(channels=5, width=7)):
         assert decoder.fit_closed_form(*recording(1500, 5))
         assert_stream_equals_batch(decoder, longest=40)
-        assert_stepwise_changes_nothing(decoder, steps=50)
-        assert decoder.lookahead == 0
+        assert_reference_agrees(decoder, steps=50)
+        assert decoder.timing.lookahead == 0
         assert min(earliest_changes(decoder, 60, range(20, 34)).values()) == 0
 
 

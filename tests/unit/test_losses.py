@@ -6,18 +6,19 @@ import torch
 from torch import nn
 
 from spikereach.config import Penalties
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder
+from spikereach.ops.common.record import Record
 from spikereach.training.losses import mse, penalty, rmse, weight_matrices
 from training_cases import CHANNELS, TinyGRU
 
 
 @pytest.fixture
-def counts_trace():
+def counts_record():
     """Spikes of two layers in 30 steps, batch 4: busy, silent and ordinary units."""
     random = np.random.default_rng(0)
     first = (random.random((30, 4, 5)) < [0.9, 0.9, 0.0, 0.5, 0.02]).astype(np.float32)
     second = (random.random((30, 4, 3)) < 0.6).astype(np.float32)
-    return first, second, Trace(spikes={"a": torch.tensor(first), "b": torch.tensor(second)})
+    return first, second, Record(spikes={"a": torch.tensor(first), "b": torch.tensor(second)})
 
 
 def test_mse_and_rmse():
@@ -28,12 +29,12 @@ def test_mse_and_rmse():
     assert rmse(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(np.sqrt(expected))
 
 
-def test_spike_penalties(counts_trace):
-    first, second, trace = counts_trace
+def test_spike_penalties(counts_record):
+    first, second, record = counts_record
     decoder = TinyGRU(channels=CHANNELS)
 
     def of(**weights):
-        return penalty(decoder, trace, Penalties(**weights)).item()
+        return penalty(decoder, record, Penalties(**weights)).item()
 
     per_step = sum(layer.sum() / (30 * 4) for layer in (first, second))
     assert of(spike_sum=0.5) == pytest.approx(0.5 * per_step, rel=1e-6)
@@ -53,10 +54,10 @@ def test_spike_penalties(counts_trace):
     assert of() == 0
 
 
-def test_gradients_reach_the_spikes(counts_trace):
-    *_, trace = counts_trace
-    spikes = trace.spikes["a"].requires_grad_()
-    penalty(TinyGRU(channels=CHANNELS), trace, Penalties(spike_sum=2.0)).backward()
+def test_gradients_reach_the_spikes(counts_record):
+    *_, record = counts_record
+    spikes = record.spikes["a"].requires_grad_()
+    penalty(TinyGRU(channels=CHANNELS), record, Penalties(spike_sum=2.0)).backward()
     assert torch.allclose(spikes.grad, torch.full_like(spikes, 2.0 / (30 * 4)))
 
 
@@ -66,7 +67,7 @@ def test_weight_penalty_is_the_sum_over_connection_layers():
     assert weight_matrices(decoder).keys() == names  # no bias, no layer norm
     parameters = dict(decoder.named_parameters())
     expected = sum(np.abs(parameters[name].detach().numpy()).sum() for name in names)
-    found = penalty(decoder, Trace(), Penalties(weight_l1=0.25))
+    found = penalty(decoder, Record(), Penalties(weight_l1=0.25))
     assert found.item() == pytest.approx(0.25 * expected, rel=1e-5)
 
 
@@ -81,5 +82,5 @@ def test_layer_norms_of_two_axes_and_bare_decoders_are_no_matrices():
 
 
 def test_the_decoders_own_terms_are_added():
-    trace = Trace(losses={"reconstruction": torch.tensor(1.5), "kl": torch.tensor(0.25)})
-    assert penalty(TinyGRU(channels=CHANNELS), trace, Penalties()).item() == 1.75
+    record = Record(losses={"reconstruction": torch.tensor(1.5), "kl": torch.tensor(0.25)})
+    assert penalty(TinyGRU(channels=CHANNELS), record, Penalties()).item() == 1.75

@@ -10,8 +10,8 @@ from torch import nn
 
 from spikereach.evaluation import metrics
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.models.decoder import LayerCalls
 from spikereach.models.passes import PassError
+from spikereach.ops.common.record import LayerCalls
 from stand_ins import Straight, Windowed
 
 velocities = arrays(

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikereach.models.decoder import Decoder
+from spikereach.models.decoder import Decoder, Timing
 from spikereach.models.passes import in_pieces
 
 
@@ -13,14 +13,14 @@ class Delayed(Decoder):
     """Returns the counts of ``lookahead`` steps earlier."""
 
     def __init__(self, lookahead, period):
-        super().__init__(channels=3)
-        self.lookahead, self.update_period = lookahead, period
+        super().__init__(channels=3, timing=Timing(lookahead=lookahead, update_period=period))
         self.lengths, self.types = [], []
 
-    def forward(self, spikes, state=None, *, trace=None):
+    def forward(self, spikes, state=None):
         self.lengths.append(len(spikes))
         self.types.append(spikes.dtype)
-        state = spikes.new_zeros(self.lookahead, *spikes.shape[1:]) if state is None else state
+        if state is None:
+            state = spikes.new_zeros(self.timing.lookahead, *spikes.shape[1:])
         held = torch.cat([state, spikes])
         out = held[: len(spikes)].sum(2, keepdim=True).repeat(1, 1, 2)
         return out, held[len(spikes) :]
@@ -30,7 +30,7 @@ class Delayed(Decoder):
 def test_pieces_are_alike_and_no_larger_than_asked(steps, lookahead, period, units):
     decoder, piece = Delayed(lookahead, period), units * period
     spikes = torch.rand(steps, 1, 3)
-    parts = [velocity for velocity, _ in in_pieces(decoder, spikes, piece, traced=False)]
+    parts = list(in_pieces(decoder, spikes, piece))
     assert torch.equal(torch.cat(parts)[:, 0, 0], spikes.sum(2)[:, 0])
     *whole, last = decoder.lengths
     assert max(decoder.lengths) <= piece
@@ -46,5 +46,5 @@ def test_pieces_are_alike_and_no_larger_than_asked(steps, lookahead, period, uni
 def test_bytes_reach_only_decoders_that_take_them(takes, kind):
     decoder = Delayed(2, 1)
     decoder.takes_bytes = takes
-    list(in_pieces(decoder, torch.ones(9, 1, 3, dtype=torch.uint8), 4, traced=False))
+    list(in_pieces(decoder, torch.ones(9, 1, 3, dtype=torch.uint8), 4))
     assert set(decoder.types) == {kind}

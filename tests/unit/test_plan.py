@@ -246,6 +246,12 @@ def test_code_is_that_of_the_script_and_the_architecture(paper, make):
     assert len(digests) == 4
 
 
+def test_code_of_a_compression_is_that_of_its_steps(paper):
+    """The one rounds to half precision, the other to fixed point, in the same architecture."""
+    assert paper.code("compress_decoder", "RTnet") == paper.code("compress_decoder", "BMnet")
+    assert paper.code("compress_decoder", "RTnet") != paper.code("compress_decoder", "sRTnet")
+
+
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [

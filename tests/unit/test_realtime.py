@@ -7,6 +7,7 @@ from torch import nn
 
 from spikereach.evaluation import realtime
 from spikereach.evaluation.errors import EvaluationError
+from spikereach.models.decoder import Timing
 from spikereach.models.passes import as_input
 from stand_ins import Centred, Gated, Peeking, Recurrent, Straight, Windowed
 
@@ -25,7 +26,7 @@ def build(kind, **sizes):
 def test_honest_decoders_pass(kind, spikes):
     decoder = build(kind)
     found = realtime.check(decoder, spikes, 300)
-    assert found["lookahead_measured"] <= found["lookahead_declared"] == decoder.lookahead
+    assert found["lookahead_measured"] <= found["lookahead_declared"] == decoder.timing.lookahead
     assert found["stream_max_error"] < 1e-5
     assert found["stream_diverged"] == 0
     assert 0 < found["median_us"] <= found["p99_us"]
@@ -50,9 +51,9 @@ def test_a_spiking_decoder_that_hides_its_look_ahead_is_found(spikes):
     class Delayed(Recurrent):
         """Takes its input two steps early."""
 
-        def forward(self, spikes, state=None, *, trace=None):
+        def forward(self, spikes, state=None):
             early = torch.cat([spikes[2:], spikes.new_zeros(2, *spikes.shape[1:])])
-            return super().forward(early, state, trace=trace)
+            return super().forward(early, state)
 
     decoder = build(Delayed)
     with torch.no_grad():
@@ -63,8 +64,8 @@ def test_a_spiking_decoder_that_hides_its_look_ahead_is_found(spikes):
 
 def test_a_reader_of_the_whole_future_is_found(spikes):
     class Global(Straight):
-        def forward(self, spikes, state=None, *, trace=None):
-            return super().forward(spikes - spikes.mean(0), state, trace=trace)
+        def forward(self, spikes, state=None):
+            return super().forward(spikes - spikes.mean(0), state)
 
     with pytest.raises(EvaluationError, match="look-ahead: the decoder declares 0"):
         realtime.check(build(Global), spikes, 100)
@@ -73,8 +74,8 @@ def test_a_reader_of_the_whole_future_is_found(spikes):
 @pytest.mark.parametrize("kind", [Gated, Recurrent])
 def test_a_decoder_that_forgets_its_state_is_found(kind, spikes):
     class Forgetful(kind):
-        def forward(self, spikes, state=None, *, trace=None):
-            return super().forward(spikes, None, trace=trace)
+        def forward(self, spikes, state=None):
+            return super().forward(spikes, None)
 
     decoder = build(Forgetful)
     with torch.no_grad():
@@ -86,8 +87,8 @@ def test_a_decoder_that_forgets_its_state_is_found(kind, spikes):
 
 def test_a_decoder_that_overwrites_its_state_passes(spikes):
     class InPlace(Centred):
-        def forward(self, spikes, state=None, *, trace=None):
-            velocity, after = super().forward(spikes, state, trace=trace)
+        def forward(self, spikes, state=None):
+            velocity, after = super().forward(spikes, state)
             if state is None:
                 return velocity, after.clone()
             state.copy_(after)
@@ -98,8 +99,8 @@ def test_a_decoder_that_overwrites_its_state_passes(spikes):
 
 def test_noise_of_a_decoder_does_not_count_as_look_ahead(spikes):
     class Noisy(Gated):
-        def forward(self, spikes, state=None, *, trace=None):
-            velocity, state = super().forward(spikes, state, trace=trace)
+        def forward(self, spikes, state=None):
+            velocity, state = super().forward(spikes, state)
             return velocity + 1e-8 * torch.rand_like(velocity), state
 
     decoder = build(Noisy)
@@ -112,7 +113,7 @@ def test_noise_of_a_decoder_does_not_count_as_look_ahead(spikes):
 )
 def test_the_verdict_follows_the_rule(latency, period, expected):
     decoder = build(Straight)
-    decoder.latency_steps, decoder.update_period = latency, period
+    decoder.timing = Timing(latency_steps=latency, update_period=period)
     found = realtime.timing(decoder)
     assert found["realtime"] is expected
     assert found["latency_ms"] == latency * 4

@@ -93,6 +93,8 @@ def test_code_is_that_of_one_entry(make):
         reports.job(kind, name)["function"].partition(":")[0] for kind, name in jobs(reports)
     }
     assert len(codes) == len(modules)
+    others = make(source="synthetic")
+    assert codes.isdisjoint(others.job(kind, name)["code"] for kind, name in jobs(others))
 
 
 def test_order_of_keys_in_the_configuration_changes_no_job(make):

@@ -6,16 +6,18 @@ import math
 import os
 import random
 import signal
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from spikereach import progress
 from spikereach.data.errors import SessionError
 from spikereach.data.windows import Windows
 from spikereach.evaluation.metrics import r2
 from spikereach.files import WriteError
-from spikereach.models.decoder import Trace
+from spikereach.ops.common.record import recording
 from spikereach.training.errors import TrainingError
 from spikereach.training.fit import fit
 from spikereach.training.loop import COLUMNS, train
@@ -91,7 +93,7 @@ def test_val_r2_is_neurobenchs_of_the_continuous_part_in_session_units(learned):
     part = SESSION.split("neurobench").val
     spikes = torch.tensor(SESSION.spikes[part.start : part.stop]).float().unsqueeze(1)
     with torch.no_grad():
-        velocity = trained.decoder.to_session_units(trained.decoder.decode(spikes))[:, 0]
+        velocity = trained.decoder.standardisation.undo(trained.decoder.decode(spikes))[:, 0]
     true = SESSION.velocity[part.start : part.stop]
     assert history.val_r2.max() == pytest.approx(r2(velocity, true), abs=1e-5)
 
@@ -103,8 +105,8 @@ def test_standardisation_knows_the_training_part_only(tmp_path):
     expected = SESSION.velocity[part.start : part.stop].astype(np.float64)
     for one in (SESSION, tampered):
         decoder, _ = train_tiny(tmp_path, stage(epochs=1), sessions=[one])
-        assert decoder.output_scale == pytest.approx(expected.std(axis=0), rel=1e-6)
-        assert decoder.output_offset == pytest.approx(expected.mean(axis=0), rel=1e-6)
+        assert decoder.standardisation.scale == pytest.approx(expected.std(axis=0), rel=1e-6)
+        assert decoder.standardisation.offset == pytest.approx(expected.mean(axis=0), rel=1e-6)
 
 
 def test_early_stopping(tmp_path):
@@ -145,9 +147,9 @@ def test_spike_penalty_silences_a_spiking_decoder(tmp_path):
     for weight in (0.0, 10.0):
         recipe = rsnn(epochs=2, penalties={"spike_sum": weight})
         trained, _ = fit(recipe, [SESSION], **NAMES | run_options(tmp_path))
-        trace = Trace()
-        trained.decoder(torch.tensor(SESSION.spikes[:400]).float().unsqueeze(1), trace=trace)
-        counts.append(trace.spikes["hidden"].sum().item())
+        with recording(trained.decoder) as record:
+            trained.decoder(torch.tensor(SESSION.spikes[:400]).float().unsqueeze(1))
+        counts.append(record.spikes["hidden"].sum().item())
     assert counts[1] < 0.5 * counts[0]
 
 
@@ -345,7 +347,9 @@ def test_still_velocities_are_an_error(tmp_path):
 # ---- What one sees ----------------------------------------------------------------------
 
 
-def test_progress_goes_to_stderr_and_is_off_on_request(tmp_path, capsys):
+def test_progress_goes_to_stderr_and_is_off_on_request(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "__stderr__", None)  # no terminal
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     train_tiny(tmp_path / "quiet", stage(epochs=1))
     assert capsys.readouterr() == ("", "")
     train_tiny(tmp_path / "shown", stage(epochs=1), progress=True, name="tiny on x")

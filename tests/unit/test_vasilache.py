@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from decoder_checks import (
-    assert_stepwise_changes_nothing,
+    assert_reference_agrees,
     assert_stream_equals_batch,
     earliest_changes,
     losses_of_training,
@@ -14,8 +14,8 @@ from decoder_checks import (
 from torch import nn
 from torch.nn import functional
 
-from spikereach.models.decoder import Trace
 from spikereach.models.vasilache import GRU, LIF, SGRU
+from spikereach.ops.common.record import recording
 
 T1 = {"window": 1024, "conv_channels": 32, "kernels": [3, 6, 12], "paddings": [5, 3, 6]}
 T2 = {"window": 1024, "conv_channels": 10, "kernels": [3, 3], "paddings": [3, 1]}
@@ -27,7 +27,7 @@ def test_streaming(family):
     torch.manual_seed(0)
     decoder = family(channels=4, **SMALL)
     assert_stream_equals_batch(decoder, longest=80)
-    assert_stepwise_changes_nothing(decoder, steps=100)
+    assert_reference_agrees(decoder, steps=100)
 
 
 @pytest.mark.parametrize("family", [GRU, SGRU, LIF])
@@ -39,7 +39,7 @@ def test_compiled_loops_agree_with_modules(family, paddings, buffer_format):
     with torch.no_grad():
         decoder.convs[0].weight.mul_(5)  # so that neurons spike
     decoder.buffer_format = buffer_format
-    assert_stepwise_changes_nothing(decoder, steps=100)
+    assert_reference_agrees(decoder, steps=100)
 
 
 @pytest.mark.parametrize("family", [GRU, SGRU, LIF])
@@ -49,7 +49,8 @@ def test_nothing_before_the_window_is_complete(family):
     decoder = family(channels=4, **SMALL)
     with torch.no_grad():
         decoder.convs[0].weight.mul_(20)  # so that neurons spike
-    assert (decoder.lookahead, decoder.latency_steps, decoder.whole_windows) == (31, 32, 32)
+    timing = decoder.timing
+    assert (timing.lookahead, timing.latency_steps, timing.whole_windows) == (31, 32, 32)
     velocity, _ = decoder(random_spikes(40, 1, 4))
     assert (velocity[:31] == 0).all()
     assert (velocity[31:] != 0).all()
@@ -144,12 +145,12 @@ def test_sgru_follows_its_equations():
             outputs.append(h)
             fired.append(torch.cat([r, z, n]))
         assert 0.05 < torch.stack(fired).mean() < 0.95
-        trace = Trace()
-        actual = decoder.decode(spikes, trace=trace)[:, 0].numpy()
+        with recording(decoder) as record:
+            actual = decoder.decode(spikes)[:, 0].numpy()
         np.testing.assert_allclose(
             actual, plain_interpolation(decoder, torch.stack(outputs)), atol=1e-5
         )
-        torch.testing.assert_close(trace.spikes["gates"][:, 0], torch.stack(fired))
+        torch.testing.assert_close(record.spikes["gates"][:, 0], torch.stack(fired))
 
 
 def test_lif_follows_its_equation():

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from spikereach.neurons import scan
 from torch.nn import functional as F
 
-from spikereach.models.decoder import Trace
 from spikereach.models.hybrid import Hybrid
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2
 from spikereach.ops.common import cuda
 from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.record import recording
 from spikereach.ops.common.surrogates import Surrogate, arctan, fast_sigmoid, triangle
 from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
 from spikereach.ops.lif.step import LIFParameters, LIFState
@@ -379,9 +379,9 @@ def test_decoders_have_the_gradients_of_the_reference(name, monkeypatch):
 
         monkeypatch.setattr(scan, "_backend", choose)
         torch.manual_seed(1)  # of dropout
-        trace = Trace()
-        loss = decoder.decode(spikes, trace=trace).square().mean()
-        fired = list(trace.spikes.values())
+        with recording(decoder) as record:
+            loss = decoder.decode(spikes).square().mean()
+        fired = list(record.spikes.values())
         loss = loss + sum(z.sum(0).square().mean() for z in fired)
         gradients = torch.autograd.grad(loss, list(decoder.parameters()), allow_unused=True)
         results.append((fired, [loss.detach(), *(g for g in gradients if g is not None)]))

@@ -19,6 +19,7 @@ from spikereach.evaluation import neurobench, realtime
 from spikereach.evaluation.describe import describe
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.models.contract import ContractError
+from spikereach.ops.common.record import active
 
 RESULTS = "results/{}/LeakySpikes/synthetic_indy_1/seed0"
 
@@ -196,9 +197,9 @@ def test_a_wrong_shape_is_named_before_training(LeakySpikes, system, monkeypatch
 
 def test_a_hidden_look_ahead_is_found(LeakySpikes, spikes):  # noqa: N803
     class Early(LeakySpikes):
-        def forward(self, spikes, state=None, *, trace=None):
+        def forward(self, spikes, state=None):
             silence = spikes.new_zeros(3, *spikes.shape[1:])
-            return super().forward(torch.cat([spikes[3:], silence]), state, trace=trace)
+            return super().forward(torch.cat([spikes[3:], silence]), state)
 
     with pytest.raises(EvaluationError, match=r"look-ahead: .* declares 0 steps.* 3 steps"):
         realtime.check(trained(Early), spikes, 100)
@@ -206,19 +207,19 @@ def test_a_hidden_look_ahead_is_found(LeakySpikes, spikes):  # noqa: N803
 
 def test_a_forgotten_state_is_found(LeakySpikes, spikes):  # noqa: N803
     class Forgetful(LeakySpikes):
-        def forward(self, spikes, state=None, *, trace=None):
-            return super().forward(spikes, None, trace=trace)
+        def forward(self, spikes, state=None):
+            return super().forward(spikes, None)
 
     with pytest.raises(EvaluationError, match=r"stream: .* the state does not carry all"):
         realtime.check(trained(Forgetful), spikes, 100)
 
 
-def test_a_trace_that_tells_something_else_is_found(LeakySpikes, spikes):  # noqa: N803
+def test_a_record_that_tells_something_else_is_found(LeakySpikes, spikes):  # noqa: N803
     class Forgetful(LeakySpikes):
-        def forward(self, spikes, state=None, *, trace=None):
-            output = super().forward(spikes, state, trace=trace)
-            if trace is not None:
-                trace.calls.pop()
+        def forward(self, spikes, state=None):
+            output = super().forward(spikes, state)
+            if (record := active()) is not None:
+                record.calls.pop()
             return output
 
     velocity = np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -11,8 +10,9 @@ from spikereach.config import System
 from spikereach.evaluation import metrics, realtime
 from spikereach.evaluation.footprint import deployment
 from spikereach.models import contract, zoo
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder
 from spikereach.models.passes import as_input
+from spikereach.ops.common.record import recording
 
 
 def describe(system: System, channels: int) -> dict[str, Any]:
@@ -44,22 +44,20 @@ def describe(system: System, channels: int) -> dict[str, Any]:
         "footprint": metrics.footprint(decoder),
         "deployment": deployment(decoder),
         "dense": _dense(decoder),
-        "receptive_field": decoder.receptive_field,
-        "lookahead": decoder.lookahead,
+        "receptive_field": decoder.timing.receptive_field,
+        "lookahead": decoder.timing.lookahead,
         **realtime.timing(decoder),
     }
 
 
 def _dense(decoder: Decoder) -> float:
     """Dense operations per step after the first prediction."""
-    unit = math.lcm(decoder.update_period, decoder.whole_windows)
-    steps = unit * math.ceil((decoder.lookahead + (decoder.receptive_field or 1)) / unit)
+    steps = decoder.timing.settled
     silence = as_input(decoder, torch.zeros(steps, decoder.channels))
-    state = None
+    tally = metrics.Tally()
     with torch.inference_mode():
-        for _ in range(2):
-            tally, trace = metrics.Tally(merge=False), Trace()
-            _, state = decoder(silence, state, trace=trace)
-            for calls in trace.calls:
-                tally.add(calls)
+        _, state = decoder(silence)
+        with recording(decoder) as record:
+            decoder(silence, state)
+            tally.add_piece(record)
     return tally.dense / steps

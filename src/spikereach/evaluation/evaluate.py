@@ -75,7 +75,7 @@ def measure(
     steps = usable_steps(decoder, len(test))
     part = slice(test.start, test.start + steps)
     spikes, velocity = input_spikes(checkpoint, binned)[part], binned.velocity[part]
-    verified = min(steps, max(neurobench_steps or steps, decoder.whole_windows))
+    verified = min(steps, max(neurobench_steps or steps, decoder.timing.whole_windows))
     verified = usable_steps(decoder, verified)
     neurobench.verify(decoder, spikes[:verified], velocity[:verified])
     measured, predicted = metrics.measure(decoder, spikes, velocity)

@@ -8,11 +8,12 @@ import torch
 from torch.nn.modules.batchnorm import _NormBase
 
 from spikereach.models.decoder import Decoder
+from spikereach.ops.common.fixed_point import Format
 
 _FORMATS = {"float32": 32, "float16": 16}
 
 
-def bits(number_format: str | tuple[int, int]) -> int:
+def bits(number_format: Format) -> int:
     """Bits of one value: "float32", "float16", or a sign bit, integer and fractional bits."""
     if isinstance(number_format, str):
         return _FORMATS[number_format]
@@ -23,9 +24,8 @@ def deployment(decoder: Decoder) -> dict[str, Any]:
     """Bytes of weights, buffers and states at their bit widths (Krausse et al. 2025).
 
     Weights are all parameters, and the statistics of batch norms that are not folded. Buffers
-    are what :meth:`Decoder.buffer_sizes` lists as inputs (``input_bits`` each: one bit per
-    spike, a byte for the windowed nets) and as activations between layers. Parts are rounded
-    up to whole bytes.
+    are what :meth:`Decoder.buffer_sizes` lists as inputs (one bit per spike, a byte for the
+    windowed nets) and as activations between layers. Parts are rounded up to whole bytes.
 
     Returns:
         weights_bytes, buffers_bytes, states_bytes, total_bytes; weight_format and
@@ -33,12 +33,16 @@ def deployment(decoder: Decoder) -> dict[str, Any]:
         "input", "buffer" or "state"), values and bytes.
     """
     weight_bits, buffer_bits = bits(decoder.weight_format), bits(decoder.buffer_format)
-    width = {"input": decoder.input_bits, "buffer": buffer_bits, "state": buffer_bits}
     parts = [
         _part(name, "weights", values, weight_bits) for name, values in _weights(decoder).items()
     ]
     parts += [
-        _part(size.layer, size.kind, size.values, width[size.kind])
+        _part(
+            size.layer,
+            size.kind,
+            size.values,
+            size.input_bits if size.kind == "input" else buffer_bits,
+        )
         for size in decoder.buffer_sizes()
     ]
     totals = {

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,14 +22,19 @@ from torch import Tensor, nn
 from spikereach.evaluation import counting
 from spikereach.evaluation.counting import FanOut
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.models.decoder import Decoder, LayerCalls, Trace
+from spikereach.models.decoder import Decoder
 from spikereach.models.passes import as_input, in_pieces, usable_steps
+from spikereach.ops.common.backends import only
+from spikereach.ops.common.record import LayerCalls, Record, recording
 
 PIECE = 8192
 """Steps per call of the decoder; bounds the memory of a pass."""
 
 WINDOWS = 64
 """Windows per call of a decoder of whole windows, which run side by side."""
+
+FEW = 16
+"""Calls of a layer in a piece up to which they are those of stretches of it, not of steps."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _STATELESS = (nn.Linear, *_CONVOLUTIONS)
@@ -147,21 +154,19 @@ def measure(
     """
     steps = usable_steps(decoder, len(spikes))
     inputs = as_input(decoder, spikes[:steps])
-    piece = like_neurobench or max(PIECE, WINDOWS * decoder.whole_windows)
-    piece -= piece % decoder.whole_windows
-    tally = Tally(merge=like_neurobench is None)
-    predicted, stepwise = [], decoder.stepwise
+    window = decoder.timing.whole_windows
+    piece = like_neurobench or max(PIECE, WINDOWS * window)
+    piece -= piece % window
+    tally = Tally(merge=like_neurobench is None, apart=decoder.timing.once_per_step)
+    predicted = []
     decoder.eval()
-    decoder.stepwise = like_neurobench is not None
-    try:
-        with torch.inference_mode():
-            for part, trace in in_pieces(decoder, inputs, piece, traced=True):
-                tally.add_piece(trace)
-                predicted.append(part[:, 0].float().cpu())
-        prediction = torch.cat(predicted)
-        score = r2(prediction, torch.as_tensor(velocity[:steps]))
-    finally:
-        decoder.stepwise = stepwise
+    backend = nullcontext() if like_neurobench is None else only("reference")
+    with torch.inference_mode(), backend, recording(decoder) as record:
+        for part in in_pieces(decoder, inputs, piece):
+            tally.add_piece(record)
+            predicted.append(part[:, 0].float().cpu())
+    prediction = torch.cat(predicted)
+    score = r2(prediction, torch.as_tensor(velocity[:steps]))
     macs, acs = tally.effective()
     metrics = {
         "r2": score,
@@ -179,8 +184,10 @@ def measure(
 class Tally:
     """Operations and activations counted so far, as integers."""
 
-    merge: bool
-    """Whether a layer with a single call per piece is judged over all pieces together."""
+    merge: bool = False
+    """Whether a layer with few calls per piece is judged over all pieces together."""
+    apart: bool = False
+    """Whether each sample of a call stands for a call of its own."""
     dense: int = 0
     activations: int = 0
     nonzero: int = 0
@@ -189,16 +196,22 @@ class Tally:
     _hoisted: dict[nn.Module, tuple[int, bool]] = field(default_factory=dict)
     _fan_outs: dict[tuple[nn.Module, torch.Size], FanOut] = field(default_factory=dict)
 
-    def add_piece(self, trace: Trace) -> None:
-        """Count what one call of a decoder noted, and free what its layers received."""
-        while trace.calls:  # one by one: the next piece then finds warm memory
-            self.add(trace.calls.pop())
-        for activation in trace.activations:
+    def add_piece(self, record: Record) -> None:
+        """Count what one call of a decoder did, and free what its layers received."""
+        for calls in by_layer(record.calls):
+            self.add(calls)
+            del calls  # the next piece then finds warm memory
+        for activation in record.activations:
             self.activations += activation.numel()
             self.nonzero += counting.nonzero(activation)
+        record.activations.clear()
+        record.spikes.clear()
 
     def add(self, calls: LayerCalls) -> None:
         """Count the calls of one layer."""
+        if self.apart:
+            inputs = (each.flatten(0, 1)[:, None] for each in calls.inputs)
+            calls = LayerCalls(calls.layer, tuple(inputs))
         operations, binary, dense = count(calls, self._fan_outs)
         self.dense += dense
         total, spiking = int(operations.sum()), int(operations[binary].sum())
@@ -221,6 +234,21 @@ class Tally:
         if self.activations == 0:
             return 0.0
         return (self.activations - self.nonzero) / self.activations
+
+
+def by_layer(calls: list[LayerCalls]) -> Iterator[LayerCalls]:
+    """The calls, those of a layer that is called for each step together; the list is emptied."""
+    groups = defaultdict(list)
+    for each in calls:
+        groups[each.layer, *(x.shape[1:] for x in each.inputs)].append(each)
+    calls.clear()
+    while groups:
+        (layer, *_), group = groups.popitem()
+        if len(group) > FEW:
+            received = zip(*(each.inputs for each in group), strict=True)
+            group = [LayerCalls(layer, tuple(map(torch.cat, received)))]
+        while group:
+            yield group.pop()
 
 
 def count(

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import math
-import sys
 import warnings
 
 import numpy as np
@@ -20,8 +19,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from spikereach.evaluation import metrics
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder
 from spikereach.models.passes import as_input, in_pieces, usable_steps
+from spikereach.ops.common.backends import only
+from spikereach.ops.common.record import recording
+from spikereach.ops.common.spikes import Spikes
 
 PROBE = 64
 """Steps from which the operations of a call are projected."""
@@ -44,13 +46,13 @@ class _Stream(NeuroBenchModel):
 
     def __init__(self, decoder: Decoder, piece: int):
         super().__init__()
-        self.decoder, self.piece = decoder, piece
-        for module in decoder.activation_modules():
-            self.add_activation_module(module)
+        self.decoder, self.piece = decoder, 1 if decoder.timing.once_per_step else piece
+        self.add_activation_module(Spikes)
 
     def __call__(self, batch: Tensor) -> Tensor:
-        pieces = in_pieces(self.decoder, batch, self.piece, traced=False)
-        return torch.cat([velocity[:, 0] for velocity, _ in pieces])
+        with only("reference"):
+            pieces = in_pieces(self.decoder, batch, self.piece)
+            return torch.cat([velocity[:, 0] for velocity in pieces])
 
     def __net__(self) -> nn.Module:
         return self.decoder
@@ -60,19 +62,18 @@ def run(
     decoder: Decoder,
     spikes: np.ndarray | Tensor,
     velocity: np.ndarray | Tensor,
-    quiet: bool = True,
     piece: int | None = None,
 ) -> dict[str, float]:
     """NeuroBench's metrics of a decoder on a continuous recording.
 
     The recording is one batch with time on the batch axis, so that costs are per 4 ms step.
-    Recurrent layers are called step by step; see :func:`piece_steps` for all others.
+    Recurrent layers are called step by step, and so is a network that is run anew for each step;
+    see :func:`piece_steps` for all others.
 
     Args:
         decoder: put into evaluation mode.
         spikes: (T, C).
         velocity: (T, 2), session units per step.
-        quiet: False shows NeuroBench's output.
         piece: steps per call of the decoder; None: as many as :func:`piece_steps` allows.
     Returns:
         the keys of `metrics.exact`.
@@ -88,8 +89,7 @@ def run(
     model = _Stream(decoder, piece or piece_steps(decoder))
     static, workload = [Footprint, ConnectionSparsity], [R2, ActivationSparsity, SynapticOperations]
     benchmark = Benchmark(model, loader, [], [], [static, workload])
-    printed, stepwise = io.StringIO(), decoder.stepwise
-    decoder.stepwise = True
+    printed = io.StringIO()
     try:
         with (
             torch.no_grad(),
@@ -100,11 +100,8 @@ def run(
             # With its own `quiet` it would throw error messages away.
             results = benchmark.run(quiet=False)
     finally:
-        decoder.stepwise = stepwise
         model.cleanup_hooks()
     lines = [line for line in printed.getvalue().splitlines() if line.strip()]
-    if not quiet:
-        print(*lines, sep="\n", file=sys.stderr)
     complaints = [line for line in lines if line not in _EXPECTED_OUTPUT]
     complaints += [f"{w.category.__name__}: {w.message}" for w in caught]
     if complaints:
@@ -127,30 +124,21 @@ def piece_steps(decoder: Decoder) -> int:
     NeuroBench adds up the operations of one layer call in the number format of the layer,
     which holds integers exactly up to 2^24 (float32) or 2^11 (float16). A layer that takes
     all steps in one call goes beyond that after some hundred steps, so it is given fewer at
-    a time; what is counted stays the same. The trace does not tell which layers do, so that
-    every layer is taken for one.
+    a time; what is counted stays the same. Every layer is taken for one that does.
 
     Returns:
         a multiple of the update period and the window, at least one of them.
     """
-    unit = math.lcm(decoder.update_period, decoder.whole_windows)
+    unit = decoder.timing.unit
     probe = unit * math.ceil(PROBE / unit)
     silence = as_input(decoder, torch.zeros(probe, decoder.channels))
-    stepwise, decoder.stepwise = decoder.stepwise, True
-    trace = Trace()
-    try:
-        with torch.no_grad():
-            decoder(silence, trace=trace)
-    finally:
-        decoder.stepwise = stepwise
-    shares = [math.inf]  # of the probe's steps
-    for calls in trace.calls:
-        inputs = calls.inputs[0]
+    with torch.no_grad(), only("reference"), recording(decoder) as record:
+        decoder(silence)
+    share = MOST / probe
+    for calls in metrics.by_layer(record.calls):
         _, _, dense = metrics.count(calls)
-        # Spikes may come as bytes; the layer computes in float32 then.
-        limit = 2 / torch.finfo(inputs.dtype if inputs.is_floating_point() else torch.float32).eps
-        shares.append(limit / dense)
-    return max(unit, math.floor(min(*shares, MOST / probe) * probe / unit) * unit)
+        share = min(share, 2 / torch.finfo(calls.inputs[0].dtype).eps / dense)
+    return max(unit, math.floor(share * probe / unit) * unit)
 
 
 def verify(
@@ -199,5 +187,5 @@ def agree(exact: dict[str, float], oracle: dict[str, float], steps: int) -> None
         if not equal:
             raise EvaluationError(
                 f"{name}: {exact[name]!r} counted exactly, {value!r} by NeuroBench over the same "
-                f"{steps} steps; the decoder's trace does not tell what its layers did"
+                f"{steps} steps; what the decoder noted is not what its layers did"
             )

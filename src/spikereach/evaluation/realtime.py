@@ -15,6 +15,7 @@ from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.footprint import deployment
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.passes import as_input
+from spikereach.ops.common.spikes import Spikes
 
 MAX_LATENCY_MS, MIN_RATE_HZ = 100.0, 10.0
 """Krausse et al. 2025: what counts as real time."""
@@ -57,15 +58,16 @@ def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str
     inputs = as_input(decoder, spikes).float()
     with torch.inference_mode():
         lookahead = measure_lookahead(decoder, inputs)
-        if lookahead > decoder.lookahead:
+        declared = decoder.timing.lookahead
+        if lookahead > declared:
             raise EvaluationError(
-                f"look-ahead: the decoder declares {decoder.lookahead} steps, but a bin changes "
+                f"look-ahead: the decoder declares {declared} steps, but a bin changes "
                 f"the output {lookahead} steps before it: correct its `lookahead` or its padding"
             )
         max_error, diverged, times_us = _stream(decoder, inputs[:steps])
     footprint = deployment(decoder)
     return {
-        "lookahead_declared": decoder.lookahead,
+        "lookahead_declared": declared,
         "lookahead_measured": lookahead,
         "stream_max_error": max_error,
         "stream_diverged": diverged,
@@ -78,8 +80,8 @@ def check(decoder: Decoder, spikes: np.ndarray | Tensor, steps: int) -> dict[str
 
 def timing(decoder: Decoder) -> dict[str, Any]:
     """latency_ms, execution_rate_hz and realtime by the rule of Krausse et al. 2025."""
-    latency_ms = round(decoder.latency_steps * STEP_S * 1000, 6)
-    rate_hz = round(1 / (decoder.update_period * STEP_S), 6)
+    latency_ms = round(decoder.timing.latency_steps * STEP_S * 1000, 6)
+    rate_hz = round(1 / (decoder.timing.update_period * STEP_S), 6)
     return {
         "latency_ms": latency_ms,
         "execution_rate_hz": rate_hz,
@@ -103,14 +105,14 @@ def measure_lookahead(decoder: Decoder, inputs: Tensor) -> int:
     Returns:
         0 where no output before an altered bin changes.
     """
-    period = decoder.update_period
+    timing, period = decoder.timing, decoder.timing.update_period
     # From the first position on, even twice the declared look-ahead shows.
-    first = 2 * decoder.lookahead + period
+    first = 2 * timing.lookahead + period
     generator = np.random.default_rng(0)
     phases = generator.permutation(np.arange(POSITIONS // 2, max(period, POSITIONS)))
     positions = first + np.concatenate([np.arange(POSITIONS // 2), phases[: POSITIONS // 2]])
-    length = int(positions.max()) + decoder.lookahead + 1
-    length = -(-length // decoder.whole_windows) * decoder.whole_windows
+    length = int(positions.max()) + timing.lookahead + 1
+    length = -(-length // timing.whole_windows) * timing.whole_windows
     recording = inputs.repeat(-(-length // len(inputs)), 1, 1)[:length]
     baseline = decoder.decode(recording)
     noise = 4 * (decoder.decode(recording) - baseline).abs().max()
@@ -144,14 +146,14 @@ def _stream(decoder: Decoder, inputs: Tensor) -> tuple[float, float, np.ndarray]
             velocity = step(bins[number])
             times_us[number] = (time.perf_counter_ns() - before) / 1000
             streamed.append(velocity.copy())
-        outputs.append(decoder.to_session_units(torch.from_numpy(np.stack(streamed))))
+        outputs.append(decoder.standardisation.undo(torch.from_numpy(np.stack(streamed))))
         batch, state = decoder(inputs[start:stop], state)
-        batch = decoder.to_session_units(batch[:, 0].cpu())
+        batch = decoder.standardisation.undo(batch[:, 0].cpu())
         errors.append((outputs[-1] - batch).abs().max().item())
     rms = torch.cat(outputs).square().mean().sqrt().item()
     agreed = [error for error in errors if error <= TOLERANCE * rms]
     diverged = 1 - len(agreed) / len(errors)
-    spiking = bool(decoder.activation_modules())
+    spiking = any(isinstance(module, Spikes) for module in decoder.modules())
     if diverged > (DIVERGED if spiking else 0):
         raise EvaluationError(
             f"stream: bin by bin the output differs from the batch pass by up to {max(errors):.3g} "

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import BufferSize, Decoder, Timing
+from spikereach.ops.common.backends import compiled
+from spikereach.ops.common.record import active, note_call, noted
 
 CLAMP = 10.0
 """Bound of the normalised latent variables in training."""
@@ -33,9 +35,9 @@ class AEGRU(Decoder):
 
     In training the code is sampled, :math:`z = \bar m + e^{\lambda / 2} \epsilon`, with the
     log-variance :math:`\lambda` from a second encoder with ReLU units, and a decoder predicts
-    the counts' rates :math:`e^{D z}`. ``trace.losses`` then holds, weighted, the Poisson negative
-    log-likelihood of the counts (``reconstruction``) and the Kullback-Leibler divergence of
-    the code from N(0, 1) (``kl``). The second encoder and the decoder vanish with :meth:`fold`.
+    the counts' rates :math:`e^{D z}`. ``losses`` of a record then hold, weighted, the Poisson
+    negative log-likelihood of the counts (``reconstruction``) and the Kullback-Leibler divergence
+    of the code from N(0, 1) (``kl``). The second encoder and the decoder vanish with :meth:`fold`.
 
     Args:
         channels: input channels C.
@@ -61,10 +63,9 @@ class AEGRU(Decoder):
         reconstruction_weight: float = 0.1,
         kl_weight: float = 0.0,
     ):
-        super().__init__(channels=channels)
+        super().__init__(channels=channels, timing=Timing(receptive_field=bins * width))
         self.bins, self.width, self.latent = bins, width, latent
         self.reconstruction_weight, self.kl_weight = reconstruction_weight, kl_weight
-        self.receptive_field = self.latency_steps = bins * width
         self.encoder = nn.Linear(channels, latent)
         self.norm = nn.BatchNorm1d(latent)
         self.cell = nn.GRUCell(latent, latent)
@@ -91,9 +92,7 @@ class AEGRU(Decoder):
             zeros(self.bins * self.width - 1, batch, self.channels), zeros(0, batch, self.latent)
         )
 
-    def forward(
-        self, spikes: Tensor, state: AEGRUState | None = None, *, trace: Trace | None = None
-    ) -> tuple[Tensor, AEGRUState]:
+    def forward(self, spikes: Tensor, state: AEGRUState | None = None) -> tuple[Tensor, AEGRUState]:
         if state is None:
             state = self.init_state(spikes.shape[1])
         steps, batch, width = len(spikes), spikes.shape[1], self.width
@@ -102,40 +101,37 @@ class AEGRU(Decoder):
         recording = torch.cat([state.spikes, spikes])
         total = functional.pad(recording.cumsum(0, dtype=torch.float32), (0, 0, 0, 0, 1, 0))
         counts = (total[width:] - total[:-width]).to(recording.dtype)
-        codes = torch.cat([state.codes, self.buffer(self._encode(counts, trace))])
+        codes = torch.cat([state.codes, self.buffer(self._encode(counts))])
 
         hidden = codes.new_zeros(steps * batch, self.latent)
-        inputs, states = [], []
+        hooked, inputs, states = not (compiled(codes) and noted(self.cell)), [], []
+        step = self.cell if hooked else self.cell.forward  # counted faster in one piece
         for start in range(0, self.bins * width, width):
-            code = codes[start : start + steps].flatten(0, 1)
-            inputs.append(code)
+            inputs.append(codes[start : start + steps].flatten(0, 1))
             states.append(hidden)
-            hidden = self.buffer(self.cell(code, hidden))
+            hidden = self.buffer(step(inputs[-1], hidden))
+        if not hooked:
+            note_call(self.cell, torch.stack(inputs), torch.stack(states))
         features = self.dropout(self.layer_norm(hidden))
         velocity = self.readout(features).unflatten(0, (steps, batch))
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.cell, (torch.stack(inputs), torch.stack(states))))
-            trace.calls.append(LayerCalls(self.readout, (features[None],)))
         keep = len(recording) - (width - 1)
         state = AEGRUState(recording[keep:], codes[len(codes) - (self.bins - 1) * width :])
         return velocity.to(dtype), state
 
-    def _encode(self, counts: Tensor, trace: Trace | None) -> Tensor:
+    def _encode(self, counts: Tensor) -> Tensor:
         """Codes (n, B, latent) of counts (n, B, C), sampled in training."""
         inputs = functional.softplus(counts).log()
         code = self.norm(self.encoder(inputs).flatten(0, 1)).unflatten(0, counts.shape[:2])
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.encoder, (inputs[None],)))
         if not self.training or self.log_variance is None:
             return code
         code = code.clamp(-CLAMP, CLAMP)
         log_variance = self.log_variance(inputs)
         sample = code + torch.randn_like(code) * (log_variance / 2).exp()
-        if trace is not None:
+        if (record := active()) is not None:
             likelihood = functional.poisson_nll_loss(self.decoder(sample), counts, log_input=True)
             divergence = (code**2 + log_variance.exp() - 1 - log_variance).mean() / 2
-            trace.losses["reconstruction"] = self.reconstruction_weight * likelihood
-            trace.losses["kl"] = self.kl_weight * divergence
+            record.losses["reconstruction"] = self.reconstruction_weight * likelihood
+            record.losses["kl"] = self.kl_weight * divergence
         return sample
 
     def buffer_sizes(self) -> list[BufferSize]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from spikereach.models.ann2 import ANN2
 from spikereach.models.counts import Counts
-from spikereach.models.decoder import Decoder
 
 
 class ANN3(ANN2):
@@ -29,6 +28,6 @@ class ANN3(ANN2):
         bins: int = 7,
         dropout: float = 0.5,
     ):
-        Decoder.__init__(self, channels=channels)
-        self._build(Counts(window=window, bins=bins, width=window // bins), hidden, dropout)
+        counts = Counts(window=window, bins=bins, width=window // bins)
+        self._build(channels, counts, hidden, dropout)
         self.silent_steps = 0

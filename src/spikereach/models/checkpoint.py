@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from spikereach.config import ConfigError, System
 from spikereach.config.architectures import ARCHITECTURES
 from spikereach.models import tensorfile
-from spikereach.models.decoder import Decoder
+from spikereach.models.decoder import Decoder, Standardisation
 from spikereach.models.tensorfile import CheckpointError
 from spikereach.models.zoo import build
+from spikereach.ops.common.fixed_point import Format
 
 KIND = "checkpoint"
-
-__all__ = ["Checkpoint", "CheckpointError", "load", "save"]
 
 
 @dataclass
@@ -60,8 +60,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "provenance": checkpoint.provenance,
         "weight_format": decoder.weight_format,
         "buffer_format": decoder.buffer_format,
-        "output_scale": list(decoder.output_scale),
-        "output_offset": list(decoder.output_offset),
+        "output_scale": list(decoder.standardisation.scale),
+        "output_offset": list(decoder.standardisation.offset),
         "folded": decoder.folded,
     }
     tensorfile.write(path, KIND, tensors, metadata)
@@ -97,11 +97,12 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
         if system.architecture in ARCHITECTURES:
             # Shapes alone: a decoder that the file is too small for takes no memory.
             with torch.device("meta"):
-                _unfilled(system, areas, metadata).check_parameters(tensors)
+                check_parameters(_unfilled(system, areas, metadata), tensors)
         decoder = _unfilled(system, areas, metadata)
-        decoder.load_parameters(tensors)
-        decoder.output_scale = _pair(metadata["output_scale"])
-        decoder.output_offset = _pair(metadata["output_offset"])
+        load_parameters(decoder, tensors)
+        decoder.standardisation = Standardisation(
+            _pair(metadata["output_scale"]), _pair(metadata["output_offset"])
+        )
         return Checkpoint(
             decoder=decoder.eval(),
             system=system,
@@ -123,6 +124,35 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
         ) from error
 
 
+def load_parameters(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
+    """Load a state dict exactly.
+
+    Raises:
+        ValueError: as :func:`check_parameters`.
+    """
+    check_parameters(decoder, tensors)
+    decoder.load_state_dict(tensors)
+
+
+def check_parameters(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
+    """Whether tensors are the decoder's: none missing, extra, or of other shape or kind.
+
+    Raises:
+        ValueError: naming every key that does not fit.
+    """
+    own = decoder.state_dict()
+    problems = [f"missing {k}" for k in own.keys() - tensors.keys()]
+    problems += [f"unexpected {k}" for k in tensors.keys() - own.keys()]
+    for k in own.keys() & tensors.keys():
+        if own[k].shape != tensors[k].shape:
+            found, expected = tuple(tensors[k].shape), tuple(own[k].shape)
+            problems.append(f"{k} has shape {found}, expected {expected}")
+        if own[k].is_floating_point() != tensors[k].is_floating_point():
+            problems.append(f"{k} is {tensors[k].dtype}, expected {own[k].dtype}")
+    if problems:
+        raise ValueError("parameters do not fit the decoder: " + "; ".join(sorted(problems)))
+
+
 def _unfilled(system: System, areas: tuple[str, ...], metadata: dict) -> Decoder:
     decoder = build(system, len(areas), areas=areas)
     if metadata["folded"]:
@@ -132,7 +162,7 @@ def _unfilled(system: System, areas: tuple[str, ...], metadata: dict) -> Decoder
     return decoder.half() if decoder.weight_format == "float16" else decoder
 
 
-def _format(value: Any) -> str | tuple[int, int]:
+def _format(value: Any) -> Format:
     if value in ("float32", "float16"):
         return value
     integer_bits, fractional_bits = value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikereach.models.decoder import BufferSize, Decoder, Trace
+from spikereach.models.decoder import BufferSize, Decoder, device_of
+from spikereach.ops.common.record import recording
 
 BATCH = 3
 """Streams of the probe; neither 1 nor 2, so that no axis is taken for another."""
@@ -31,8 +31,8 @@ def check(decoder: Decoder) -> None:
     Args:
         decoder: trained or not; its mode is kept.
     Raises:
-        ContractError: a method is missing, an attribute is no number of steps, an output has the
-            wrong type or shape, or the trace names no connection layer of the decoder.
+        ContractError: a method is missing, an output has the wrong type or shape, or no layer
+            with weights is seen to be called.
     """
     name = type(decoder).__name__
     for method in REQUIRED:
@@ -40,40 +40,24 @@ def check(decoder: Decoder) -> None:
             raise ContractError(
                 f"{name} has no {method}(): write it as {Decoder.__module__}.Decoder describes"
             )
-    _check_steps(decoder, name)
     _check_buffers(decoder.buffer_sizes(), name)
-    unit = math.lcm(decoder.update_period, decoder.whole_windows)
-    needed = decoder.lookahead + (decoder.receptive_field or 1)
-    steps = unit * math.ceil(needed / unit)
-    training, trace, state = decoder.training, Trace(), None
+    steps, training, state = decoder.timing.settled, decoder.training, None
     decoder.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng([]):
+        with torch.no_grad(), torch.random.fork_rng([]), recording(decoder) as record:
             for length in (steps, steps, 1):
                 shape = (length, BATCH, decoder.channels)
                 drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-                inputs = (drawn < RATE).to(_device(decoder), torch.float32)
-                state = _check_output(decoder(inputs, state, trace=trace), shape, name)
+                inputs = (drawn < RATE).to(device_of(decoder), torch.float32)
+                state = _check_output(decoder(inputs, state), shape, name)
     finally:
         decoder.train(training)
-    _check_trace(trace, decoder, name)
-
-
-def _device(decoder: Decoder) -> torch.device:
-    return next((p.device for p in decoder.parameters()), torch.device("cpu"))
-
-
-def _check_steps(decoder: Decoder, name: str) -> None:
-    least = {"lookahead": 0, "update_period": 1, "latency_steps": 1, "whole_windows": 1}
-    if decoder.receptive_field is not None:
-        least["receptive_field"] = 1
-    for attribute, smallest in least.items():
-        value = getattr(decoder, attribute)
-        if not isinstance(value, int) or value < smallest:
-            raise ContractError(
-                f"{name}.{attribute} is {value!r}: expected a whole number of steps, "
-                f"at least {smallest}"
-            )
+    if not record.calls:
+        raise ContractError(
+            f"{name}.forward() called no layer with weights, so that its operations cannot be "
+            "counted: set layers (Linear, Conv1d, GRUCell, ...) as attributes in the constructor "
+            "and call them as modules"
+        )
 
 
 def _check_buffers(sizes: Any, name: str) -> None:
@@ -103,21 +87,6 @@ def _check_output(output: Any, shape: tuple[int, int, int], name: str) -> Any:
             f"(steps, streams, channels): expected a tensor of shape {expected}"
         )
     return state
-
-
-def _check_trace(trace: Trace, decoder: Decoder, name: str) -> None:
-    if not trace.calls:
-        raise ContractError(
-            f"{name}.forward() noted no layer in trace.calls, so that its operations cannot be "
-            "counted: append a LayerCalls for every layer with weights that it calls"
-        )
-    own = set(decoder.modules())
-    for calls in trace.calls:
-        if calls.layer not in own:
-            raise ContractError(
-                f"{name}.forward() noted in trace.calls a {type(calls.layer).__name__} that is no "
-                "layer of the decoder: set its layers as attributes in the constructor"
-            )
 
 
 def _kind(value: Any) -> str:

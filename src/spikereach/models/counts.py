@@ -33,8 +33,13 @@ class Counts:
     def init_state(self, batch: int, channels: int, like: Tensor) -> CountState:
         return CountState(like.new_zeros(self.window - 1, batch, channels), 0)
 
-    def __call__(self, spikes: Tensor, state: CountState) -> tuple[Tensor, CountState]:
-        """Counts after each step: (T, bins, B, C) from spikes (T, B, C), and the new state."""
+    def __call__(self, spikes: Tensor, state: CountState | None) -> tuple[Tensor, CountState]:
+        """Counts after each step: (T, bins, B, C) from spikes (T, B, C), and the new state.
+
+        ``state``: None begins anew.
+        """
+        if state is None:
+            state = self.init_state(*spikes.shape[1:], spikes)
         kept, steps = self.window - 1, len(spikes)
         rows = torch.cat([state.rows, spikes])
         # Sums up to each row in float32: counts are whole numbers, so differences are exact.

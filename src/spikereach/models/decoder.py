@@ -5,16 +5,16 @@ Shapes: ``T`` steps of 4 ms, ``B`` independent streams, ``C`` input channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikereach.models.streams import Stream
-from spikereach.ops.common.fixed_point import quantise
+from spikereach.ops.common.fixed_point import Format, stored
 
 STEP_S = 0.004
 """Length of one time step in seconds (250 Hz)."""
@@ -24,30 +24,64 @@ State = Any
 
 
 @dataclass(frozen=True)
-class LayerCalls:
-    """Inputs that one connection layer (Linear, Conv1d, GRUCell, ...) received.
+class Timing:
+    """When a decoder computes and what it waits for, in steps.
 
-    ``inputs`` are the positional arguments of its calls, stacked: axis 0 counts the calls
-    that NeuroBench would see, the other axes are those of a single call.
+    Raises:
+        ValueError: not a whole number, or too small a one.
     """
 
-    layer: nn.Module
-    inputs: tuple[Tensor, ...]
+    lookahead: int = 0
+    """Future that the output for a step depends on, by which it is delayed."""
+    update_period: int = 1
+    """From one new prediction to the next."""
+    receptive_field: int | None = None
+    """Input that one prediction depends on, where finite (None: unbounded recurrence)."""
+    latency_steps: int | None = None
+    """Data that must be collected for one prediction: the paper's latency is this times 4 ms (its
+    table III: 1 for stepwise nets, the window of windowed ones, receptive_field / 2 + 1 for
+    centred convolutions). None: the receptive field, or the update period where there is none."""
+    whole_windows: int = 1
+    """Evaluation uses a multiple of this (the window of windowed decoders)."""
+    once_per_step: bool = False
+    """Whether the decoder is a network that is run anew for each step. It takes all steps in one
+    call; costs are those of one call per step."""
+
+    def __post_init__(self):
+        if self.latency_steps is None:
+            latency = self.receptive_field or self.update_period
+            object.__setattr__(self, "latency_steps", latency)
+        least = {"lookahead": 0, "update_period": 1, "latency_steps": 1, "whole_windows": 1}
+        if self.receptive_field is not None:
+            least["receptive_field"] = 1
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < smallest:
+                raise ValueError(
+                    f"{name} is {value!r}: expected a whole number of steps, at least {smallest}"
+                )
+
+    @property
+    def unit(self) -> int:
+        """Steps after which everything repeats: whole windows and updates."""
+        return math.lcm(self.update_period, self.whole_windows)
+
+    @property
+    def settled(self) -> int:
+        """Whole units after which a prediction is there that the beginning does not reach."""
+        needed = self.lookahead + (self.receptive_field or 1)
+        return self.unit * math.ceil(needed / self.unit)
 
 
-@dataclass
-class Trace:
-    """What one forward pass did, for regularisers and for exact cost counting."""
+class Standardisation(NamedTuple):
+    """What training takes off velocities, x and y each: ``offset``, then the factor ``scale``."""
 
-    spikes: dict[str, Tensor] = field(default_factory=dict)
-    """Hidden spikes by layer name, (steps, B, units); differentiable in training."""
-    activations: list[Tensor] = field(default_factory=list)
-    """Outputs of every activation that NeuroBench counts in its activation sparsity."""
-    calls: list[LayerCalls] = field(default_factory=list)
-    """Connection-layer inputs, for which evaluation mode is needed: in training they may be
-    missing; a layer may occur more than once."""
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    """Further scalar loss terms of the decoder itself (AEGRU's reconstruction)."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def undo(self, velocity: Tensor) -> Tensor:
+        """Velocity (..., 2) in the session's unit per step."""
+        return velocity * velocity.new_tensor(self.scale) + velocity.new_tensor(self.offset)
 
 
 @dataclass(frozen=True)
@@ -58,6 +92,8 @@ class BufferSize:
     values: int
     kind: str
     """"input" (spikes or counts), "buffer" (activations between layers) or "state" (neurons)."""
+    input_bits: int = 1
+    """Of one stored input value (8 where the published system keeps bytes)."""
 
 
 class Decoder(nn.Module):
@@ -67,70 +103,43 @@ class Decoder(nn.Module):
     what it returns at step ``t`` is the velocity of step ``t - lookahead``. Streaming is
     the same call with few steps and the state carried over, so both agree by construction.
 
-    Velocities are in the session's own unit per step, as NeuroBench scores them: a decoder
-    trained on standardised velocities undoes that itself (``output_scale``, ``output_offset``,
-    filled in by training; not counted in any footprint).
+    What its layers do is seen by hooks (`ops.common.record`): they are attributes and called as
+    modules. The functions in `spikereach.ops` tell of the layers that they are given.
+
+    Args:
+        channels: input channels C.
+        timing: when it computes.
     """
 
-    #: steps of future the output for a step depends on
-    lookahead: int = 0
-    #: steps between two new predictions
-    update_period: int = 1
-    #: input steps one prediction depends on, where finite (None: unbounded recurrence)
-    receptive_field: int | None = None
-    #: steps of data that must be collected for one prediction: the paper's latency is this
-    #: times 4 ms (its table III: 1 for stepwise nets, the window of windowed ones,
-    #: receptive_field / 2 + 1 for centred convolutions)
-    latency_steps: int = 1
-    #: evaluation uses a multiple of this many steps (the window of windowed decoders)
-    whole_windows: int = 1
-    #: bits of one stored input value (spikes; 8 where the published system keeps bytes)
-    input_bits: int = 1
     #: whether :meth:`forward` also takes spikes as bytes, which are a quarter of the memory
     takes_bytes: bool = False
     #: whether :meth:`fold` has been called; part of a checkpoint
     folded: bool = False
 
-    def __init__(self, *, channels: int):
+    def __init__(self, *, channels: int, timing: Timing = Timing()):
         super().__init__()
         self.channels = channels
-        self.output_scale: tuple[float, float] = (1.0, 1.0)
-        self.output_offset: tuple[float, float] = (0.0, 0.0)
-        #: call every layer as a module, recurrent ones once per step, for NeuroBench's hooks
-        self.stepwise = False
-        #: "float32", "float16" or fixed-point (integer bits, fractional bits); sign bit extra
-        self.weight_format: str | tuple[int, int] = "float32"
-        self.buffer_format: str | tuple[int, int] = "float32"
+        self.timing = timing
+        #: from velocities as trained to the session's own unit per step, as NeuroBench scores
+        #: them; filled in by training, not counted in any footprint
+        self.standardisation = Standardisation()
+        #: as stored in the deployed decoder
+        self.weight_format: Format = "float32"
+        self.buffer_format: Format = "float32"
 
     def buffer(self, values: Tensor) -> Tensor:
         """What a streaming implementation would read back after storing ``values``."""
-        if isinstance(self.buffer_format, tuple):
-            return quantise(values, *self.buffer_format)
-        if self.buffer_format == "float16":
-            return values.half().to(values.dtype)
-        return values
+        return stored(values, self.buffer_format)
 
-    def by_events(self, spikes: Tensor) -> bool:
-        """Whether compiled loops may take these spikes in the place of a module: on the CPU,
-        without their gradient, and not under NeuroBench's hooks."""
-        return spikes.device.type == "cpu" and not spikes.requires_grad and not self.stepwise
-
-    def init_state(self, batch: int) -> State:
-        """State before the first step, on the decoder's device."""
-        raise NotImplementedError
-
-    def forward(
-        self, spikes: Tensor, state: State | None = None, *, trace: Trace | None = None
-    ) -> tuple[Tensor, State]:
+    def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Decode ``spikes`` (T, B, C), binary float.
 
         Args:
             spikes: T >= 1 further steps of B streams; bytes only where :attr:`takes_bytes`.
             state: as returned by the last call; ``None`` starts anew.
-            trace: filled in when given.
         Returns:
-            velocity (T, B, 2) of the steps ``lookahead`` earlier, standardised as trained
-            (see :meth:`decode` for session units), and the new state.
+            velocity (T, B, 2) of the steps ``lookahead`` earlier, standardised as trained, and
+            the new state.
         """
         raise NotImplementedError
 
@@ -143,7 +152,7 @@ class Decoder(nn.Module):
         Args:
             state: of one stream, as :meth:`forward` returns it; None starts anew.
         """
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        device = device_of(self)
 
         def step(spikes: np.ndarray) -> np.ndarray:
             nonlocal state
@@ -154,26 +163,17 @@ class Decoder(nn.Module):
 
         return step
 
-    def as_taken(self, spikes: Tensor) -> Tensor:
-        """Spikes as :meth:`forward` takes them: bytes only where it does."""
-        return spikes.float() if spikes.dtype == torch.uint8 and not self.takes_bytes else spikes
-
-    def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
+    def decode(self, spikes: Tensor) -> Tensor:
         """Velocity (T, B, 2) of each of the T steps, aligned in time.
 
         The end of the recording is followed by ``lookahead`` silent steps. Spikes may be bytes.
         """
-        spikes = self.as_taken(spikes)
-        if self.lookahead:
-            silence = spikes.new_zeros(self.lookahead, *spikes.shape[1:])
+        spikes, lookahead = as_taken(self, spikes), self.timing.lookahead
+        if lookahead:
+            silence = spikes.new_zeros(lookahead, *spikes.shape[1:])
             spikes = torch.cat([spikes, silence])
-        velocity, _ = self(spikes, trace=trace)
-        return velocity[self.lookahead :]
-
-    def to_session_units(self, velocity: Tensor) -> Tensor:
-        """Undo the standardisation of the training targets."""
-        scale = velocity.new_tensor(self.output_scale)
-        return velocity * scale + velocity.new_tensor(self.output_offset)
+        velocity, _ = self(spikes)
+        return velocity[lookahead:]
 
     def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
         """Draw initial weights that depend on the data, before training from scratch.
@@ -201,37 +201,12 @@ class Decoder(nn.Module):
         """Values a streaming implementation keeps per layer, by the paper's algorithm."""
         raise NotImplementedError
 
-    def activation_modules(self) -> tuple[type[nn.Module], ...]:
-        """Module types NeuroBench shall count as activations beside ReLU and Sigmoid."""
-        return ()
 
-    def load_parameters(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load a state dict exactly; a tensor missing, extra, or of other shape or kind is named.
+def device_of(decoder: Decoder) -> torch.device:
+    """Where a decoder computes."""
+    return next((p.device for p in decoder.parameters()), torch.device("cpu"))
 
-        Raises:
-            ValueError: naming every key that does not fit.
-        """
-        self.check_parameters(tensors)
-        self.load_state_dict(tensors)
 
-    def check_parameters(self, tensors: Mapping[str, Tensor]) -> None:
-        """Whether :meth:`load_parameters` would accept these tensors.
-
-        Raises:
-            ValueError: naming every key that does not fit.
-        """
-        own = self.state_dict()
-        problems = [f"missing {k}" for k in own.keys() - tensors.keys()]
-        problems += [f"unexpected {k}" for k in tensors.keys() - own.keys()]
-        problems += [
-            f"{k} has shape {tuple(tensors[k].shape)}, expected {tuple(own[k].shape)}"
-            for k in own.keys() & tensors.keys()
-            if own[k].shape != tensors[k].shape
-        ]
-        problems += [
-            f"{k} is {tensors[k].dtype}, expected {own[k].dtype}"
-            for k in own.keys() & tensors.keys()
-            if own[k].is_floating_point() != tensors[k].is_floating_point()
-        ]
-        if problems:
-            raise ValueError("parameters do not fit the decoder: " + "; ".join(sorted(problems)))
+def as_taken(decoder: Decoder, spikes: Tensor) -> Tensor:
+    """Spikes as :meth:`Decoder.forward` takes them: bytes only where it does."""
+    return spikes.float() if spikes.dtype == torch.uint8 and not decoder.takes_bytes else spikes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from spikereach.models import streams
 from spikereach.models.buffers import layer_buffers, receptive_field
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
-from spikereach.models.recurrent_lif import RecurrentLIF
+from spikereach.models.recurrent_lif import RecurrentLIF, neuron
+from spikereach.ops.common.backends import compiled
 from spikereach.ops.common.dropout import Dropout, draw_dropout
-from spikereach.ops.common.spikes import Spikes
+from spikereach.ops.common.fixed_point import Format, stored
+from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.conv_pool.cpu import Normalisation, conv_pool
 from spikereach.ops.lif.step import LIFState
 
@@ -65,53 +68,48 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Sequence[Tensor], state: BlockState, decoder: Decoder, trace: Trace | None
-    ) -> tuple[Tensor, BlockState]:
-        """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0, which
-        come in parts that follow each other."""
+        self, x: Sequence[Tensor], state: BlockState, buffer_format: Format
+    ) -> tuple[list[Tensor], BlockState]:
+        """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0; these and
+        those come in parts that follow each other."""
         (kernel,) = self.conv.kernel_size
         parts = [state.inputs.to(x[0].dtype), *x]
         ends = [part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts]
         kept = torch.cat(ends, 1)
         kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
         steps = sum(part.shape[1] for part in parts)
-        compiled = steps >= kernel and self._compiled(x, state, decoder)
-        noted = trace is not None and not self.training
-        if steps >= kernel and (noted or not compiled):
-            inputs = torch.cat(parts, dim=1).transpose(1, 2)
-            if trace is not None:
-                trace.calls.append(LayerCalls(self.conv, (inputs[None],)))
-        if compiled:
-            pooled, odd = self._pass(parts, decoder)
-            return pooled, BlockState(kept, odd)
+        if steps >= kernel and self._compiled(x, state, buffer_format):
+            if noted(self.conv):
+                note_call(self.conv, torch.cat(parts, dim=1).transpose(1, 2)[None])
+            pooled, odd = self._pass(parts, buffer_format)
+            return [pooled], BlockState(kept, odd)
         frames = state.odd
         if steps >= kernel:
-            outputs = self.conv(inputs.float())
+            outputs = self.conv(torch.cat(parts, dim=1).transpose(1, 2).float())
             if self.norm is not None:
                 outputs = self.norm(outputs)
             # The maximum commutes with rounding: pooled frames are on the buffers' grid too.
-            outputs = decoder.buffer(outputs).transpose(1, 2)
+            outputs = stored(outputs, buffer_format).transpose(1, 2)
             frames = torch.cat([frames, outputs], dim=1) if frames.shape[1] else outputs
         whole = frames.shape[1] // 2 * 2
         pooled = torch.maximum(frames[:, :whole:2], frames[:, 1:whole:2])
         dropout = self._draw_dropout(pooled.shape)
         pooled = pooled if dropout is None else dropout(pooled)
-        return pooled, BlockState(kept, frames[:, whole:])
+        return [pooled], BlockState(kept, frames[:, whole:])
 
-    def _compiled(self, x: Sequence[Tensor], state: BlockState, decoder: Decoder) -> bool:
+    def _compiled(self, x: Sequence[Tensor], state: BlockState, buffer_format: Format) -> bool:
         """Whether :meth:`_pass` takes these inputs, and faster than the modules."""
         if state.odd.shape[1]:
             return False
         if self.training:
             wanted = self.spikes and any(part.requires_grad for part in x)
             on_cpu = x[0].device.type == "cpu" and not wanted
-            return on_cpu and decoder.buffer_format != "float16"
-        return all(map(decoder.by_events, x))
+            return on_cpu and buffer_format != "float16"
+        return compiled(*x)
 
-    def _pass(self, parts: Sequence[Tensor], decoder: Decoder) -> tuple[Tensor, Tensor]:
+    def _pass(self, parts: Sequence[Tensor], buffer_format: Format) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""
-        norm, format_ = self.norm, decoder.buffer_format
-        weight, bias = self.conv.weight, self.conv.bias
+        norm, weight, bias = self.norm, self.conv.weight, self.conv.bias
         if not self.training:
             (weight, bias), norm = self._folded(), None
         frames = sum(part.shape[1] for part in parts) - self.conv.kernel_size[0] + 1
@@ -121,7 +119,7 @@ class Block(nn.Module):
             bias.float(),
             None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
             events=self.spikes,
-            fixed_point=format_ if isinstance(format_, tuple) else None,
+            fixed_point=buffer_format if isinstance(buffer_format, tuple) else None,
             dropout=self._draw_dropout((len(parts[0]), frames // 2, self.conv.out_channels)),
         )
         if norm is not None:
@@ -129,8 +127,8 @@ class Block(nn.Module):
                 norm.num_batches_tracked.add_(1)
                 norm.running_mean.lerp_(result.mean, norm.momentum)
                 norm.running_var.lerp_(result.variance, norm.momentum)
-        if format_ == "float16":
-            return decoder.buffer(result.frames), decoder.buffer(result.odd)
+        if buffer_format == "float16":
+            return stored(result.frames, buffer_format), stored(result.odd, buffer_format)
         return result.frames, result.odd
 
     def _draw_dropout(self, shape: tuple[int, ...]) -> Dropout | None:
@@ -138,9 +136,7 @@ class Block(nn.Module):
             return draw_dropout(shape, self.dropout, self.conv.weight.device)
         return None
 
-    def streamer(
-        self, state: BlockState, buffer_format: str | tuple[int, int]
-    ) -> streams.ConvolutionAndPool:
+    def streamer(self, state: BlockState, buffer_format: Format) -> streams.ConvolutionAndPool:
         """This block for one stream, in evaluation mode."""
         weight, bias = self._folded()
         return streams.ConvolutionAndPool(
@@ -163,6 +159,28 @@ class Block(nn.Module):
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         bias = (conv.bias - norm.running_mean) * scale + norm.bias
         return conv.weight * scale[:, None, None], bias
+
+
+class Chain(nn.ModuleList):
+    """Layers one after the other, each with a state of its own."""
+
+    def init_state(self, batch: int) -> tuple[NamedTuple, ...]:
+        return tuple(layer.init_state(batch) for layer in self)
+
+    def forward(
+        self, x: Any, states: Sequence[NamedTuple], buffer_format: Format
+    ) -> tuple[Any, tuple[NamedTuple, ...]]:
+        """Outputs of the last layer, and all new states."""
+        after = []
+        for layer, state in zip(self, states, strict=True):
+            x, state = layer(x, state, buffer_format)
+            after.append(state)
+        return x, tuple(after)
+
+    def streamer(self, states: Sequence[NamedTuple], buffer_format: Format) -> streams.Stream:
+        """The layers for one stream."""
+        stages = zip(self, states, strict=True)
+        return streams.chain(*(layer.streamer(state, buffer_format) for layer, state in stages))
 
 
 class HybridState(NamedTuple):
@@ -236,7 +254,6 @@ class Hybrid(Decoder):
         merge: Merge = "none",
         area_channels: Sequence[int] | None = None,
     ):
-        super().__init__(channels=channels)
         if min(blocks, kernel, conv_channels, lif_layers, lif_units) < 1:
             raise ValueError("blocks, kernel, channels, layers and units must be at least 1")
         if merge not in Merge.__args__:
@@ -246,16 +263,22 @@ class Hybrid(Decoder):
                 f"merge {merge!r} needs area_channels that add up to {channels} channels, "
                 f"got {area_channels}"
             )
-        self.kernels = [kernel * 2**block for block in range(blocks)]
+        kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
+        reach = receptive_field(kernels)
+        padding = sum(2**block * (size // 2) for block, size in enumerate(kernels))
+        super().__init__(
+            channels=channels,
+            timing=Timing(
+                lookahead=reach - 1 - padding + period - 1,
+                update_period=period,
+                receptive_field=reach,
+                latency_steps=reach // 2 + 1,
+            ),
+        )
+        self.kernels = kernels
         self.area_channels = [channels] if merge == "none" else list(area_channels)
-        self.update_period = 2**blocks
-        self.receptive_field = receptive_field(self.kernels)
-        self.latency_steps = self.receptive_field // 2 + 1
-        padding = sum(2**block * (size // 2) for block, size in enumerate(self.kernels))
-        self.lookahead = self.receptive_field - 1 - padding + self.update_period - 1
-
         self.convs = nn.ModuleList(
-            nn.ModuleList(
+            Chain(
                 Block(
                     inputs if block == 0 else conv_channels,
                     conv_channels,
@@ -264,25 +287,23 @@ class Hybrid(Decoder):
                     dropout=dropout,
                     spikes=block == 0,
                 )
-                for block, size in enumerate(self.kernels)
+                for block, size in enumerate(kernels)
             )
             for inputs in self.area_channels
         )
         nets = len(self.area_channels) if merge == "post-LIF" else 1
         features = conv_channels * len(self.area_channels) // nets
         self.nets = nn.ModuleList(
-            nn.ModuleList(
+            Chain(
                 RecurrentLIF(
-                    features if layer == 0 else lif_units,
+                    features if layer == 1 else lif_units,
                     lif_units,
-                    tau_ms=tau_mem_ms,
-                    period=self.update_period,
-                    surrogate=surrogate,
-                    slope=slope,
+                    f"net{net}.lif{layer}",
+                    *neuron(tau_mem_ms, period, surrogate, slope),
                 )
-                for layer in range(lif_layers)
+                for layer in range(1, lif_layers + 1)
             )
-            for _ in range(nets)
+            for net in range(1, nets + 1)
         )
         self.readout = Linear(lif_units * nets, 2)
 
@@ -290,21 +311,25 @@ class Hybrid(Decoder):
         none = torch.zeros(0, batch, 2, device=self.readout.weight.device)
         return HybridState(
             seen=0,
-            blocks=tuple(tuple(b.init_state(batch) for b in conv) for conv in self.convs),
-            neurons=tuple(tuple(n.init_state(batch) for n in net) for net in self.nets),
+            blocks=tuple(conv.init_state(batch) for conv in self.convs),
+            neurons=tuple(net.init_state(batch) for net in self.nets),
             keypoint=none,
             ready=none,
         )
 
     def forward(
-        self,
-        spikes: Tensor,
-        state: HybridState | None = None,
-        *,
-        trace: Trace | None = None,
-        silence: int = 0,
+        self, spikes: Tensor, state: HybridState | None = None
     ) -> tuple[Tensor, HybridState]:
-        """As of any decoder; ``silence``: decode as many silent steps after the spikes."""
+        return self._decode(spikes, 0, state)
+
+    def decode(self, spikes: Tensor) -> Tensor:
+        velocity, _ = self._decode(spikes, self.timing.lookahead)  # copies no spikes
+        return velocity[self.timing.lookahead :]
+
+    def _decode(
+        self, spikes: Tensor, silence: int, state: HybridState | None = None
+    ) -> tuple[Tensor, HybridState]:
+        """As :meth:`forward`, of the spikes and as many silent steps after them."""
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
         steps, batch = len(spikes) + silence, spikes.shape[1]
         if state is None:
@@ -313,97 +338,49 @@ class Hybrid(Decoder):
             *(part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts),
             strict=True,
         )
-        frames, blocks = zip(
-            *(
-                self._convolve(conv, area, begun, trace)
-                for conv, area, begun in zip(self.convs, areas, state.blocks, strict=True)
-            ),
-            strict=True,
-        )
+        frames, blocks = self._each(self.convs, areas, state.blocks)
         # (n, B, channels) of all areas; one spiking net takes them all, several take one each
-        frames = _join(frames).transpose(0, 1).contiguous()
+        frames = _join([x for (x,) in frames]).transpose(0, 1).contiguous()
         neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
         if len(frames) > 0:
-            hidden, neurons = self._spike(frames, neurons, trace)
-            keypoints = torch.cat([keypoint, self.readout(hidden)])
-            if trace is not None:
-                trace.calls.append(LayerCalls(self.readout, (hidden[None],)))
+            parts = frames.chunk(len(self.nets), dim=2)
+            hidden, neurons = self._each(self.nets, parts, neurons)
+            keypoints = torch.cat([keypoint, self.readout(_join(hidden))])
             # The velocity at an earlier keypoint has been emitted already.
-            velocity = interpolate(keypoints, self.update_period)[len(keypoint) :]
+            velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
-        velocity, ready = emit(ready, state.seen, steps, self.lookahead)
+        velocity, ready = emit(ready, state.seen, steps, self.timing.lookahead)
         return velocity, HybridState(state.seen + steps, blocks, neurons, keypoint, ready)
 
-    def decode(self, spikes: Tensor, *, trace: Trace | None = None) -> Tensor:
-        velocity, _ = self(spikes, trace=trace, silence=self.lookahead)  # copies no spikes
-        return velocity[self.lookahead :]
-
-    def _convolve(self, conv, parts, states, trace):
-        """Frames (B, n, channels) of one area, and its blocks' states."""
-        after = []
-        for block, state in zip(conv, states, strict=True):
-            x, state = block(parts, state, self, trace)
-            parts = [x]
-            after.append(state)
-        return x, tuple(after)
-
-    def _spike(self, frames, states, trace):
-        """Last layers' spikes (n, B, units of all nets), and the nets' states."""
-        fixed_point = self.buffer_format if isinstance(self.buffer_format, tuple) else None
-        outputs, after = [], []
-        parts = frames.chunk(len(self.nets), dim=2)
-        for index, (net, x, begun) in enumerate(zip(self.nets, parts, states, strict=True)):
-            layers = []
-            for number, (layer, state) in enumerate(zip(net, begun, strict=True), start=1):
-                x, state = layer(
-                    x, state, stepwise=self.stepwise, fixed_point=fixed_point, trace=trace
-                )
-                layers.append(state)
-                if trace is not None:
-                    trace.spikes[f"net{index + 1}.lif{number}"] = x
-            outputs.append(x)
-            after.append(tuple(layers))
-        return _join(outputs), tuple(after)
+    def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
+        """Outputs and new states of several chains."""
+        found = zip(chains, inputs, states, strict=True)
+        return zip(*(chain(x, begun, self.buffer_format) for chain, x, begun in found), strict=True)
 
     def streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
-        fixed_point = self.buffer_format if isinstance(self.buffer_format, tuple) else None
-        edges = np.cumsum([0, *self.area_channels]).tolist()
+        edges, format_ = np.cumsum([0, *self.area_channels]), self.buffer_format
+        areas = [slice(*bounds) for bounds in pairwise(edges.tolist())]
         convs = [
-            [
-                block.streamer(begun, self.buffer_format)
-                for block, begun in zip(conv, blocks, strict=True)
-            ]
-            for conv, blocks in zip(self.convs, state.blocks, strict=True)
+            (conv.streamer(begun, format_), area)
+            for conv, begun, area in zip(self.convs, state.blocks, areas, strict=True)
         ]
         nets = [
-            streams.chain(
-                *(
-                    layer.streamer(begun, fixed_point)
-                    for layer, begun in zip(net, neurons, strict=True)
-                )
-            )
-            for net, neurons in zip(self.nets, state.neurons, strict=True)
+            net.streamer(begun, format_)
+            for net, begun in zip(self.nets, state.neurons, strict=True)
         ]
         keypoints = streams.Keypoints(
             self.readout.weight,
             self.readout.bias,
-            self.update_period,
-            self.lookahead,
+            self.timing.update_period,
+            self.timing.lookahead,
             state.seen,
             state.keypoint,
             state.ready,
         )
 
         def step(spikes: np.ndarray) -> np.ndarray:
-            frames = []
-            for index, blocks in enumerate(convs):
-                x = spikes[edges[index] : edges[index + 1]]
-                for block in blocks:
-                    x = block(x)
-                    if x is None:
-                        break
-                frames.append(x)
+            frames = [conv(spikes[area]) for conv, area in convs]
             if frames[0] is not None:  # the areas' frames are complete at the same steps
                 if len(nets) < len(frames):
                     frames = [np.concatenate(frames)]
@@ -429,13 +406,8 @@ class Hybrid(Decoder):
         spikes, *layers = layer_buffers(self.kernels)
         sizes = [BufferSize("input", spikes.needed * self.channels, "input")]
         sizes += [BufferSize(row.layer, row.needed * width, "buffer") for row in layers]
-        for index, net in enumerate(self.nets, start=1):
-            for number, layer in enumerate(net, start=1):
-                sizes.append(BufferSize(f"net{index}.lif{number}", layer.units, "state"))
-        return sizes
-
-    def activation_modules(self) -> tuple[type[nn.Module], ...]:
-        return (Spikes,)
+        layers = (layer for net in self.nets for layer in net)
+        return sizes + [BufferSize(layer.name, layer.units, "state") for layer in layers]
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models import streams
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.layers import Linear
 from spikereach.ops.common.kernels import compiled
 
@@ -52,11 +52,10 @@ class Wiener(Decoder):
     """
 
     def __init__(self, *, channels: int, lags: int, width: int):
-        super().__init__(channels=channels)
         if lags < 1 or width < 1:
             raise ValueError(f"lags and width must be positive, got {lags} and {width}")
+        super().__init__(channels=channels, timing=Timing(receptive_field=lags * width))
         self.lags, self.width = lags, width
-        self.receptive_field = self.latency_steps = lags * width
         self.linear = Linear(lags * channels, 2)
 
     def init_state(self, batch: int) -> WienerState:
@@ -73,7 +72,7 @@ class Wiener(Decoder):
         return torch.cat([windows[start : start + steps] for start in starts], dim=2)
 
     def forward(
-        self, spikes: Tensor, state: WienerState | None = None, *, trace: Trace | None = None
+        self, spikes: Tensor, state: WienerState | None = None
     ) -> tuple[Tensor, WienerState]:
         if state is None:
             state = self.init_state(spikes.shape[1])
@@ -83,8 +82,6 @@ class Wiener(Decoder):
         for start in range(0, len(spikes), CHUNK):
             counts = self.counts(recording[start : start + CHUNK + reach])
             velocity.append(self.linear(counts))
-            if trace is not None:
-                trace.calls.append(LayerCalls(self.linear, (counts[None],)))
         return torch.cat(velocity), WienerState(recording[len(spikes) :])
 
     @torch.no_grad()
@@ -208,10 +205,10 @@ class Kalman(Decoder):
     """
 
     def __init__(self, *, channels: int, width: int):
-        super().__init__(channels=channels)
         if width < 1:
             raise ValueError(f"width must be positive, got {width}")
-        self.width = self.update_period = self.latency_steps = width
+        super().__init__(channels=channels, timing=Timing(update_period=width))
+        self.width = width
         #: C -> 4: H^T Q^-1 (z - mean of z)
         self.observation = Linear(channels, 4)
         for parameter in self.observation.parameters():
@@ -232,7 +229,7 @@ class Kalman(Decoder):
         )
 
     def forward(
-        self, spikes: Tensor, state: KalmanState | None = None, *, trace: Trace | None = None
+        self, spikes: Tensor, state: KalmanState | None = None
     ) -> tuple[Tensor, KalmanState]:
         if state is None:
             state = self.init_state(spikes.shape[1])
@@ -245,8 +242,6 @@ class Kalman(Decoder):
         counts = stream[: updates * width].unflatten(0, (updates, width)).sum(1)
         rest = stream[updates * width :].sum(0)
         evidence = self.observation(counts)
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.observation, (counts[None],)))
 
         mean, covariance = (_array(values).copy() for values in state[2:])
         estimates = np.empty((updates + 1, *mean.shape))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder, as_taken, device_of
 
 
 class PassError(RuntimeError):
@@ -22,11 +22,12 @@ def usable_steps(decoder: Decoder, steps: int) -> int:
     Raises:
         PassError: fewer steps than one window.
     """
-    whole = steps // decoder.whole_windows * decoder.whole_windows
+    window = decoder.timing.whole_windows
+    whole = steps // window * window
     if whole == 0:
         raise PassError(
             f"{steps} steps are too few for a decoder that needs whole windows of "
-            f"{decoder.whole_windows}: evaluate on a longer recording"
+            f"{window}: evaluate on a longer recording"
         )
     return whole
 
@@ -43,34 +44,29 @@ def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
             f"the decoder reads {decoder.channels} channels, the spikes have the shape "
             f"{tuple(spikes.shape)}: expected (steps, {decoder.channels})"
         )
-    device = next((p.device for p in decoder.parameters()), torch.device("cpu"))
-    spikes = torch.as_tensor(spikes).to(device)[:, None]
+    spikes = torch.as_tensor(spikes).to(device_of(decoder))[:, None]
     return spikes if spikes.dtype == torch.uint8 else spikes.float()
 
 
-def in_pieces(
-    decoder: Decoder, spikes: Tensor, piece: int, *, traced: bool
-) -> Iterator[tuple[Tensor, Trace | None]]:
+def in_pieces(decoder: Decoder, spikes: Tensor, piece: int) -> Iterator[Tensor]:
     """Decode (T, 1, C) aligned in time, at most ``piece`` steps per call, carrying the state.
 
     As in :meth:`Decoder.decode`, ``lookahead`` silent steps follow the recording. Pieces are of
     one length, so that none is short and takes as long as the others.
 
     Yields:
-        velocity (t, 1, 2) in session units and the call's trace (None unless ``traced``);
-        the t of all calls add up to T.
+        velocity (t, 1, 2) in session units; the t of all calls add up to T.
     """
-    state, early, length = None, decoder.lookahead, len(spikes) + decoder.lookahead
-    unit = math.lcm(decoder.update_period, decoder.whole_windows)
+    state, early, unit = None, decoder.timing.lookahead, decoder.timing.unit
+    length = len(spikes) + early
     share = math.ceil(length / math.ceil(length / piece))
     piece = min(piece, math.ceil(share / unit) * unit)
     for start in range(0, length, piece):
-        trace = Trace() if traced else None
-        part = decoder.as_taken(spikes[start : start + piece])
+        part = as_taken(decoder, spikes[start : start + piece])
         silent = min(piece, length - start) - len(part)
         if silent:
             part = torch.cat([part, part.new_zeros(silent, *part.shape[1:])])
-        velocity, state = decoder(part, state, trace=trace)
+        velocity, state = decoder(part, state)
         skipped = min(early, len(velocity))
         early -= skipped
-        yield decoder.to_session_units(velocity[skipped:]), trace
+        yield decoder.standardisation.undo(velocity[skipped:])

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models import streams
-from spikereach.models.decoder import STEP_S, LayerCalls, Trace
+from spikereach.models.decoder import STEP_S
 from spikereach.models.layers import Linear
 from spikereach.ops.common import surrogates
+from spikereach.ops.common.fixed_point import Format
+from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif import scan_lif
@@ -25,7 +27,7 @@ SURROGATES = {
 
 
 def neuron(
-    *, tau_ms: float, period: int, surrogate: str, slope: float
+    tau_ms: float, period: int, surrogate: str, slope: float
 ) -> tuple[LIFParameters, Surrogate]:
     """Constants and surrogate of Bellec's neuron: threshold 1, decay ``exp(-period / tau)``.
 
@@ -56,34 +58,34 @@ class RecurrentLIF(nn.Module):
     Args:
         inputs: size of ``x``.
         units: neurons.
-        constants: as for :func:`neuron`.
+        name: under which spikes are noted.
+        constants: of all neurons.
+        surrogate: gradient of the spikes.
     """
 
-    def __init__(self, inputs: int, units: int, **constants):
+    def __init__(
+        self, inputs: int, units: int, name: str, constants: LIFParameters, surrogate: Surrogate
+    ):
         super().__init__()
+        self.name = name
         self.units = units
         self.input = Linear(inputs, units, bias=False)
         self.recurrent = Linear(units, units, bias=False)
         self.spikes = Spikes()
-        self.constants, self.surrogate = neuron(**constants)
+        self.constants, self.surrogate = constants, surrogate
 
     def init_state(self, batch: int) -> LIFState:
         zeros = torch.zeros(batch, self.units, device=self.recurrent.weight.device)
         return LIFState(zeros, zeros)
 
-    def streamer(self, state: LIFState, fixed_point: tuple[int, int] | None) -> streams.Stream:
+    def streamer(self, state: LIFState, buffer_format: Format) -> streams.Stream:
         """This layer for one stream."""
         weights = self.input.weight, self.recurrent.weight
+        fixed_point = buffer_format if isinstance(buffer_format, tuple) else None
         return streams.LIF(*weights, self.constants, state, fixed_point=fixed_point)
 
     def forward(
-        self,
-        x: Tensor,
-        state: LIFState | None = None,
-        *,
-        stepwise: bool = False,
-        fixed_point: tuple[int, int] | None = None,
-        trace: Trace | None = None,
+        self, x: Tensor, state: LIFState | None, buffer_format: Format
     ) -> tuple[Tensor, LIFState]:
         """Spikes (n, B, units) for n >= 1 inputs (n, B, inputs), and the new state.
 
@@ -91,31 +93,15 @@ class RecurrentLIF(nn.Module):
             x: inputs.
             state: after the last update. None: silent neurons, from which nothing arrives, so
                 that the recurrent layer is not called for the first input.
-            stepwise: call the recurrent layer as a module at every step, for NeuroBench's hooks.
-            fixed_point: bits in which the membrane is stored.
-            trace: gets the spikes, and in evaluation mode the layers' inputs.
+            buffer_format: in which the membrane is stored, if in fixed point.
         """
-        silent = state is None
-        if silent:
-            state = self.init_state(x.shape[1])
-        before = state.z
-        currents = self.input(x)
-        rules = {"surrogate": self.surrogate, "fixed_point": fixed_point}
-        if stepwise:
-            steps = []
-            for current in currents:
-                if steps or not silent:
-                    current = current + self.recurrent(state.z)
-                z, state = scan_lif(current[None], None, self.constants, state, **rules)
-                steps.append(z)
-            spikes = torch.cat(steps)
-        else:
-            spikes, state = scan_lif(currents, self.recurrent, self.constants, state, **rules)
-        spikes = self.spikes(spikes)
-        if trace is not None:
-            trace.activations.append(spikes)
-        if trace is not None and not self.training:
-            previous = spikes[:-1] if silent else torch.cat([before[None], spikes[:-1]])
-            trace.calls.append(LayerCalls(self.input, (x[None],)))
-            trace.calls.append(LayerCalls(self.recurrent, (previous,)))
+        spikes, state = scan_lif(
+            self.input(x),
+            self.recurrent,
+            self.constants,
+            state,
+            surrogate=self.surrogate,
+            fixed_point=buffer_format if isinstance(buffer_format, tuple) else None,
+        )
+        note_spikes(self.name, self.spikes(spikes))
         return spikes, state

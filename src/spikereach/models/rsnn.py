@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikereach.models import streams
-from spikereach.models.decoder import STEP_S, BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import STEP_S, BufferSize, Decoder
 from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import super_spike
 from spikereach.ops.current_lif import scan_current_lif
@@ -20,8 +21,6 @@ from spikereach.ops.current_lif.step import (
     CurrentLayers,
     CurrentParameters,
     CurrentState,
-    current_integrator_step,
-    current_lif_step,
 )
 from spikereach.ops.integrator import scan_current_integrator
 
@@ -152,22 +151,27 @@ class RSNN(Decoder):
             CurrentState(zeros, zeros, zeros), CurrentState(out + READOUT_START, out, out)
         )
 
-    def forward(
-        self, spikes: Tensor, state: RSNNState | None = None, *, trace: Trace | None = None
-    ) -> tuple[Tensor, RSNNState]:
+    def forward(self, spikes: Tensor, state: RSNNState | None = None) -> tuple[Tensor, RSNNState]:
         state = self.init_state(spikes.shape[1]) if state is None else state
-        run = self._stepwise if self.stepwise else self._scan
-        z, membranes, state = run(spikes, state)
-        if trace is not None:
-            trace.spikes["hidden"] = z
-            trace.activations.append(z)
-            trace.calls += [
-                LayerCalls(self.input, (spikes,)),
-                LayerCalls(self.recurrent, (z,)),
-                LayerCalls(self.readout, (z,)),
-            ]
+        dropout = None, None
+        if self.training and self.dropout:
+            sent = (*spikes.shape[:2], self.recurrent.in_features)
+            dropout = [draw_dropout(s, self.dropout, spikes.device) for s in (spikes.shape, sent)]
+        z, currents, hidden = scan_current_lif(
+            spikes,
+            self._layers(),
+            self._hidden_decays(),
+            state.hidden,
+            surrogate=self.surrogate,
+            dropout=dropout,
+        )
+        note_spikes("hidden", self.spikes(z))
+        membranes, readout = scan_current_integrator(
+            currents, self._readout_decays(), state.readout
+        )
         velocity = membranes.unflatten(-1, (-1, 2)).mean(-2)
-        return velocity.to(torch.promote_types(spikes.dtype, torch.float32)), state
+        velocity = velocity.to(torch.promote_types(spikes.dtype, torch.float32))
+        return velocity, RSNNState(hidden, readout)
 
     def streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
@@ -180,46 +184,9 @@ class RSNN(Decoder):
     def _layers(self) -> CurrentLayers:
         return CurrentLayers(self.input, self.recurrent, self.readout)
 
-    def _scan(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
-        """Hidden spikes (T, B, N), read-out membranes (T, B, 2 R) and the new state."""
-        dropout = None, None
-        if self.training and self.dropout:
-            sent = (*x.shape[:2], self.recurrent.in_features)
-            dropout = [draw_dropout(s, self.dropout, x.device) for s in (x.shape, sent)]
-        z, currents, hidden = scan_current_lif(
-            x,
-            self._layers(),
-            self._hidden_decays(),
-            state.hidden,
-            surrogate=self.surrogate,
-            dropout=dropout,
-        )
-        z = self.spikes(z)
-        membranes, readout = scan_current_integrator(
-            currents, self._readout_decays(), state.readout
-        )
-        return z, membranes, RSNNState(hidden, readout)
-
-    def _stepwise(self, x: Tensor, state: RSNNState) -> tuple[Tensor, Tensor, RSNNState]:
-        """The same, without dropout, every layer called once per step."""
-        neuron, leak = self._hidden_decays(), self._readout_decays()
-        hidden, readout = state
-        fired, membranes = [], []
-        for inputs in x.to(self.input.weight.dtype):
-            z, hidden = current_lif_step(hidden, neuron, surrogate=self.surrogate)
-            z = self.spikes(z)
-            hidden = hidden._replace(arriving=self.input(inputs) + self.recurrent(z))
-            readout = current_integrator_step(readout, leak)._replace(arriving=self.readout(z))
-            fired.append(z)
-            membranes.append(readout.v)
-        return torch.stack(fired), torch.stack(membranes), RSNNState(hidden, readout)
-
     def buffer_sizes(self) -> list[BufferSize]:
         units, outputs = self.recurrent.in_features, self.readout.out_features
         return [
             BufferSize("hidden", 3 * units, "state"),
             BufferSize("readout", 3 * outputs, "state"),
         ]
-
-    def activation_modules(self) -> tuple[type[nn.Module], ...]:
-        return (Spikes,)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikereach.models import streams
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import BufferSize, Decoder
 from spikereach.models.leaky import Leaky
+from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import fast_sigmoid
 from spikereach.ops.integrator import scan_integrator
@@ -59,9 +60,7 @@ class SNN2(Decoder):
         hidden = self.fc1.out_features
         return SNN2State(LIFState(zeros(batch, hidden), zeros(batch, hidden)), zeros(batch, 2))
 
-    def forward(
-        self, spikes: Tensor, state: SNN2State | None = None, *, trace: Trace | None = None
-    ) -> tuple[Tensor, SNN2State]:
+    def forward(self, spikes: Tensor, state: SNN2State | None = None) -> tuple[Tensor, SNN2State]:
         state = self.init_state(spikes.shape[1]) if state is None else state
         x = spikes.to(self.fc1.weight.dtype)
         currents = F.dropout(self.fc1(x), self.dropout, self.training)
@@ -74,13 +73,10 @@ class SNN2(Decoder):
             reset=self.lif1.reset,
         )
         z = self.spikes(z)
+        note_spikes("hidden", z)
         velocity, output = scan_integrator(self.fc_out(z), self.lif_out.neuron.decay, state.output)
         # The read-out's own spikes go nowhere, but the original computes and counts them.
-        output_z = self.spikes((velocity > self.lif_out.threshold).to(z.dtype))
-        if trace is not None:
-            trace.spikes["hidden"] = z
-            trace.activations += [z, output_z]
-            trace.calls += [LayerCalls(self.fc1, (x,)), LayerCalls(self.fc_out, (z,))]
+        self.spikes((velocity > self.lif_out.threshold).to(z.dtype))
         return velocity.to(spikes.dtype), SNN2State(hidden, output)
 
     def streamer(self, state: SNN2State | None = None) -> streams.Stream:
@@ -98,6 +94,3 @@ class SNN2(Decoder):
             BufferSize("hidden", self.fc1.out_features, "state"),
             BufferSize("output", 2, "state"),
         ]
-
-    def activation_modules(self) -> tuple[type[nn.Module], ...]:
-        return (Spikes,)

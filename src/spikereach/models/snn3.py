@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.counts import Counts, CountState
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.leaky import Leaky
+from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import arctan
 from spikereach.ops.lif.step import LIFState, lif_step
@@ -41,9 +42,10 @@ class SNN3(Decoder):
         threshold: float = 0.5,
         dropout: float = 0.5,
     ):
-        super().__init__(channels=channels)
+        super().__init__(
+            channels=channels, timing=Timing(receptive_field=window, once_per_step=True)
+        )
         self.counts = Counts(window=window, bins=bins, width=window // bins)
-        self.receptive_field = self.latency_steps = window
         first, second = hidden
         self.norm_layer = nn.LayerNorm([bins, channels])
         self.fc1 = nn.Linear(channels, first)
@@ -60,15 +62,10 @@ class SNN3(Decoder):
         # A row of the original's buffer, which its published footprint counts.
         self.register_buffer("data_buffer", torch.zeros(1, channels), persistent=False)
 
-    def init_state(self, batch: int) -> CountState:
-        return self.counts.init_state(batch, self.channels, self.fc1.weight)
-
-    def _run(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Run the network on normalised counts (bins, samples, C).
-
-        Returns:
-            read-out membrane (samples, 2) and the spikes of the three layers, (bins, samples, N).
-        """
+    def _run(self, x: Tensor) -> Tensor:
+        """Read-out membrane (T, B, 2) after normalised counts (bins, T, B, C)."""
+        steps = x.shape[1:3]
+        x = x.flatten(1, 2)
         layers = (self.lif1, self.lif2, self.lif3)
         neurons = [layer.neuron for layer in layers]
         states = [
@@ -90,39 +87,17 @@ class SNN3(Decoder):
         for counts in x:
             z1 = fire(0, self.dropout(self.fc1(counts)))
             z2 = fire(1, self.fc2(z1))
-            z3 = fire(2, self.fc3(z2))
-            fired.append((z1, z2, z3))
-        return states[2].v, *(torch.stack(z) for z in zip(*fired, strict=True))
+            fire(2, self.fc3(z2))
+            fired.append((z1, z2))
+        for name, z in zip(("hidden1", "hidden2"), zip(*fired, strict=True), strict=True):
+            note_spikes(name, torch.stack(z).unflatten(1, steps).flatten(0, 1))
+        return states[2].v.unflatten(0, steps)
 
-    def forward(
-        self, spikes: Tensor, state: CountState | None = None, *, trace: Trace | None = None
-    ) -> tuple[Tensor, CountState]:
-        steps, batch, _ = spikes.shape
-        state = self.init_state(batch) if state is None else state
+    def forward(self, spikes: Tensor, state: CountState | None = None) -> tuple[Tensor, CountState]:
         counts, state = self.counts(spikes.to(self.fc1.weight.dtype), state)
         x = self.norm_layer(counts.transpose(1, 2)).permute(2, 0, 1, 3)  # bins, T, B, C
-        if self.stepwise:
-            runs = [self._run(x[:, step]) for step in range(steps)]
-            membrane = torch.stack([run[0] for run in runs])
-            fired = [torch.stack(z, dim=1) for z in list(zip(*runs, strict=True))[1:]]
-        else:
-            membrane, *fired = self._run(x.flatten(1, 2))
-            membrane = membrane.unflatten(0, (steps, batch))
-            fired = [z.unflatten(1, (steps, batch)) for z in fired]
-        if trace is not None:
-            z1, z2, z3 = (z.flatten(0, 1) for z in fired)
-            trace.spikes |= {"hidden1": z1, "hidden2": z2}
-            trace.activations += [z1, z2, z3]
-            trace.calls += [
-                LayerCalls(self.fc1, (x.flatten(0, 1),)),
-                LayerCalls(self.fc2, (z1,)),
-                LayerCalls(self.fc3, (z2,)),
-            ]
-        velocity = membrane * torch.cat([self.v_x, self.v_y])
+        velocity = self._run(x) * torch.cat([self.v_x, self.v_y])
         return velocity.to(spikes.dtype), state
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [BufferSize("input", self.counts.window * self.channels, "input")]
-
-    def activation_modules(self) -> tuple[type[nn.Module], ...]:
-        return (Spikes,)

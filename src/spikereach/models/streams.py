@@ -235,11 +235,13 @@ class Keypoints:
 
 
 def chain(*stages: Stream) -> Stream:
-    """One stage after the other."""
+    """One stage after the other, as far as one has an output."""
 
-    def step(x: np.ndarray) -> np.ndarray:
+    def step(x: np.ndarray) -> np.ndarray | None:
         for stage in stages:
             x = stage(x)
+            if x is None:
+                return None
         return x
 
     return step

@@ -9,16 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models import streams
-from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
+from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common import cpu
+from spikereach.ops.common.backends import compiled
+from spikereach.ops.common.record import note_call, note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.threads import few_elements
 from spikereach.ops.conv_pool.cpu import conv_pool
 from spikereach.ops.lif.step import LIFParameters, LIFState, lif_step
-from spikereach.ops.spiking_gru.cpu import Recursion, scan_spiking_gru
+from spikereach.ops.spiking_gru.cpu import scan_spiking_gru
 
 
 class WindowState(NamedTuple):
@@ -59,8 +61,6 @@ class Windowed(Decoder):
         ValueError: kernels and paddings that do not leave the frames that interpolation needs.
     """
 
-    #: the published footprint counts one byte per bin of the window
-    input_bits = 8
     takes_bytes = True
 
     def __init__(
@@ -74,7 +74,15 @@ class Windowed(Decoder):
         hidden: int,
         dropout: float,
     ):
-        super().__init__(channels=channels)
+        super().__init__(
+            channels=channels,
+            timing=Timing(
+                lookahead=window - 1,
+                update_period=window,
+                receptive_field=window,
+                whole_windows=window,
+            ),
+        )
         if len(kernels) != len(paddings):
             raise ValueError(f"{len(kernels)} kernels but {len(paddings)} paddings")
         self.period = 2 ** len(kernels)
@@ -86,11 +94,7 @@ class Windowed(Decoder):
                 f"kernels {list(kernels)} with paddings {list(paddings)} make {frames} frames of "
                 f"a window of {window}; interpolation needs {window / self.period:g} + 1"
             )
-        self.window = window
-        self.hidden = hidden
-        self.lookahead = window - 1
-        self.update_period = self.latency_steps = self.whole_windows = window
-        self.receptive_field = window
+        self.window, self.features, self.hidden = window, conv_channels, hidden
         self.convs = nn.ModuleList(
             Conv1d(
                 channels if block == 0 else conv_channels, conv_channels, kernel, padding=padding
@@ -111,7 +115,7 @@ class Windowed(Decoder):
         )
 
     def forward(
-        self, spikes: Tensor, state: WindowState | None = None, *, trace: Trace | None = None
+        self, spikes: Tensor, state: WindowState | None = None
     ) -> tuple[Tensor, WindowState]:
         steps, batch = spikes.shape[:2]
         if state is None:
@@ -122,26 +126,22 @@ class Windowed(Decoder):
         ready = state.ready
         if windows:
             x = collected[:used].unflatten(0, (windows, self.window))
-            velocity = self._decode_windows(x.transpose(1, 2).flatten(0, 1), trace)
+            velocity = self._decode_windows(x.transpose(1, 2).flatten(0, 1))
             velocity = velocity.unflatten(1, (windows, batch)).transpose(0, 1).flatten(0, 1)
             ready = torch.cat([ready, velocity])
-        velocity, ready = emit(ready, state.seen, steps, self.lookahead)
+        velocity, ready = emit(ready, state.seen, steps, self.timing.lookahead)
         return velocity, WindowState(state.seen + steps, collected[used:], ready)
 
-    def _decode_windows(self, spikes: Tensor, trace: Trace | None) -> Tensor:
+    def _decode_windows(self, spikes: Tensor) -> Tensor:
         """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
         x = spikes.transpose(1, 2)
         for block, conv in enumerate(self.convs):
-            if trace is not None:
-                trace.calls.append(LayerCalls(conv, (x[None],)))
-            if block == 0 and not self.training and self.by_events(x):
+            if block == 0 and not self.training and compiled(x):
+                note_call(conv, x[None])
                 x = self.buffer(self._convolve_spikes(x, conv))
             else:
                 x = self.pool(self.buffer(conv(x.float() if block == 0 else x)))
-        hidden = self.dropout(self.recur(x.permute(2, 0, 1), trace))
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.readout_x, (hidden[None],)))
-            trace.calls.append(LayerCalls(self.readout_y, (hidden[None],)))
+        hidden = self.dropout(self.recur(x.permute(2, 0, 1)))
         keypoints = torch.cat([self.readout_x(hidden), self.readout_y(hidden)], dim=2)
         return interpolate(keypoints, self.period)[:-1]
 
@@ -155,7 +155,7 @@ class Windowed(Decoder):
         pooled = conv_pool([silence, x, silence], *weights, None, events=True)
         return pooled.frames.transpose(1, 2)
 
-    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+    def recur(self, frames: Tensor) -> Tensor:
         """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
         raise NotImplementedError
 
@@ -177,12 +177,10 @@ class Windowed(Decoder):
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [
-            BufferSize("window", self.window * self.channels, "input"),
+            # The published footprint counts one byte per bin.
+            BufferSize("window", self.window * self.channels, "input", input_bits=8),
             BufferSize("hidden", self.hidden, "state"),
         ]
-
-    def activation_modules(self) -> tuple[type[nn.Module], ...]:
-        return (Spikes,)
 
 
 class GRU(Windowed):
@@ -193,51 +191,28 @@ class GRU(Windowed):
         sizes: as :class:`Windowed`.
     """
 
-    def __init__(
-        self,
-        *,
-        channels: int,
-        window: int,
-        conv_channels: int,
-        kernels: Sequence[int],
-        paddings: Sequence[int],
-        hidden: int,
-        dropout: float,
-        layer_norm: bool = True,
-    ):
-        super().__init__(
-            channels=channels,
-            window=window,
-            conv_channels=conv_channels,
-            kernels=kernels,
-            paddings=paddings,
-            hidden=hidden,
-            dropout=dropout,
-        )
-        self.cell = nn.GRUCell(conv_channels, hidden)
-        self.layer_norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
+    def __init__(self, *, layer_norm: bool = True, **sizes):
+        super().__init__(**sizes)
+        self.cell = nn.GRUCell(self.features, self.hidden)
+        self.layer_norm = nn.LayerNorm(self.hidden) if layer_norm else nn.Identity()
 
-    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+    def recur(self, frames: Tensor) -> Tensor:
         frames = frames.to(self.cell.weight_ih.dtype)
         hidden = self.initial_hidden(frames.shape[1], frames)
-        states = [hidden]
+        states, hooked = [hidden], not compiled(frames)
+        step = self.cell if hooked else self.cell.forward  # hooks take a fifth of the time
         with few_elements(3 * hidden.numel()):
             for frame in frames:
-                hidden = self.buffer(self.cell(frame, hidden))
+                hidden = self.buffer(step(frame, hidden))
                 states.append(hidden)
         states = torch.stack(states)
-        if trace is not None:
-            trace.calls.append(LayerCalls(self.cell, (frames, states[:-1])))
+        if not hooked:
+            note_call(self.cell, frames, states[:-1])
         return self.layer_norm(states[1:])
 
 
-class SGRU(Windowed):
-    r"""sGRU-t1 and sGRU-t2: every non-linearity of the GRU is a layer of LIF neurons.
-
-    .. math:: r = \mathrm{LIF}(W_r x + U_r h), \quad z = \mathrm{LIF}(W_z x + U_z h), \quad
-              n = \mathrm{LIF}(W_n x + U_n ((1 - r) h)), \quad h \leftarrow (1 - z) h + z n
-
-    without biases; the neurons are those of :class:`RecurrentLIF`.
+class Spiking(Windowed):
+    """Base of those whose recurrent layer is of the neurons of :class:`RecurrentLIF`.
 
     Args:
         tau_mem_ms: membrane time constant.
@@ -249,39 +224,40 @@ class SGRU(Windowed):
     def __init__(
         self,
         *,
-        channels: int,
-        window: int,
-        conv_channels: int,
-        kernels: Sequence[int],
-        paddings: Sequence[int],
-        hidden: int,
-        dropout: float,
         tau_mem_ms: float = 150.0,
         surrogate: str = "fast_sigmoid",
         slope: float = 5.0,
+        **sizes,
     ):
-        super().__init__(
-            channels=channels,
-            window=window,
-            conv_channels=conv_channels,
-            kernels=kernels,
-            paddings=paddings,
-            hidden=hidden,
-            dropout=dropout,
-        )
-        self.input = Linear(conv_channels, 3 * hidden, bias=False)
-        self.recurrent_gates = Linear(hidden, 2 * hidden, bias=False)
-        self.recurrent_candidate = Linear(hidden, hidden, bias=False)
-        self.spikes = Spikes()
-        self.constants, self.surrogate = neuron(
-            tau_ms=tau_mem_ms, period=self.period, surrogate=surrogate, slope=slope
-        )
+        super().__init__(**sizes)
+        self.neuron = neuron(tau_mem_ms, self.period, surrogate, slope)
 
-    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
+
+class SGRU(Spiking):
+    r"""sGRU-t1 and sGRU-t2: every non-linearity of the GRU is a layer of LIF neurons.
+
+    .. math:: r = \mathrm{LIF}(W_r x + U_r h), \quad z = \mathrm{LIF}(W_z x + U_z h), \quad
+              n = \mathrm{LIF}(W_n x + U_n ((1 - r) h)), \quad h \leftarrow (1 - z) h + z n
+
+    without biases.
+
+    Args:
+        sizes: as :class:`Spiking`.
+    """
+
+    def __init__(self, **sizes):
+        super().__init__(**sizes)
+        self.input = Linear(self.features, 3 * self.hidden, bias=False)
+        self.recurrent_gates = Linear(self.hidden, 2 * self.hidden, bias=False)
+        self.recurrent_candidate = Linear(self.hidden, self.hidden, bias=False)
+        self.spikes = Spikes()
+        self.constants, self.surrogate = self.neuron
+
+    def recur(self, frames: Tensor) -> Tensor:
         first = self.initial_hidden(frames.shape[1], frames)
         currents = self.input(frames)
-        if self.stepwise or torch.is_grad_enabled() or not cpu.fits(currents):
-            hidden, remembered, spikes = self._loop(currents, first)
+        if torch.is_grad_enabled() or not (compiled(currents) and cpu.fits(currents)):
+            hidden, spikes = self._loop(currents, first)
         else:
             hidden, remembered, spikes = scan_spiking_gru(
                 currents,
@@ -292,92 +268,46 @@ class SGRU(Windowed):
                 fixed_point=self.fixed_point,
                 stored=streams.stored(self.buffer_format),
             )
-        if trace is not None:
-            before = torch.cat([first[None], hidden[:-1]])
-            trace.calls.append(LayerCalls(self.input, (frames[None],)))
-            trace.calls.append(LayerCalls(self.recurrent_gates, (before,)))
-            trace.calls.append(LayerCalls(self.recurrent_candidate, (remembered,)))
-            trace.spikes["gates"] = spikes
-            trace.activations.append(spikes)
+            note_call(self.recurrent_gates, torch.cat([first[None], hidden[:-1]]))
+            note_call(self.recurrent_candidate, remembered)
+        note_spikes("gates", self.spikes(spikes))
         return hidden
 
-    def _loop(self, currents: Tensor, hidden: Tensor) -> Recursion:
-        """As :func:`scan_spiking_gru`, in PyTorch."""
+    def _loop(self, currents: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states and spikes as of :func:`scan_spiking_gru`, in PyTorch."""
         windows = len(hidden)
         silent = hidden.new_zeros(windows, 2 * self.hidden), torch.zeros_like(hidden)
         gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
         rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
         constants = LIFParameters(*(hidden.new_full((), c) for c in self.constants))  # made once
-        outputs, kept, spikes = [], [], []
+        outputs, spikes = [], []
         with few_elements(3 * hidden.numel()):
             for current in currents:
                 to_gates, to_candidate = current.split([2 * self.hidden, self.hidden], dim=1)
                 total = to_gates + self.recurrent_gates(hidden)
                 gates = lif_step(total, gates, constants, **rules)
-                fired = self.spikes(gates.z)
-                reset, update = fired.chunk(2, dim=1)
-                kept.append(hidden - reset * hidden)
-                total = to_candidate + self.recurrent_candidate(kept[-1])
+                reset, update = gates.z.chunk(2, dim=1)
+                total = to_candidate + self.recurrent_candidate(hidden - reset * hidden)
                 candidate = lif_step(total, candidate, constants, **rules)
-                new = self.spikes(candidate.z)
-                spikes.append(torch.cat([fired, new], dim=1))
-                hidden = self.buffer(torch.lerp(hidden, new, update))
+                spikes.append(torch.cat([gates.z, candidate.z], dim=1))
+                hidden = self.buffer(torch.lerp(hidden, candidate.z, update))
                 outputs.append(hidden)
-        return Recursion(*map(torch.stack, (outputs, kept, spikes)))
+        return torch.stack(outputs), torch.stack(spikes)
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [*super().buffer_sizes(), BufferSize("membranes", 3 * self.hidden, "state")]
 
 
-class LIF(Windowed):
+class LIF(Spiking):
     """LIF-t1 and LIF-t2: one recurrent layer of LIF neurons, silent before each window.
 
     Args:
-        tau_mem_ms: membrane time constant.
-        surrogate: ``fast_sigmoid``, ``triangle`` or ``arctan``.
-        slope: the surrogate's slope (of the triangle: its peak).
-        sizes: as :class:`Windowed`.
+        sizes: as :class:`Spiking`.
     """
 
-    def __init__(
-        self,
-        *,
-        channels: int,
-        window: int,
-        conv_channels: int,
-        kernels: Sequence[int],
-        paddings: Sequence[int],
-        hidden: int,
-        dropout: float,
-        tau_mem_ms: float = 150.0,
-        surrogate: str = "fast_sigmoid",
-        slope: float = 5.0,
-    ):
-        super().__init__(
-            channels=channels,
-            window=window,
-            conv_channels=conv_channels,
-            kernels=kernels,
-            paddings=paddings,
-            hidden=hidden,
-            dropout=dropout,
-        )
-        self.lif = RecurrentLIF(
-            conv_channels,
-            hidden,
-            tau_ms=tau_mem_ms,
-            period=self.period,
-            surrogate=surrogate,
-            slope=slope,
-        )
+    def __init__(self, **sizes):
+        super().__init__(**sizes)
+        self.lif = RecurrentLIF(self.features, self.hidden, "lif", *self.neuron)
 
-    def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
-        spikes, _ = self.lif(
-            frames,
-            stepwise=self.stepwise,
-            fixed_point=self.fixed_point,
-            trace=trace,
-        )
-        if trace is not None:
-            trace.spikes["lif"] = spikes
-        return spikes
+    def recur(self, frames: Tensor) -> Tensor:
+        return self.lif(frames, None, self.buffer_format)[0]

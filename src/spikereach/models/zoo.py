@@ -58,11 +58,7 @@ def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decode
         ConfigError: unknown architecture, or a size that is unknown, missing or impossible.
     """
     architecture = find(system.architecture)
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(architecture).parameters.items()
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    }
+    parameters = _parameters(architecture)
     found: dict[str, Any] = {"channels": channels}
     if areas and "area_channels" in parameters:
         found["area_channels"] = [list(areas).count(area) for area in dict.fromkeys(areas)]
@@ -79,6 +75,20 @@ def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decode
         return architecture(**found, **system.sizes)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise ConfigError(f"{system.architecture} with sizes {system.sizes}: {error}") from error
+
+
+def _parameters(architecture: type[Decoder]) -> dict[str, inspect.Parameter]:
+    """Arguments of the constructor, and those it hands to its base's by ``**sizes``."""
+    found: dict[str, inspect.Parameter] = {}
+    for kind in architecture.__mro__[: architecture.__mro__.index(Decoder)]:
+        if "__init__" in vars(kind):
+            _, *own = inspect.signature(kind.__init__).parameters.values()
+            kinds = {parameter.kind for parameter in own}
+            named = (p for p in own if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
+            found = {parameter.name: parameter for parameter in named} | found
+            if inspect.Parameter.VAR_KEYWORD not in kinds:
+                break
+    return found
 
 
 def _check_sizes(system: System) -> None:

@@ -11,7 +11,7 @@ from spikereach.config import System
 from spikereach.config.sessions import ZENODO
 from spikereach.identity import file_checksum
 from spikereach.models import zoo
-from spikereach.models.checkpoint import Checkpoint
+from spikereach.models.checkpoint import Checkpoint, load_parameters
 from spikereach.models.decoder import Decoder
 from spikereach.published.importers import import_weights
 from spikereach.published.weights import Source, WeightsError, of_system
@@ -63,7 +63,7 @@ def _decoder(
         decoder.half()
         decoder.weight_format = decoder.buffer_format = "float16"
     try:
-        decoder.load_parameters(tensors)
+        load_parameters(decoder, tensors)
     except ValueError as error:
         raise WeightsError(
             f"{path}: systems.{name}.sizes are not the published ones: {error}"

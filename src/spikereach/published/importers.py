@@ -56,7 +56,7 @@ def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
         system: ANN2, ANN3, SNN2, SNN3 or tinyRSNN.
         path: the published file, ``.pth`` or ``.pt``.
     Returns:
-        a state dict for ``Decoder.load_parameters``.
+        a state dict for `checkpoint.load_parameters`.
     Raises:
         WeightsError: unknown system, unreadable file, or the weights of another system.
     """

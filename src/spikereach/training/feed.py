@@ -39,8 +39,8 @@ class Batches:
         self.drawn = (stage.updates_per_epoch or 0) * stage.batch or self.windows
         self.epoch = -1
         self.cut = (windows if device.type == "cpu" else OnDevice(windows, device)).batch
-        self.offset = torch.tensor(decoder.output_offset, device=device)
-        self.scale = torch.tensor(decoder.output_scale, device=device)
+        self.offset = torch.tensor(decoder.standardisation.offset, device=device)
+        self.scale = torch.tensor(decoder.standardisation.scale, device=device)
 
     def __len__(self) -> int:
         """Per epoch."""

@@ -13,7 +13,7 @@ import torch
 from spikereach.config import System
 from spikereach.data.binning import BinnedSession
 from spikereach.models import contract
-from spikereach.models.checkpoint import Checkpoint
+from spikereach.models.checkpoint import Checkpoint, load_parameters
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.zoo import build
 from spikereach.training.errors import TrainingError
@@ -115,7 +115,7 @@ def _transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) ->
             "pretrain on sessions with the same areas and channels"
         )
     try:
-        decoder.load_parameters(pretrained.decoder.state_dict())
+        load_parameters(decoder, pretrained.decoder.state_dict())
     except ValueError as error:
         raise TrainingError(
             f"the checkpoint of {pretrained.system_name} on {pretrained.dataset}: {error}; "
@@ -129,8 +129,8 @@ def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
     parts = [(s, s.split(training.split).train, s.channels(areas)) for s in sessions]
     spikes = np.concatenate([s.spikes[p.start : p.stop, c] for s, p, c in parts])
     velocity = np.concatenate([s.velocity[p.start : p.stop] for s, p, _ in parts])
-    target = torch.from_numpy(velocity) - torch.tensor(decoder.output_offset)
-    target = target / torch.tensor(decoder.output_scale)
+    target = torch.from_numpy(velocity) - torch.tensor(decoder.standardisation.offset)
+    target = target / torch.tensor(decoder.standardisation.scale)
     try:
         fitted = decoder.fit_closed_form(torch.from_numpy(spikes).float(), target)
     except ValueError as error:

@@ -11,7 +11,7 @@ from torch import Tensor
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.identity import array_checksum
-from spikereach.models.decoder import Decoder
+from spikereach.models.decoder import Decoder, Standardisation
 from spikereach.training.errors import TrainingError
 
 
@@ -41,8 +41,7 @@ def prepare(
         if not (scale > 0).all():
             names = ", ".join(session.name for session in sessions)
             raise TrainingError(f"{names}: the velocity does not vary in the training part")
-    decoder.output_offset = tuple(offset.tolist())
-    decoder.output_scale = tuple(scale.tolist())
+    decoder.standardisation = Standardisation(tuple(scale.tolist()), tuple(offset.tolist()))
 
 
 def digest_of(

@@ -20,7 +20,8 @@ from torch.nn.utils import parametrize
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder
+from spikereach.ops.common.record import recording
 from spikereach.progress import progress_bar
 from spikereach.training import inputs, optimisers
 from spikereach.training.errors import ExplosionError
@@ -138,11 +139,12 @@ def step(
 
     Returns the prediction (window, B, 2) before the update, without gradient.
     """
-    device, trace = spikes.device.type, Trace()
+    device = spikes.device.type
     with parametrize.cached(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        prediction = decoder.decode(spikes, trace=trace).float()
+        with recording(decoder) as record:
+            prediction = decoder.decode(spikes).float()
         loss = LOSSES[stage.loss](prediction, target)
-        loss = loss + penalty(decoder, trace, stage.penalties)
+        loss = loss + penalty(decoder, record, stage.penalties)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if stage.clip_norm is not None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.config import Penalties
-from spikereach.models.decoder import Decoder, Trace
+from spikereach.models.decoder import Decoder
+from spikereach.ops.common.record import Record
 
 QUIET_COUNT = 1e-3
 """Spikes per window below which ``spike_floor`` acts (Liu et al. 2024)."""
@@ -41,7 +42,7 @@ def weight_matrices(decoder: Decoder) -> dict[str, Tensor]:
     }
 
 
-def penalty(decoder: Decoder, trace: Trace, penalties: Penalties) -> Tensor:
+def penalty(decoder: Decoder, record: Record, penalties: Penalties) -> Tensor:
     """Sum of the weighted penalties and of the decoder's own loss terms, a scalar.
 
     - ``spike_sum`` (Krausse et al. 2025): hidden spikes per step, summed over all units and
@@ -54,16 +55,16 @@ def penalty(decoder: Decoder, trace: Trace, penalties: Penalties) -> Tensor:
 
     Args:
         decoder: whose weights are penalised.
-        trace: of the forward pass on a batch of windows.
+        record: of the forward pass on a batch of windows.
         penalties: weight of each term; terms with weight zero are not computed.
     """
     total = next(decoder.parameters()).new_zeros((), dtype=torch.float32)
-    for term in trace.losses.values():
+    for term in record.losses.values():
         total = total + term
     if penalties.weight_l1:
         weights = weight_matrices(decoder).values()
         total = total + penalties.weight_l1 * sum(weight.abs().sum() for weight in weights)
-    for spikes in trace.spikes.values():
+    for spikes in record.spikes.values():
         if penalties.spike_sum:
             total = total + penalties.spike_sum * spikes.sum(dim=2).mean()
         if penalties.spike_floor or penalties.spike_ceiling:

@@ -84,11 +84,11 @@ def score(
             raise TrainingError(f"{session.name}, {part} part: {error}") from error
         spikes = as_input(decoder, session.spikes[steps.start : end, session.channels(areas)])
         target = torch.from_numpy(session.velocity[steps.start : end]).to(spikes.device)
-        offset = target.new_tensor(decoder.output_offset)
-        scale = target.new_tensor(decoder.output_scale)
+        offset = target.new_tensor(decoder.standardisation.offset)
+        scale = target.new_tensor(decoder.standardisation.scale)
         sums, done = Sums(spikes.device), 0
         with parametrize.cached():
-            for velocity, _ in in_pieces(decoder, spikes, PIECE, traced=False):
+            for velocity in in_pieces(decoder, spikes, PIECE):
                 between()
                 true = target[done : done + len(velocity)]
                 sums.add((velocity[:, 0].float() - offset) / scale, (true - offset) / scale)

@@ -34,11 +34,12 @@ class Reports:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
         entry, (_, settings) = self._entry(kind, name), self._given(kind, name)
         module, _, _ = entry.target.partition(":")
+        source = type(self.plan.source).__module__  # whose words captions have
         return {
             "function": entry.target,
             "settings": json.dumps(settings),  # in the order of the configuration
             "caption": self._caption(entry, name),
-            "code": _code_digest(self.plan.script("report"), module),
+            "code": _code_digest(self.plan.script("report"), module, source),
         }
 
     def labels(self, kind: str, name: str) -> dict[str, str]:

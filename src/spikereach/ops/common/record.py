@@ -1,7 +1,7 @@
 """What a forward pass did, for regularisers and for counting operations.
 
-Hooks note the calls of layers and the spikes that pass a `Spikes` module. What a fused operation
-hides from hooks, it notes itself.
+Hooks note the calls of layers and what passes activations. What a fused operation hides from
+hooks, it notes itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from spikereach.ops.common.spikes import Spikes
 
 CONNECTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNCellBase)
 """Layers whose operations NeuroBench counts."""
+
+ACTIVATIONS = (Spikes, nn.ReLU, nn.Sigmoid)
+"""Modules whose outputs NeuroBench counts, once it is told of the first."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,13 @@ def active() -> Record | None:
 
 def note_call(layer: nn.Module, *inputs: Tensor) -> None:
     """Note calls of a layer that no hook sees; axis 0 of the inputs counts the calls."""
-    record, training = _ACTIVE.get(), layer.training
-    if record is not None and not training:
-        record.calls.append(LayerCalls(layer, inputs))
+    if noted(layer):
+        _ACTIVE.get().calls.append(LayerCalls(layer, inputs))
+
+
+def noted(layer: nn.Module) -> bool:
+    """Whether :func:`note_call` keeps calls of this layer, so that inputs are worth making."""
+    return _ACTIVE.get() is not None and not layer.training
 
 
 def note_spikes(name: str, spikes: Tensor) -> None:
@@ -75,16 +82,16 @@ def recording(module: nn.Module) -> Iterator[Record]:
     record = Record()
 
     def call(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        note_call(layer, *(each[None] for each in inputs))
+        record.calls.append(LayerCalls(layer, tuple([each[None] for each in inputs])))
 
     def activation(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         record.activations.append(output)
 
     handles = []
     for each in module.modules():
-        if isinstance(each, CONNECTIONS):
+        if isinstance(each, CONNECTIONS) and not each.training:
             handles.append(each.register_forward_pre_hook(call))
-        elif isinstance(each, Spikes):
+        elif isinstance(each, ACTIVATIONS):
             handles.append(each.register_forward_hook(activation))
     token = _ACTIVE.set(record)
     try:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.ops.common.backends import Backend, choose
-from spikereach.ops.common.record import active, note_call
+from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif import reference
 from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, lif_step
@@ -40,9 +40,10 @@ def scan_lif(
     Returns:
         spikes (T, B, N) and the state after the last step.
     """
-    first = state
-    if state is None:
-        zeros = torch.zeros_like(currents[0])
+    silent = state is None
+    if silent:
+        kind = torch.promote_types(currents.dtype, torch.float32)
+        zeros = torch.zeros_like(currents[0], dtype=kind)
         state = LIFState(zeros, zeros)
     weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
     chosen = choose(reference, backend, currents, parameters.decay, *state, recurrent=weight)
@@ -51,9 +52,9 @@ def scan_lif(
         chosen = reference if learned else chosen
     rules = {"surrogate": surrogate, "reset": reset, "fixed_point": fixed_point}
     if chosen is reference:
-        return reference.lif(currents, recurrent, parameters, first, **rules)
+        return reference.lif(currents, recurrent, parameters, state, silent=silent, **rules)
     spikes, last = chosen.lif(currents, weight, parameters, state, **rules)
-    if recurrent is not None and active() is not None:
-        before = spikes[:-1] if first is None else torch.cat([state.z[None], spikes[:-1]])
+    if recurrent is not None and noted(recurrent):
+        before = spikes[:-1] if silent else torch.cat([state.z[None], spikes[:-1]])
         note_call(recurrent, before)
     return spikes, last

@@ -13,23 +13,20 @@ def lif(
     currents: Tensor,
     recurrent: nn.Module | None,
     parameters: LIFParameters,
-    state: LIFState | None,
+    state: LIFState,
     *,
+    silent: bool,
     surrogate: Surrogate,
     reset: Reset,
     fixed_point: tuple[int, int] | None,
 ) -> tuple[Tensor, LIFState]:
-    arrives = recurrent is not None and state is not None
-    if state is None:
-        zeros = torch.zeros_like(currents[0])
-        state = LIFState(zeros, zeros)
+    """As `ops.lif.scan_lif`; ``silent``: nothing arrives at the first step."""
     spikes = []
     for current in currents:
-        if arrives:
+        if recurrent is not None and (spikes or not silent):
             current = current + recurrent(state.z)
         state = lif_step(
             current, state, parameters, surrogate=surrogate, reset=reset, fixed_point=fixed_point
         )
         spikes.append(state.z)
-        arrives = recurrent is not None
     return torch.stack(spikes), state

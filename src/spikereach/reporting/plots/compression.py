@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from spikereach.reporting import ablations
 from spikereach.reporting.cells import Systems
@@ -32,10 +31,7 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
             axes.margins(x=0.1)
         left.set_ylabel("Test $R^2$")
         panels["energy_nj"][0].tick_params(labelleft=False)
-        handles = [
-            Line2D([], [], color=colour(name), marker="o", linestyle="none", markersize=6)
-            for name in values["system"]
-        ]
+        handles = [drawing.dot(colour(name), 6) for name in values["system"]]
         labels = [f"{n}  {step}" for n, step in enumerate(values["step"], start=1)]
         if values["r2_published"].notna().any():
             handles.append(drawing.diamond(GREY))

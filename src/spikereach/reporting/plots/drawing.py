@@ -76,11 +76,13 @@ def legend_above(figure: Figure, handles: list, labels: list[str], width: float)
     )
 
 
+def dot(shade: str, size: float, marker: str = "o", **look) -> Line2D:
+    """A mark in a legend."""
+    return Line2D([], [], color=shade, marker=marker, linestyle="none", markersize=size, **look)
+
+
 def diamond(shade: str) -> Line2D:
-    return Line2D(
-        [], [], color=shade, marker="D", markersize=3.5, markerfacecolor="white",
-        markeredgewidth=0.6, linestyle="none",
-    )  # fmt: skip
+    return dot(shade, 3.5, "D", markerfacecolor="white", markeredgewidth=0.6)
 
 
 def diamonds(axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6) -> None:

@@ -12,7 +12,7 @@ from spikereach.config import Search
 from spikereach.data import sources
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.plots.drawing import DOUBLE, Plot, legend_above, new_figure, style
+from spikereach.reporting.plots.drawing import DOUBLE, Plot, dot, legend_above, new_figure, style
 from spikereach.reporting.search import Trials, best, importance
 
 
@@ -47,18 +47,18 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
     """
     front, top = pareto_front(trials), best(trials)["number"]
     shade = colour(search.system)
+    open_ = {"facecolors": "none", "edgecolors": shade}
     looks = {
         "real-time": {"color": shade, "marker": "o", "s": 10, "linewidths": 0.7},
-        "not real-time": {
-            "facecolors": "none", "edgecolors": shade, "marker": "o", "s": 10, "linewidths": 0.7,
-        },
+        "not real-time": open_ | {"marker": "o", "s": 10, "linewidths": 0.7},
         "pruned": {"color": GREY, "marker": "x", "s": 9, "linewidths": 0.7},
-    }  # fmt: skip
+    }
     shown = {
         "real-time": [t for t in trials if t["state"] == "complete" and t["realtime"]],
         "not real-time": [t for t in trials if t["state"] == "complete" and not t["realtime"]],
         "pruned": [t for t in trials if t["state"] == "pruned"],
     }
+    measured = ("r2", "epochs", "deployment_bytes", "latency_ms", "realtime")
     data = pd.DataFrame(
         [
             {
@@ -67,11 +67,7 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
                 "parameter": name,
                 "value": trial["parameters"][name],
                 "importance": importance[name],
-                "r2": trial["r2"],
-                "epochs": trial["epochs"],
-                "deployment_bytes": trial["deployment_bytes"],
-                "latency_ms": trial["latency_ms"],
-                "realtime": trial["realtime"],
+                **{key: trial[key] for key in measured},
                 "pareto": trial["number"] in front,
                 "best": trial["number"] == top,
             }
@@ -121,14 +117,12 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
         bars.set_xlim(0, 1)
         bars.set_xlabel("Importance")
         handles = [
-            Line2D([], [], color=shade, marker="o", linestyle="none", markersize=3.5),
-            Line2D([], [], color=shade, marker="o", linestyle="none", markersize=3.5,
-                   markerfacecolor="none"),
-            Line2D([], [], color=GREY, marker="x", linestyle="none", markersize=3.5),
-            Line2D([], [], color=TRUE, marker="o", linestyle="none", markersize=6,
-                   markerfacecolor="none"),
+            dot(shade, 3.5),
+            dot(shade, 3.5, markerfacecolor="none"),
+            dot(GREY, 3.5, marker="x"),
+            dot(TRUE, 6, markerfacecolor="none"),
             Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"),
-        ]  # fmt: skip
+        ]
         legend_above(figure, handles, [*looks, "best", "Pareto front"], DOUBLE)
         if not sources.named(source).real:
             bars.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
