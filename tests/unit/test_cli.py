@@ -86,6 +86,8 @@ def fails(*arguments):
 
 
 OPTIONS = ("--monkey", "somebody", "--areas", "M1=96")
+
+
 def test_help_teaches_every_command():
     text = run("--help").output
     commands = typer.main.get_command(app).commands
