@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.streams import Stream
-from spikereach.ops.common.fixed_point import quantise
+from spikereach.ops.common.fixed_point import stored
 
 STEP_S = 0.004
 """Length of one time step in seconds (250 Hz)."""
@@ -104,11 +104,7 @@ class Decoder(nn.Module):
 
     def buffer(self, values: Tensor) -> Tensor:
         """What a streaming implementation would read back after storing ``values``."""
-        if isinstance(self.buffer_format, tuple):
-            return quantise(values, *self.buffer_format)
-        if self.buffer_format == "float16":
-            return values.half().to(values.dtype)
-        return values
+        return stored(values, self.buffer_format)
 
     def by_events(self, spikes: Tensor) -> bool:
         """Whether compiled loops may take these spikes in the place of a module: on the CPU,

@@ -17,7 +17,8 @@ from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF
 from spikereach.ops.common.dropout import Dropout, draw_dropout
 from spikereach.ops.common.spikes import Spikes
-from spikereach.ops.conv_pool.cpu import Normalisation, conv_pool
+from spikereach.ops.conv_pool import Normalisation, conv_pool
+from spikereach.ops.conv_pool.stream import ConvPoolStream
 from spikereach.ops.lif.step import LIFState
 
 Merge = Literal["none", "pre-LIF", "post-LIF"]
@@ -140,10 +141,10 @@ class Block(nn.Module):
 
     def streamer(
         self, state: BlockState, buffer_format: str | tuple[int, int]
-    ) -> streams.ConvolutionAndPool:
+    ) -> ConvPoolStream:
         """This block for one stream, in evaluation mode."""
         weight, bias = self._folded()
-        return streams.ConvolutionAndPool(
+        return ConvPoolStream(
             weight, bias, buffer_format, state.inputs[0], state.odd[0]
         )
 

@@ -15,6 +15,7 @@ from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif import scan_lif
 from spikereach.ops.lif.step import LIFParameters, LIFState
+from spikereach.ops.lif.stream import LIFStream
 
 SURROGATES = {
     "fast_sigmoid": surrogates.fast_sigmoid,
@@ -74,7 +75,7 @@ class RecurrentLIF(nn.Module):
     def streamer(self, state: LIFState, fixed_point: tuple[int, int] | None) -> streams.Stream:
         """This layer for one stream."""
         weights = self.input.weight, self.recurrent.weight
-        return streams.LIF(*weights, self.constants, state, fixed_point=fixed_point)
+        return LIFStream(*weights, self.constants, state, fixed_point=fixed_point)
 
     def forward(
         self,

@@ -23,7 +23,9 @@ from spikereach.ops.current_lif.step import (
     current_integrator_step,
     current_lif_step,
 )
+from spikereach.ops.current_lif.stream import CurrentLIFStream
 from spikereach.ops.integrator import scan_current_integrator
+from spikereach.ops.integrator.stream import CurrentIntegratorStream
 
 STEP_MS = STEP_S * 1000
 READOUT_START = -0.01
@@ -172,8 +174,8 @@ class RSNN(Decoder):
     def streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            streams.CurrentLIF(self._layers().weights, self._hidden_decays(), state.hidden),
-            streams.CurrentIntegrator(self._readout_decays(), state.readout),
+            CurrentLIFStream(self._layers().weights, self._hidden_decays(), state.hidden),
+            CurrentIntegratorStream(self._readout_decays(), state.readout),
             lambda membranes: membranes.reshape(-1, 2).mean(0),
         )
 

@@ -8,17 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, LayerCalls, Trace
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
-from spikereach.ops.common import cpu
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.threads import few_elements
-from spikereach.ops.conv_pool.cpu import conv_pool
-from spikereach.ops.lif.step import LIFParameters, LIFState, lif_step
-from spikereach.ops.spiking_gru.cpu import Recursion, scan_spiking_gru
+from spikereach.ops.conv_pool import conv_pool
+from spikereach.ops.spiking_gru import GRULayers, scan_spiking_gru
 
 
 class WindowState(NamedTuple):
@@ -279,51 +276,25 @@ class SGRU(Windowed):
 
     def recur(self, frames: Tensor, trace: Trace | None) -> Tensor:
         first = self.initial_hidden(frames.shape[1], frames)
-        currents = self.input(frames)
-        if self.stepwise or torch.is_grad_enabled() or not cpu.fits(currents):
-            hidden, remembered, spikes = self._loop(currents, first)
-        else:
-            hidden, remembered, spikes = scan_spiking_gru(
-                currents,
-                self.recurrent_gates.weight.float(),
-                self.recurrent_candidate.weight.float(),
-                self.constants,
-                first,
-                fixed_point=self.fixed_point,
-                stored=streams.stored(self.buffer_format),
-            )
+        layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
+        hidden, spikes = scan_spiking_gru(
+            self.input(frames),
+            layers,
+            self.constants,
+            first,
+            surrogate=self.surrogate,
+            buffer_format=self.buffer_format,
+            backend="reference" if self.stepwise else None,
+        )
         if trace is not None:
             before = torch.cat([first[None], hidden[:-1]])
+            remembered = before - spikes.chunk(3, dim=2)[0] * before
             trace.calls.append(LayerCalls(self.input, (frames[None],)))
             trace.calls.append(LayerCalls(self.recurrent_gates, (before,)))
             trace.calls.append(LayerCalls(self.recurrent_candidate, (remembered,)))
             trace.spikes["gates"] = spikes
             trace.activations.append(spikes)
         return hidden
-
-    def _loop(self, currents: Tensor, hidden: Tensor) -> Recursion:
-        """As :func:`scan_spiking_gru`, in PyTorch."""
-        windows = len(hidden)
-        silent = hidden.new_zeros(windows, 2 * self.hidden), torch.zeros_like(hidden)
-        gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
-        rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
-        constants = LIFParameters(*(hidden.new_full((), c) for c in self.constants))  # made once
-        outputs, kept, spikes = [], [], []
-        with few_elements(3 * hidden.numel()):
-            for current in currents:
-                to_gates, to_candidate = current.split([2 * self.hidden, self.hidden], dim=1)
-                total = to_gates + self.recurrent_gates(hidden)
-                gates = lif_step(total, gates, constants, **rules)
-                fired = self.spikes(gates.z)
-                reset, update = fired.chunk(2, dim=1)
-                kept.append(hidden - reset * hidden)
-                total = to_candidate + self.recurrent_candidate(kept[-1])
-                candidate = lif_step(total, candidate, constants, **rules)
-                new = self.spikes(candidate.z)
-                spikes.append(torch.cat([fired, new], dim=1))
-                hidden = self.buffer(torch.lerp(hidden, new, update))
-                outputs.append(hidden)
-        return Recursion(*map(torch.stack, (outputs, kept, spikes)))
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [*super().buffer_sizes(), BufferSize("membranes", 3 * self.hidden, "state")]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Format = Literal["float32", "float16"] | tuple[int, int]
+"""In which values are stored: fixed point has integer and fractional bits, and a sign bit."""
 
 
 def bounds(integer_bits: int, fractional_bits: int) -> tuple[float, float, float]:
@@ -34,3 +39,10 @@ def quantise(values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
     where it saturates.
     """
     return _Quantise.apply(values, integer_bits, fractional_bits)
+
+
+def stored(values: Tensor, buffer_format: Format) -> Tensor:
+    """What comes back of values that were stored in a format."""
+    if isinstance(buffer_format, tuple):
+        return quantise(values, *buffer_format)
+    return values.half().to(values.dtype) if buffer_format == "float16" else values

@@ -52,7 +52,7 @@ def scan_current_lif(
         state after the last step.
     """
     weights = layers.weights
-    chosen = choose(reference, backend, *weights, *parameters, *state)
+    chosen = choose(__name__, backend, *weights, *parameters, *state)
     rules = {"surrogate": surrogate, "dropout": dropout}
     if chosen is reference:
         return reference.current_lif(x, layers, parameters, state, **rules)

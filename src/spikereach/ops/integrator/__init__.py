@@ -26,7 +26,7 @@ def scan_current_integrator(
     Returns:
         membranes ``v`` (T, B, N) and the state after the last step.
     """
-    chosen = choose(reference, backend, currents, *parameters, *state)
+    chosen = choose(__name__, backend, currents, *parameters, *state)
     return chosen.current_integrator(currents, parameters, state)
 
 
@@ -47,6 +47,6 @@ def scan_integrator(
     Returns:
         ``v`` of every step (T, B, N) and of the last (B, N).
     """
-    return choose(reference, backend, currents, decay, membrane).integrator(
+    return choose(__name__, backend, currents, decay, membrane).integrator(
         currents, decay, membrane
     )

@@ -45,7 +45,7 @@ def scan_lif(
         zeros = torch.zeros_like(currents[0])
         state = LIFState(zeros, zeros)
     weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
-    chosen = choose(reference, backend, currents, parameters.decay, *state, recurrent=weight)
+    chosen = choose(__name__, backend, currents, parameters.decay, *state, recurrent=weight)
     if backend is None and isinstance(parameters.threshold, Tensor):
         learned = parameters.threshold.requires_grad or parameters.threshold.numel() > 1
         chosen = reference if learned else chosen

@@ -13,6 +13,20 @@ Reset = Literal["subtract", "zero", "zero_and_input", "none"]
 """What a spike does to the next step: take the threshold off, set v to zero before the step's
 input is added, set v to zero and drop that input too, or nothing."""
 
+RESETS: dict[Reset, int] = {"subtract": 0, "zero": 1, "zero_and_input": 1, "none": 2}
+"""snnTorch's codes; it has one for both resets to zero, which differ between its versions."""
+
+
+def known_reset(reset: str) -> Reset:
+    """The reset, if it is one.
+
+    Raises:
+        ValueError: it is not; names those that are.
+    """
+    if reset not in RESETS:
+        raise ValueError(f"unknown reset {reset!r}; known: {', '.join(RESETS)}")
+    return reset
+
 
 class LIFParameters(NamedTuple):
     """``decay`` (often alpha or beta) per step and ``threshold``: scalars or one per unit."""
@@ -64,16 +78,14 @@ def lif_step(
     """
     v, z = state[0], state[1].detach()
     decay, threshold = parameters
-    if reset == "subtract":
+    if known_reset(reset) == "subtract":
         v = decay * v + current - z * threshold
     elif reset == "zero":
         v = decay * (v * (1 - z)) + current
     elif reset == "zero_and_input":
         v = (decay * v + current) * (1 - z)
-    elif reset == "none":
-        v = decay * v + current
     else:
-        raise ValueError(f"unknown reset {reset!r}; known: {', '.join(Reset.__args__)}")
+        v = decay * v + current
     if fixed_point is not None:
         v = quantise(v, *fixed_point)
     return LIFState(v, spike(v - threshold, surrogate))
