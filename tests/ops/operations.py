@@ -110,7 +110,9 @@ def run_current_lif(t: Tensors, options: Options, backend: str) -> tuple[Tensor,
     torch.manual_seed(options["seed"])
     dropout = [
         None if p is None else draw_dropout(shape, p, DEVICE)
-        for shape, p in zip((x.shape, (steps, batch, options["units"])), options["dropout"])
+        for shape, p in zip(
+            (x.shape, (steps, batch, options["units"])), options["dropout"], strict=True
+        )
     ]
     with pytest.MonkeyPatch.context() as patch:
         if options["wide"]:  # on CUDA, as layers of more units
@@ -176,7 +178,7 @@ class Operation(NamedTuple):
     """tensors to differentiate"""
     run: Callable[[Tensors, Options, str], tuple[Tensor, ...]]
     """outputs: a sequence (T, B, ...) first"""
-    options: dict[str, list[Any]] = {}
+    options: dict[str, list[Any]]
     """what there is to choose, beside the sizes"""
     spikes: bool = True
     """the first output is made of spikes, which all backends must agree on"""
@@ -201,8 +203,12 @@ CURRENT_LIF = {
 OPERATIONS = {
     "lif": Operation(draw_lif, run_lif, SURROGATES | LIF),
     "current_lif": Operation(draw_current_lif, run_current_lif, SURROGATES | CURRENT_LIF),
-    "integrator": Operation(draw_integrator, run_integrator, {"scalar": [False, True]}, False),
-    "current_integrator": Operation(draw_current_integrator, run_current_integrator, spikes=False),
+    "integrator": Operation(
+        draw_integrator, run_integrator, {"scalar": [False, True]}, spikes=False
+    ),
+    "current_integrator": Operation(
+        draw_current_integrator, run_current_integrator, {}, spikes=False
+    ),
     "spiking_gru": Operation(
         draw_spiking_gru,
         run_spiking_gru,

@@ -50,7 +50,9 @@ def differentiated(operation, options, backend):
     """Outputs, and gradients of all tensors for a random loss of all outputs but, perhaps, the
     sequence."""
     drawn = operation.draw(options)
-    leaves = {name: t.to(DEVICE).requires_grad_(operation.differentiable) for name, t in drawn.items()}
+    leaves = {
+        name: t.to(DEVICE).requires_grad_(operation.differentiable) for name, t in drawn.items()
+    }
     outputs = operation.run(leaves, options, backend)
     if operation.differentiable:
         generator, loss = torch.Generator().manual_seed(5), 0

@@ -53,7 +53,7 @@ def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="soft"):
         lif_step(
             torch.zeros(1, 1),
-                silent(1, 1),
+            silent(1, 1),
             LIFParameters(0.9),
             surrogate=fast_sigmoid(),
             reset="soft",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from operations import OPERATIONS
 
 from spikereach.ops.common import backends
@@ -21,7 +20,18 @@ CASES = Path(__file__).with_name("test_backends.py")
 def run_cases(*marks, **environment):
     """Triton fixes how kernels run when they are defined, so that a process runs them in one way
     only."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(CASES), *marks]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "0",
+        str(CASES),
+        *marks,
+    ]
     environment = {**os.environ, **environment}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -139,14 +139,10 @@ class Block(nn.Module):
             return draw_dropout(shape, self.dropout, self.conv.weight.device)
         return None
 
-    def streamer(
-        self, state: BlockState, buffer_format: str | tuple[int, int]
-    ) -> ConvPoolStream:
+    def streamer(self, state: BlockState, buffer_format: str | tuple[int, int]) -> ConvPoolStream:
         """This block for one stream, in evaluation mode."""
         weight, bias = self._folded()
-        return ConvPoolStream(
-            weight, bias, buffer_format, state.inputs[0], state.odd[0]
-        )
+        return ConvPoolStream(weight, bias, buffer_format, state.inputs[0], state.odd[0])
 
     def fold(self) -> None:
         """Merge the batch norm's running statistics and affine map into the convolution."""

@@ -14,7 +14,7 @@ from spikereach.models import streams
 from spikereach.models.decoder import STEP_S, BufferSize, Decoder, LayerCalls, Trace
 from spikereach.ops.common.dropout import draw_dropout
 from spikereach.ops.common.spikes import Spikes
-from spikereach.ops.common.surrogates import super_spike
+from spikereach.ops.common.surrogates import fast_sigmoid
 from spikereach.ops.current_lif import scan_current_lif
 from spikereach.ops.current_lif.step import (
     CurrentLayers,
@@ -101,7 +101,7 @@ class RSNN(Decoder):
         self.tau_mem_ms = tau_mem_ms
         self.tau_syn_ms = tau_syn_ms
         self.dropout = dropout
-        self.surrogate = super_spike(slope)
+        self.surrogate = fast_sigmoid(slope)
         self.initialise(RATE_HZ, torch.default_generator)
 
     def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
@@ -174,7 +174,7 @@ class RSNN(Decoder):
     def streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            CurrentLIFStream(self._layers().weights, self._hidden_decays(), state.hidden),
+            CurrentLIFStream(self._layers(), self._hidden_decays(), state.hidden),
             CurrentIntegratorStream(self._readout_decays(), state.readout),
             lambda membranes: membranes.reshape(-1, 2).mean(0),
         )

@@ -88,9 +88,7 @@ class SNN2(Decoder):
     def streamer(self, state: SNN2State | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            LIFStream(
-                self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset
-            ),
+            LIFStream(self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset),
             streams.Receiver(self.fc_out.weight),
             IntegratorStream(float(self.lif_out.neuron.decay), state.output),
         )

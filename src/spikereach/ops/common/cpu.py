@@ -133,7 +133,9 @@ class _Scan(torch.autograd.Function):
         ctx.save_for_backward(out, recurrent, *others)
         shape = passes.kept, len(out)
         ctx.kept = [np.empty((*shape, hi - lo), np.float32) for lo, hi in chunks.bounds]
-        weight_t = matrix(out.new_empty(0, out.shape[2]) if recurrent is None else recurrent.T)
+        weight_t = np.empty((0, out.shape[2]), np.float32)
+        if recurrent is not None:
+            weight_t = matrix(recurrent.T)
         flat_currents, flat_out = flat(currents, 2), flat(out, 2)
         constants = [chunks.repeat(each) for each in others[:number]]
         flat_state = [flat(each, 1) for each in state]
@@ -155,7 +157,9 @@ class _Scan(torch.autograd.Function):
         gstate = [copied(g, each) for g, each in zip(gstate, first, strict=True)]
         gcurrents = torch.empty_like(out)
         gout = flat(torch.zeros_like(out) if gout is None else gout, 2)
-        weight = matrix(out.new_empty(0, out.shape[2]) if recurrent is None else recurrent)
+        weight = np.empty((0, out.shape[2]), np.float32)
+        if recurrent is not None:
+            weight = matrix(recurrent)
         gweight = np.zeros((len(chunks.bounds), *weight.shape), np.float32)
         constants = [chunks.repeat(each) for each in others[:number]]
         gconstants = [chunks.shares() for _ in constants]
@@ -163,7 +167,9 @@ class _Scan(torch.autograd.Function):
         flat_first, flat_gstate = ([flat(each, 1) for each in s] for s in (first, gstate))
 
         def work(chunk: int, lo: int, hi: int) -> None:
-            here, shares = (cut(each, 0, hi - lo) for each in (constants, [g[chunk] for g in gconstants]))
+            here, shares = (
+                cut(each, 0, hi - lo) for each in (constants, [g[chunk] for g in gconstants])
+            )
             gradients = flat_gcurrents, gweight[chunk], shares
             rest = rule, (lo, hi), gout, cut(flat_gstate, lo, hi), gradients
             passes.backward(cut(flat_first, lo, hi), flat_out, ctx.kept[chunk], weight, here, *rest)

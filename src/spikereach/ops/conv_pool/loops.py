@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from spikereach.ops.common import loops
 from spikereach.ops.common.dropout import LANES
 from spikereach.ops.common.intrinsics import WIDTH, lowest
-from spikereach.ops.common.loops import (
-    ALL,
-    NIL,
-    ONE,
-    clear,
-    compiled,
-    copy,
-    drop,
-    inlined,
-    snap,
-    spikes,
-)
+from spikereach.ops.common.loops import ALL, NIL, ONE, compiled, inlined
 
 GROUP = 12
 """Taps of a convolution in one matrix."""
@@ -28,7 +18,7 @@ HALF = np.float32(0.5)
 def spike_bits(rows, first, step, bits):
     """Fill bits (n, words): which inputs are not zero in ``n`` rows, ``step`` rows apart."""
     for t in range(len(bits)):
-        spikes(rows[first + t * step], 0, ALL, bits[t])
+        loops.spikes(rows[first + t * step], 0, ALL, bits[t])
 
 
 @inlined
@@ -49,7 +39,7 @@ def spike_conv_forward(bits, weight, y):
     """
     frames, outputs = y.shape
     taps, rows = weight.shape[1] // outputs, y.reshape(-1)
-    clear(rows)
+    loops.clear(rows)
     for t in range(len(bits)):
         first, last, low, high = _receivers(t, taps, frames, outputs)
         out = rows[first:last]
@@ -112,7 +102,7 @@ def conv_forward(inputs, weight, y):
             for t in range(frames):
                 out, product = y[offset + t * size], products[t]
                 if group == 0:
-                    copy(product, out)
+                    loops.copy(product, out)
                 else:
                     for n in range(len(out)):
                         out[n] += product[n]
@@ -132,7 +122,7 @@ def conv_backward(inputs, gy, gweight):
         for offset in range(min(size, len(gy))):
             frames = (len(gy) - offset + size - 1) // size
             for t in range(frames):
-                copy(gy[offset + t * size], received[t])
+                loops.copy(gy[offset + t * size], received[t])
             sent = _runs(inputs, low + offset, size, frames)
             np.dot(sent.T, received[:frames], product)
             rows += product
@@ -150,7 +140,7 @@ def pool(y, rising, pooled, odd, total, squares):
         for n in range(len(out)):
             out[n] = max(one[n], other[n]) if rising[n] else min(one[n], other[n])
     if len(odd):
-        copy(y[len(y) - 1], odd[0])
+        loops.copy(y[len(y) - 1], odd[0])
     for t in range(len(y)):
         row = y[t]
         for n in range(len(row)):
@@ -168,12 +158,12 @@ def pool_alone(y, bias, grid, pooled, odd):
         for n in range(len(out)):
             out[n] = max(one[n], other[n]) + bias[n]
         if grid[0] > NIL:
-            snap(out, grid, out)
+            loops.snap(out, grid, out)
     if len(odd):
         out, one = odd[0], y[len(y) - 1]
         for n in range(len(out)):
             out[n] = one[n] + bias[n]
-        snap(out, grid, out)
+        loops.snap(out, grid, out)
 
 
 @inlined
@@ -195,8 +185,8 @@ def finish_pool(rows, rule, first):
         row = rows[t]
         _normalise(row, affine, row)
         if grid[0] > NIL:
-            snap(row, grid, row)
-        drop(row, first + t, dropout, words, lanes)
+            loops.snap(row, grid, row)
+        loops.drop(row, first + t, dropout, words, lanes)
 
 
 @inlined
@@ -219,15 +209,15 @@ def unpool(y, rule, first, gpooled, godd, gframes):
     words = np.empty((units + LANES - 1) // LANES, np.uint64)
     lanes = words.view(np.uint16)
     for t in range(len(gpooled)):
-        copy(gpooled[t], dropped)
-        drop(dropped, first + t, dropout, words, lanes)
+        loops.copy(gpooled[t], dropped)
+        loops.drop(dropped, first + t, dropout, words, lanes)
         _normalise(y[2 * t], affine, one)
         _normalise(y[2 * t + 1], affine, other)
         if grid[0] > NIL:  # the straight-through gradient ends where values saturate
             _inside(one, grid, inside[0])
             _inside(other, grid, inside[1])
-            snap(one, grid, one)
-            snap(other, grid, other)
+            loops.snap(one, grid, one)
+            loops.snap(other, grid, other)
         gone, gother = gframes[2 * t], gframes[2 * t + 1]
         for n in range(units):
             share = HALF if one[n] == other[n] else ONE if one[n] > other[n] else NIL

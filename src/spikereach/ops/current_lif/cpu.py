@@ -11,27 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikereach.ops.common import cpu
+from spikereach.ops.common import cpu, loops
 from spikereach.ops.common.chunks import Chunks
-from spikereach.ops.common.dropout import LANES, Dropout
+from spikereach.ops.common.dropout import LANES
 from spikereach.ops.common.intrinsics import part, words
-from spikereach.ops.common.loops import (
-    ONE,
-    clear,
-    compiled,
-    copy,
-    derivative,
-    drop,
-    fire,
-    learn,
-    send,
-    spikes,
-)
-from spikereach.ops.common.surrogates import Surrogate
-from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.common.loops import ONE, compiled
+from spikereach.ops.current_lif.step import CurrentState
 
 SEGMENT = 16
 WIDE = 256
@@ -77,25 +64,25 @@ def forward(x, weights_t, constants, dropouts, streams, state, outputs, kept):
     number, lo, hi = x.shape[1] // inputs, start * units, stop * units
     for t in range(len(x)):
         if t % SEGMENT == 0 and len(checkpoints):
-            copy(v, checkpoints[t // SEGMENT, 0, lo:hi])
-            copy(i, checkpoints[t // SEGMENT, 1, lo:hi])
-            copy(a, checkpoints[t // SEGMENT, 2, lo:hi])
+            loops.copy(v, checkpoints[t // SEGMENT, 0, lo:hi])
+            loops.copy(i, checkpoints[t // SEGMENT, 1, lo:hi])
+            loops.copy(a, checkpoints[t // SEGMENT, 2, lo:hi])
         fired = zs[t, lo:hi]
-        fire(v, ONE, fired)
+        loops.fire(v, ONE, fired)
         step(fired, v, i, a, mem, syn)
-        clear(a)
+        loops.clear(a)
         for s in range(stop - start):
             row = t * number + start + s
             now, z = part(x, row, inputs), part(zs, row, units)
             arriving, out = part(a, s, units), part(outs, row, channels)
             bits = part(received, row, received.shape[2])
-            spikes(now, row, x_dropout, bits)
-            send(bits, now, x_dropout[2], input_t, arriving)
+            loops.spikes(now, row, x_dropout, bits)
+            loops.send(bits, now, x_dropout[2], input_t, arriving)
             bits = part(sent, row, sent.shape[2])
-            spikes(z, row, dropout, bits)
-            send(bits, z, dropout[2], recurrent_t, arriving)
-            clear(out)
-            send(bits, z, dropout[2], output_t, out)
+            loops.spikes(z, row, dropout, bits)
+            loops.send(bits, z, dropout[2], recurrent_t, arriving)
+            loops.clear(out)
+            loops.send(bits, z, dropout[2], output_t, out)
 
 
 @compiled
@@ -122,31 +109,31 @@ def backward(x, weights, constants, rule, streams, kept, outside, gstate, gradie
     # one matrix product, which is faster than two.
     both = np.empty((2, size), np.float32)
     products = np.empty((2, size), np.float32)
-    copy(ga, both[0])
-    copy(gi, both[1])
+    loops.copy(ga, both[0])
+    loops.copy(gi, both[1])
     slopes = np.empty(size, np.float32)
     through = np.empty(size, np.float32)
     drawn = np.empty((units + LANES - 1) // LANES, np.uint64)
     lanes = drawn.view(np.uint16)
     for segment in range((steps - 1) // SEGMENT, -1, -1):
         t0, t1 = segment * SEGMENT, min((segment + 1) * SEGMENT, steps)
-        copy(checkpoints[segment, 0, lo:hi], v)
-        copy(checkpoints[segment, 1, lo:hi], i)
-        copy(checkpoints[segment, 2, lo:hi], a)
+        loops.copy(checkpoints[segment, 0, lo:hi], v)
+        loops.copy(checkpoints[segment, 1, lo:hi], i)
+        loops.copy(checkpoints[segment, 2, lo:hi], a)
         for t in range(t0, t1):
             k = t - t0
-            copy(v, vs[k])
-            copy(i, is_[k])
-            fire(v, ONE, zs[k])
+            loops.copy(v, vs[k])
+            loops.copy(i, is_[k])
+            loops.fire(v, ONE, zs[k])
             step(zs[k], v, i, a, mem, syn)
-            clear(a)
+            loops.clear(a)
             for s in range(here):
                 row, slot = t * number + start + s, k * here + s
                 now, z, arriving = part(x, row, inputs), part(zs, slot, units), part(a, s, units)
                 bits = part(received, row, received.shape[2])
-                send(bits, now, x_dropout[2], input_t, arriving)
+                loops.send(bits, now, x_dropout[2], input_t, arriving)
                 bits = part(sent, row, sent.shape[2])
-                send(bits, z, dropout[2], recurrent_t, arriving)
+                loops.send(bits, z, dropout[2], recurrent_t, arriving)
         for t in range(t1 - 1, t0 - 1, -1):
             k, turn = t - t0, (t1 - 1 - t) % 2
             if turn == 0 and units > WIDE:
@@ -159,24 +146,24 @@ def backward(x, weights, constants, rule, streams, kept, outside, gstate, gradie
                 now, z = part(x, row, inputs), part(zs, slot, units)
                 arriving, out = part(both, s, units), part(gouts, row, channels)
                 bits = part(received, row, received.shape[2])
-                learn(bits, now, x_dropout[2], arriving, ginput_t)
+                loops.learn(bits, now, x_dropout[2], arriving, ginput_t)
                 bits = part(sent, row, sent.shape[2])
-                learn(bits, z, dropout[2], arriving, grecurrent_t)
-                learn(bits, z, dropout[2], out, goutput_t)
+                loops.learn(bits, z, dropout[2], arriving, grecurrent_t)
+                loops.learn(bits, z, dropout[2], out, goutput_t)
                 back = part(gz, s, units)
                 for o in range(channels):
                     for n in range(units):
                         back[n] += out[o] * output[o, n]
-                drop(back, row, dropout, drawn, lanes)
+                loops.drop(back, row, dropout, drawn, lanes)
             if len(gzs):
                 outer = gzs[t % len(gzs), lo:hi]
                 for e in range(size):
                     gz[e] += outer[e]
-            derivative(surrogate, vs[k], ONE, slopes)
+            loops.derivative(surrogate, vs[k], ONE, slopes)
             before, gnow = (zs[k], vs[k], is_[k]), (gv, both[1], both[0])
             step_back(before, slopes, gz, constants, gnow, through, gconstants)
-    copy(both[0], ga)
-    copy(both[1], gi)
+    loops.copy(both[0], ga)
+    loops.copy(both[1], gi)
 
 
 class _CurrentLIF(torch.autograd.Function):
@@ -227,7 +214,10 @@ class _CurrentLIF(torch.autograd.Function):
         sources = w_input.T, w_recurrent, w_recurrent.T, w_output
         matrices = tuple(cpu.matrix(w) for w in sources)
         decays = chunks.repeat(mem), chunks.repeat(syn)
-        outside, flat_gstate = (cpu.flat(gz, 2), cpu.flat(gout, 2)), [cpu.flat(g, 1) for g in gstate]
+        outside, flat_gstate = (
+            (cpu.flat(gz, 2), cpu.flat(gout, 2)),
+            [cpu.flat(g, 1) for g in gstate],
+        )
 
         def work(chunk: int, lo: int, hi: int) -> None:
             here, gstates = cpu.cut(decays, 0, hi - lo), cpu.cut(flat_gstate, lo, hi)
@@ -241,15 +231,8 @@ class _CurrentLIF(torch.autograd.Function):
         return None, *gweights, *map(chunks.total, gdecays), *gstate, None
 
 
-def current_lif(
-    x: Tensor,
-    weights: CurrentWeights,
-    parameters: CurrentParameters,
-    state: CurrentState,
-    *,
-    surrogate: Surrogate,
-    dropout: tuple[Dropout | None, Dropout | None],
-) -> tuple[Tensor, Tensor, CurrentState]:
+def current_lif(x, layers, parameters, state, *, surrogate, dropout):
+    """As `scan_current_lif`."""
     rule = (surrogate, *dropout)
-    z, out, *last = _CurrentLIF.apply(x, *weights, *parameters, *state, rule)
+    z, out, *last = _CurrentLIF.apply(x, *layers.weights, *parameters, *state, rule)
     return z, out, CurrentState(*last)

@@ -9,7 +9,7 @@ from spikereach.ops.common.cpu import values
 from spikereach.ops.common.intrinsics import words
 from spikereach.ops.common.loops import ALL, ONE, compiled, fire, receive, round_half
 from spikereach.ops.current_lif.cpu import forward
-from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.current_lif.step import CurrentLayers, CurrentParameters, CurrentState
 
 
 class CurrentLIFStream:
@@ -18,13 +18,14 @@ class CurrentLIFStream:
     Weights in float16: every sum and product is rounded, as in the reference.
     """
 
-    def __init__(self, weights: CurrentWeights, parameters: CurrentParameters, state: CurrentState):
-        outputs, units = weights.output.shape
-        self.half = weights.input.dtype == torch.float16
+    def __init__(self, layers: CurrentLayers, parameters: CurrentParameters, state: CurrentState):
+        outputs, units = layers.output.weight.shape
+        inputs = layers.input.weight.shape[1]
+        self.half = layers.input.weight.dtype == torch.float16
         z, out = np.empty((1, units), np.float32), np.empty((1, outputs), np.float32)
         self.out = out[0]
         self.arrays = (
-            tuple(values(weight.T) for weight in weights),
+            tuple(values(weight.T) for weight in layers.weights),
             tuple(values(decay) for decay in parameters),
             tuple(values(part[0]) for part in state),
             (z, out),
@@ -32,7 +33,7 @@ class CurrentLIFStream:
         if self.half:
             self.nothing = np.zeros(max(units, outputs), np.float32)
         else:
-            bits = [np.empty((1, 1, words(n)), np.uint64) for n in weights.input.shape[::-1]]
+            bits = [np.empty((1, 1, words(n)), np.uint64) for n in (inputs, units)]
             self.kept = *bits, np.empty((0, 3, units), np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

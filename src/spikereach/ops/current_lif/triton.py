@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from spikereach.ops.common import backends
 from spikereach.ops.common import triton as common
-from spikereach.ops.common.dropout import Dropout
-from spikereach.ops.common.surrogates import Surrogate, known
+from spikereach.ops.common.surrogates import known
 from spikereach.ops.common.triton import (
     SEGMENT,
     derivative,
@@ -29,7 +28,7 @@ from spikereach.ops.common.triton import (
     matrix,
     product,
 )
-from spikereach.ops.current_lif.step import CurrentParameters, CurrentState, CurrentWeights
+from spikereach.ops.current_lif.step import CurrentState
 
 ELEMENTS = 256
 """Elements of a program of one step's kernels."""
@@ -75,7 +74,8 @@ def forward(
 ):  # fmt: skip
     """Fill the ``outputs`` (spikes and what they send to the outputs), the last state and, every
     ``SEGMENT`` steps, the checkpoints (segments, 3, B, N), if there are any."""
-    (steps, streams, units, channels), (zs, outs) = sizes, outputs
+    steps, streams, units, channels = sizes
+    zs, outs = outputs
     stream = tl.program_id(0)
     unit, channel = tl.arange(0, BLOCK), tl.arange(0, OUT_BLOCK)
     real, real_out = unit < units, channel < channels
@@ -106,20 +106,15 @@ def backward(
     surrogate, SHAPE: tl.constexpr,
     SEGMENT: tl.constexpr, BLOCK: tl.constexpr, OUT_BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Fill the gradients.
+    """Fill ``gsteps``, gradients of the currents and, for those of the weights, the spikes after
+    dropout (T, B, N); and ``ghere``, those of the first state and, for each stream, decays (B, N).
 
-    Args:
-        currents: and checkpoints, decays, sizes, drawn: as in `forward`.
-        weights: of recurrence, transposed and as they are, and of outputs.
-        outside: gradients of the spikes, as `common.rows` gives them, and of the outputs.
-        glast: of the last state.
-        gsteps: to fill: gradients of the currents and, for those of the weights, the spikes after
-            dropout, (T, B, N).
-        ghere: to fill: gradients of the first state and, for each stream, of the decays, (B, N).
-        scratch: (SEGMENT, 2, B, N).
-        surrogate: slope and peak.
+    ``weights``: of recurrence, transposed and as they are, and of outputs; ``outside``: gradients
+    of the spikes, as `common.rows` gives them, and of the outputs; ``glast``: of the last state;
+    ``scratch``: (SEGMENT, 2, B, N); the others as in `forward`.
     """
-    (steps, streams, units, channels), (gzs, gouts) = sizes, outside
+    steps, streams, units, channels = sizes
+    gzs, gouts = outside
     gcurrents, sents = gsteps
     stream = tl.program_id(0)
     unit, channel = tl.arange(0, BLOCK), tl.arange(0, OUT_BLOCK)
@@ -306,15 +301,8 @@ class _CurrentLIF(torch.autograd.Function):
         return None, *gweights, gmem.sum(0), gsyn.sum(0), *gstate, None
 
 
-def current_lif(
-    x: Tensor,
-    weights: CurrentWeights,
-    parameters: CurrentParameters,
-    state: CurrentState,
-    *,
-    surrogate: Surrogate,
-    dropout: tuple[Dropout | None, Dropout | None],
-) -> tuple[Tensor, Tensor, CurrentState]:
+def current_lif(x, layers, parameters, state, *, surrogate, dropout):
+    """As `scan_current_lif`."""
     rule = (known(surrogate), *dropout)
-    z, out, *last = _CurrentLIF.apply(x, *weights, *parameters, *state, rule)
+    z, out, *last = _CurrentLIF.apply(x, *layers.weights, *parameters, *state, rule)
     return z, out, CurrentState(*last)

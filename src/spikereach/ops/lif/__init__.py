@@ -40,20 +40,15 @@ def scan_lif(
     Returns:
         spikes (T, B, N) and the state after the last step.
     """
-    first = state
-    if state is None:
-        zeros = torch.zeros_like(currents[0])
-        state = LIFState(zeros, zeros)
     weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
-    chosen = choose(__name__, backend, currents, parameters.decay, *state, recurrent=weight)
     if backend is None and isinstance(parameters.threshold, Tensor):
         learned = parameters.threshold.requires_grad or parameters.threshold.numel() > 1
-        chosen = reference if learned else chosen
+        backend = "reference" if learned else None
+    known = () if state is None else state
+    chosen = choose(__name__, backend, currents, parameters.decay, *known, recurrent=weight)
     rules = {"surrogate": surrogate, "reset": reset, "fixed_point": fixed_point}
-    if chosen is reference:
-        return reference.lif(currents, recurrent, parameters, first, **rules)
-    spikes, last = chosen.lif(currents, weight, parameters, state, **rules)
-    if recurrent is not None and active() is not None:
-        before = spikes[:-1] if first is None else torch.cat([state.z[None], spikes[:-1]])
+    spikes, last = chosen.lif(currents, recurrent, parameters, state, **rules)
+    if chosen is not reference and recurrent is not None and active() is not None:
+        before = spikes[:-1] if state is None else torch.cat([state.z[None], spikes[:-1]])
         note_call(recurrent, before)
     return spikes, last

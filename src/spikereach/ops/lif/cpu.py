@@ -5,26 +5,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from spikereach.ops.common import cpu
+from spikereach.ops.common import cpu, loops
 from spikereach.ops.common.fixed_point import Format
 from spikereach.ops.common.intrinsics import WIDTH, part
-from spikereach.ops.common.loops import (
-    ALL,
-    NIL,
-    ONE,
-    clear,
-    compiled,
-    copy,
-    derivative,
-    fire,
-    inlined,
-    learn,
-    send,
-    snap,
-    spikes,
-)
-from spikereach.ops.common.surrogates import Surrogate
-from spikereach.ops.lif.step import RESETS, LIFParameters, LIFState, Reset, known_reset
+from spikereach.ops.common.loops import ALL, NIL, ONE, compiled, inlined
+from spikereach.ops.lif.step import RESETS, LIFState, Reset, known_reset, silent
 
 SUBTRACT, ZERO, ZERO_AND_INPUT, NONE = range(len(RESETS))
 
@@ -53,8 +38,8 @@ def step(received, v, z, decay, rule, new):
     else:
         for e in range(len(new)):
             new[e] = decay[e] * v[e] + received[e]
-    snap(new, grid, v)
-    fire(v, threshold, z)
+    loops.snap(new, grid, v)
+    loops.fire(v, threshold, z)
 
 
 @inlined
@@ -63,7 +48,7 @@ def step_back(v, z, decay, reset, g, gv, gdecay):
     if reset == ZERO_AND_INPUT:
         for e in range(len(g)):
             g[e] *= ONE - z[e]
-    copy(g, gv)
+    loops.copy(g, gv)
     if reset == ZERO:
         for e in range(len(g)):
             gv[e] *= ONE - z[e]
@@ -83,16 +68,16 @@ def forward(currents, weight_t, constants, rules, span, state, zs, kept):
     words = np.empty((units + WIDTH - 1) // WIDTH, np.uint64)
     for t in range(len(currents)):
         current, new = currents[t, lo:hi], vs[t]
-        clear(received)
+        loops.clear(received)
         if len(weight_t):
             for s in range(len(z) // units):
                 fired = part(z, s, units)
-                spikes(fired, s, ALL, words)
-                send(words, fired, ONE, weight_t, part(received, s, units))
+                loops.spikes(fired, s, ALL, words)
+                loops.send(words, fired, ONE, weight_t, part(received, s, units))
         for e in range(len(received)):
             received[e] += current[e]
         step(received, v, z, decay, rule, new)
-        copy(z, zs[t, lo:hi])
+        loops.copy(z, zs[t, lo:hi])
 
 
 @compiled
@@ -107,10 +92,10 @@ def backward(first, zs, kept, weight, constants, rules, span, gzs, gstate, gradi
     words = np.empty((units + WIDTH - 1) // WIDTH, np.uint64)
     stored = np.empty(size, np.float32)
     slopes = np.empty(size, np.float32)
-    snap(vs[len(vs) - 1], grid, stored)
+    loops.snap(vs[len(vs) - 1], grid, stored)
     for t in range(len(vs) - 1, -1, -1):
         outside, new, g = gzs[t, lo:hi], vs[t], gcurrents[t, lo:hi]
-        derivative(surrogate, stored, threshold, slopes)
+        loops.derivative(surrogate, stored, threshold, slopes)
         for e in range(size):
             g[e] = gv[e] + slopes[e] * (outside[e] + gz[e])
         if steps > NIL:  # the straight-through gradient ends where the membrane saturates
@@ -118,33 +103,27 @@ def backward(first, zs, kept, weight, constants, rules, span, gzs, gstate, gradi
                 g[e] = g[e] if new[e] >= lowest and new[e] <= highest else NIL
         z = zs[t - 1, lo:hi] if t else first_z
         if t:
-            snap(vs[t - 1], grid, stored)
+            loops.snap(vs[t - 1], grid, stored)
         else:
-            copy(first_v, stored)
+            loops.copy(first_v, stored)
         step_back(stored, z, decay, reset, g, gv, gdecay)
         if len(weight):
             for s in range(size // units):
                 fired = part(z, s, units)
-                spikes(fired, s, ALL, words)
-                learn(words, fired, ONE, part(g, s, units), gweight_t)
+                loops.spikes(fired, s, ALL, words)
+                loops.learn(words, fired, ONE, part(g, s, units), gweight_t)
             np.dot(g.reshape(-1, units), weight, gz.reshape(-1, units))
         else:
-            clear(gz)
+            loops.clear(gz)
 
 
-def lif(
-    currents: Tensor,
-    recurrent: Tensor | None,
-    parameters: LIFParameters,
-    state: LIFState,
-    *,
-    surrogate: Surrogate,
-    reset: Reset,
-    fixed_point: tuple[int, int] | None,
-) -> tuple[Tensor, LIFState]:
+def lif(currents, recurrent, parameters, state, *, surrogate, reset, fixed_point):
+    """As `scan_lif`."""
+    state = silent(currents) if state is None else state
+    weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
     rules = rule_of(parameters.threshold, reset, fixed_point), cpu.constants(surrogate)
     decay = cpu.per_unit(parameters.decay, currents)
-    z, *last = cpu.scan(LOOPS, rules, currents, recurrent, [decay], state)
+    z, *last = cpu.scan(LOOPS, rules, currents, weight, [decay], state)
     return z, LIFState(*last)
 
 

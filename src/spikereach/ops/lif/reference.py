@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
-from spikereach.ops.common.surrogates import Surrogate
-from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, lif_step
+from spikereach.ops.lif.step import lif_step, silent
 
 
-def lif(
-    currents: Tensor,
-    recurrent: nn.Module | None,
-    parameters: LIFParameters,
-    state: LIFState | None,
-    *,
-    surrogate: Surrogate,
-    reset: Reset,
-    fixed_point: tuple[int, int] | None,
-) -> tuple[Tensor, LIFState]:
+def lif(currents, recurrent, parameters, state, *, surrogate, reset, fixed_point):
+    """As `scan_lif`."""
     arrives = recurrent is not None and state is not None
-    if state is None:
-        zeros = torch.zeros_like(currents[0])
-        state = LIFState(zeros, zeros)
+    state = silent(currents) if state is None else state
     spikes = []
     for current in currents:
         if arrives:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from spikereach.ops.common.fixed_point import quantise
@@ -40,6 +41,12 @@ class LIFState(NamedTuple):
 
     v: Tensor
     z: Tensor
+
+
+def silent(currents: Tensor) -> LIFState:
+    """State of neurons at rest that will receive these currents (T, B, N)."""
+    zeros = torch.zeros_like(currents[0])
+    return LIFState(zeros, zeros)
 
 
 def lif_step(

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spikereach.ops.common import triton as common
 from spikereach.ops.common.fixed_point import bounds
-from spikereach.ops.common.surrogates import Surrogate, known
+from spikereach.ops.common.surrogates import known
 from spikereach.ops.common.triton import SEGMENT, derivative, fire, matrix, product
-from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, known_reset
+from spikereach.ops.lif.step import LIFState, known_reset, silent
 
 HALF_RANGE = tl.constexpr(2.0**23)
 """From here on every float32 is an integer."""
@@ -70,7 +69,8 @@ def forward(
 
     Spikes are (T + 1, B, N) and begin with those before the first step.
     """
-    (decay_, threshold_), (zs, last_v, checkpoints) = constants, outputs
+    decay_, threshold_ = constants
+    zs, last_v, checkpoints = outputs
     steps, streams, units = sizes
     stream = tl.program_id(0)
     unit = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -106,8 +106,10 @@ def backward(
     ``outside``: gradients of the spikes as `common.rows` gives them, and of the last state;
     ``scratch`` (SEGMENT, 2, B, N): membranes before a step and after it, before they are stored.
     """
-    (decay_, threshold_), (zs, last_v, checkpoints) = constants, kept
-    (gzs, glast_v, glast_z), (gcurrents, gv_, gz_, gdecay_) = outside, gradients
+    decay_, threshold_ = constants
+    zs, last_v, checkpoints = kept
+    gzs, glast_v, glast_z = outside
+    gcurrents, gv_, gz_, gdecay_ = gradients
     steps, streams, units = sizes
     stream = tl.program_id(0)
     unit = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -206,7 +208,15 @@ class _LIF(torch.autograd.Function):
         rest = scratch, ctx.sizes, ctx.grid, tuple(surrogate)
         with common.on(currents):
             backward[ctx.launch](
-                currents, weights, constants, kept, outside, gradients, *rest, SHAPE=shape, **ctx.options
+                currents,
+                weights,
+                constants,
+                kept,
+                outside,
+                gradients,
+                *rest,
+                SHAPE=shape,
+                **ctx.options,
             )
             gcurrents, *gstate, gdecay = gradients
             gweight = None
@@ -215,17 +225,11 @@ class _LIF(torch.autograd.Function):
         return gcurrents, gweight, gdecay.sum(0), None, *gstate, None
 
 
-def lif(
-    currents: Tensor,
-    recurrent: Tensor | None,
-    parameters: LIFParameters,
-    state: LIFState,
-    *,
-    surrogate: Surrogate,
-    reset: Reset,
-    fixed_point: tuple[int, int] | None,
-) -> tuple[Tensor, LIFState]:
+def lif(currents, recurrent, parameters, state, *, surrogate, reset, fixed_point):
+    """As `scan_lif`."""
+    state = silent(currents) if state is None else state
+    weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
     rule = known(surrogate), known_reset(reset), fixed_point
     constants = (common.per_unit(value, currents) for value in parameters)
-    z, *last = _LIF.apply(currents, recurrent, *constants, *state, rule)
+    z, *last = _LIF.apply(currents, weight, *constants, *state, rule)
     return z, LIFState(*last)

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from spikereach.ops.common import cpu
 from spikereach.ops.common.chunks import Chunks
-from spikereach.ops.common.fixed_point import Format
 from spikereach.ops.common.loops import NIL, compiled, receive, store
-from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif.cpu import rule_of, step
-from spikereach.ops.lif.step import LIFParameters
-from spikereach.ops.spiking_gru.step import GRULayers
 
 
-def spiking_gru(
-    currents: Tensor,
-    layers: GRULayers,
-    parameters: LIFParameters,
-    hidden: Tensor,
-    *,
-    surrogate: Surrogate,
-    buffer_format: Format,
-) -> tuple[Tensor, Tensor]:
+def spiking_gru(currents, layers, parameters, hidden, *, surrogate, buffer_format):
+    """As `scan_spiking_gru`."""
     steps, streams, _ = currents.shape
     units = hidden.shape[1]
     outputs = [currents.new_empty(steps, streams, size) for size in (units, 3 * units)]
@@ -51,17 +39,20 @@ def _scan(currents, weights_t, decay, rule, grid, first, outputs, streams):
     z = np.empty(3 * units, np.float32)
     h = np.empty(units, np.float32)
     kept = np.empty(units, np.float32)
-    new = z[both:]
     scratch = np.empty(both, np.float32)
+    # views that are not made anew at every step
+    to_gates, to_candidate, v_gates, v_candidate = total[:both], total[both:], v[:both], v[both:]
+    fired, new, rest = z[:both], z[both:], scratch[:units]
+    decay_gates, decay_candidate = decay[:both], decay[both:]
     for n in range(streams[0], streams[1]):
         v[:], z[:], h[:] = NIL, NIL, first[n]
         for t in range(len(currents)):
-            receive(h, gates_t, currents[t, n, :both], total[:both])
-            step(total[:both], v[:both], z[:both], decay[:both], rule, scratch)
+            receive(h, gates_t, currents[t, n, :both], to_gates)
+            step(to_gates, v_gates, fired, decay_gates, rule, scratch)
             for e in range(units):
                 kept[e] = h[e] - z[e] * h[e]
-            receive(kept, candidate_t, currents[t, n, both:], total[both:])
-            step(total[both:], v[both:], new, decay[both:], rule, scratch[:units])
+            receive(kept, candidate_t, currents[t, n, both:], to_candidate)
+            step(to_candidate, v_candidate, new, decay_candidate, rule, rest)
             for e in range(units):
                 h[e] = new[e] if z[units + e] > NIL else h[e]
             store(h, grid)

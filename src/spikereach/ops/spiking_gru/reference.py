@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from spikereach.ops.common.fixed_point import Format
-from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.common.threads import few_elements
 from spikereach.ops.lif.step import LIFParameters, LIFState
-from spikereach.ops.spiking_gru.step import GRULayers, GRUState, spiking_gru_step
+from spikereach.ops.spiking_gru.step import GRUState, spiking_gru_step
 
 
-def spiking_gru(
-    currents: Tensor,
-    layers: GRULayers,
-    parameters: LIFParameters,
-    hidden: Tensor,
-    *,
-    surrogate: Surrogate,
-    buffer_format: Format,
-) -> tuple[Tensor, Tensor]:
+def spiking_gru(currents, layers, parameters, hidden, *, surrogate, buffer_format):
+    """As `scan_spiking_gru`."""
     silent = hidden.new_zeros(len(hidden), 2 * hidden.shape[1]), torch.zeros_like(hidden)
     state = GRUState(*(LIFState(zeros, zeros) for zeros in silent), hidden)
     parameters = LIFParameters(*(hidden.new_full((), c) for c in parameters))  # made once
