@@ -54,6 +54,8 @@ def test_sizes_need_not_be_keyword_only():
         ("rsnn", {"hiden": 3}, r"no size 'hiden'; known: .*hidden"),
         ("rsnn", {"channels": 3}, r"no size 'channels'"),
         ("snn2", {"reset": "soft"}, r"unknown reset 'soft'"),
+        ("gru", {"tau_mem_ms": 5}, r"no size 'tau_mem_ms'; known: conv_channels, .*layer_norm, pad"),
+        ("lif", {"slope": 5}, r"needs the size 'window'; known: conv_channels, .*slope, .*window"),
         ("nowhere.module", {}, r"or a path package\.module:Class of your own"),
         ("nowhere.module:", {}, r"or a path package\.module:Class of your own"),
         ("nowhere.module:Class", {}, r"cannot be imported: .*'nowhere'.* in PYTHONPATH\?"),
