@@ -41,7 +41,7 @@ class Record:
     spikes: dict[str, Tensor] = field(default_factory=dict)
     """Hidden spikes by layer name, (steps, B, units); differentiable in training."""
     activations: list[Tensor] = field(default_factory=list)
-    """Outputs of every activation that NeuroBench counts in its activation sparsity."""
+    """Outputs of every activation that NeuroBench counts, in evaluation mode."""
     calls: list[LayerCalls] = field(default_factory=list)
     """Connection-layer inputs, in evaluation mode; a layer may occur more than once."""
     losses: dict[str, Tensor] = field(default_factory=dict)
