@@ -302,6 +302,15 @@ def test_expected_errors_are_one_line(
     assert sorted(folder.iterdir()) == before
 
 
+def test_what_the_workflow_refuses_the_command_line_refuses(repository, folder):
+    overlay = folder / "wrong.yaml"
+    overlay.write_text("pretrain_sessions: {indy: [loco_20170210_03]}")
+    configs = ("--config", repository / "config.yaml", "--config", overlay)
+    result = run("describe", "RTnet", "--channels", "96", *configs)
+    assert result.exit_code == 1
+    assert "pretrain_sessions.indy: loco_20170210_03 is a session of loco" in result.stderr
+
+
 def test_outside_a_run_folder_the_configuration_is_asked_for(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert "give --config YAML" in fails("describe", "RTnet", "--channels", "96")

@@ -1,5 +1,6 @@
 """The configuration models, the root config.yaml, the presets, and the schema made from them."""
 
+import json
 import re
 import runpy
 import types
@@ -101,6 +102,15 @@ def test_overlay_is_snakemakes(base, extra):
         ({"sessions": ["../outside"]}, ["sessions.0", "'../outside'"]),
         ({"sessions": ["indy_20160622_1"]}, ["'indy_20160622_1'", "indy_20160622_01"]),
         ({"pretrain_sessions": {"indy": ["loco_20170210_03"]}}, ["pretrain_sessions.indy", "loco"]),
+        ({"search": {"session": "loco_20170215_2"}}, ["'loco_20170215_2' is", "loco_20170215_02"]),
+        (
+            {"catalogue": {"indy_20160622_01": {"monkey": "x", "areas": {"M1": 1}}}},
+            ["catalogue.indy_20160622_01: the name belongs to a built-in session"],
+        ),
+        (
+            {"systems": {"SNN2-imported": {"published": "RTnet"}}},
+            ["systems.SNN2-imported", "no published weights for 'RTnet'; there are some for ANN2"],
+        ),
         ({"systems": {"a/b": None}}, ["systems.a/b"]),
         ({"systems": {"RTnet": {"base": "SNN2"}}}, ["systems.RTnet", "exactly one of"]),
         ({"systems": {"RTnet": {"sises": {}}}}, ["systems.RTnet.sises"]),
@@ -131,6 +141,11 @@ def test_wrong_keys_are_named(raw, change, parts):
         config.validate(config.overlay(raw, change))
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_systems_with_published_weights_are_known(repository):
+    path = repository / "src" / "spikereach" / "published" / "weights.json"
+    assert tuple(json.loads(path.read_text())) == config.WEIGHTS
 
 
 def test_all_wrong_keys_are_named_at_once(raw):

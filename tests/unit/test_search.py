@@ -157,9 +157,10 @@ for number in (0, 1):
 @pytest.mark.parametrize("count", [4, 7], ids=["in training", "in the next trial"])
 def test_killed_trial_goes_on(four, tmp_path, count):
     here = Path(__file__).resolve().parent
+    path = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), str(count)],
-        env=os.environ | {"PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"},
         timeout=120,
     )
     assert process.returncode == -signal.SIGKILL

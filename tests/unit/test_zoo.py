@@ -1,6 +1,7 @@
 """Architectures by name."""
 
 import pytest
+from pydantic import ValidationError
 
 from spikereach.config import ConfigError, System
 from spikereach.models.decoder import Decoder
@@ -54,6 +55,8 @@ def test_sizes_need_not_be_keyword_only():
         ("rsnn", {"hiden": 3}, r"no size 'hiden'; known: .*hidden"),
         ("rsnn", {"channels": 3}, r"no size 'channels'"),
         ("snn2", {"reset": "soft"}, r"unknown reset 'soft'"),
+        ("gru", {"tau_mem_ms": 5}, r"no size 'tau_mem_ms'; known: .*layer_norm, pad"),
+        ("lif", {"slope": 5}, r"needs the size 'window'; known: conv_channels, .*slope, .*window"),
         ("nowhere.module", {}, r"or a path package\.module:Class of your own"),
         ("nowhere.module:", {}, r"or a path package\.module:Class of your own"),
         ("nowhere.module:Class", {}, r"cannot be imported: .*'nowhere'.* in PYTHONPATH\?"),
@@ -65,5 +68,5 @@ def test_sizes_need_not_be_keyword_only():
     ],
 )
 def test_wrong_systems_are_named(architecture, sizes, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, ValidationError), match=message):
         build(system(architecture, **sizes), channels=4)

@@ -18,21 +18,27 @@ PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
 class Checkout:
     """A copy of the repository with a run folder of its own.
 
-    The package is that of the repository, whose compiled loops lie beside it; tests that change
-    the package get it copied, too (``source``).
+    The package is that of the repository, beside which its compiled loops lie: each copy of the
+    package would compile them anew. Tests that change the package call :meth:`copy_package`.
     """
 
-    def __init__(self, repository: Path, folder: Path, *, source: bool = False):
+    def __init__(self, repository: Path, folder: Path):
+        self.repository = repository
         self.folder = folder
         self.run_folder = folder / "run"
         self.overlay = folder / "tiny.yaml"
         self.overlays = [self.overlay]
-        self.python_path = [(folder if source else repository) / "src"]
-        for part in (*PARTS, "src") if source else PARTS:
-            original = repository / part
-            copy = shutil.copytree if original.is_dir() else shutil.copy
-            copy(original, folder / part)
+        self.python_path = [repository / "src"]
+        for part in PARTS:
+            source = repository / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / part)
         shutil.copy(repository / "tests" / "workflow" / "tiny.yaml", self.overlay)
+
+    def copy_package(self):
+        """A copy of the package that a test may change, from here on used."""
+        shutil.copytree(self.repository / "src", self.folder / "src")
+        self.python_path[0] = self.folder / "src"
 
     def snakemake(self, *arguments, **options):
         """Run Snakemake in the copy; returns the finished process."""

@@ -12,15 +12,15 @@ RETRAIN = BRIEF | {
     "optimiser": "adam", "learning_rate": 1.0e-4, "schedule": "constant", "loss": "mse",
 }  # fmt: skip
 SIZES = {"conv_channels": 2, "lif_layers": 1, "lif_units": 4, "kernel": 3}
-CORTEX = {"M1": "BMnet-M1", "S1": "BMnet-S1", "post-LIF": "BMnet-post"}
+CORTEX = {"M1": "BMnet-M1", "post-LIF": "BMnet-post"}
 COMPRESSION = {"float32": "RTnet-float32", "weights": "RTnet-weights"}
 
 
 def small(checkout):
-    """The tiny configuration on one session of each monkey, with both ablations."""
+    """The tiny configuration on a session of both areas, with both ablations."""
     content = yaml.safe_load(checkout.overlay.read_text())
     content |= {
-        "sessions": ["synthetic_indy_1", "synthetic_loco_1"],
+        "sessions": ["synthetic_loco_1"],
         "pretrain_sessions": {},
         "ablations": {
             name: [{"label": label, "system": system} for label, system in each.items()]

@@ -32,7 +32,7 @@ def document(repository):
 @pytest.fixture(scope="module")
 def finished(make_checkout, tmp_path_factory, document):
     """A checkout in which a reader has followed the document, on the tiny sessions."""
-    checkout = make_checkout(tmp_path_factory.mktemp("add_a_system"), source=True)
+    checkout = make_checkout(tmp_path_factory.mktemp("add_a_system"))
     mine = checkout.folder / "mine"
     mine.mkdir()
     for name, text in markdown.files(document).items():
@@ -43,7 +43,7 @@ def finished(make_checkout, tmp_path_factory, document):
     script = "\n".join(["set -e", *markdown.commands(document)])
     for old, new in {
         "workflow/presets/demo.yaml": checkout.overlay.name,
-        "PYTHONPATH=$PWD/mine": "PYTHONPATH=$PWD/mine:$PWD/src",
+        "PYTHONPATH=$PWD/mine": f"PYTHONPATH=$PWD/mine:{checkout.python_path[0]}",
     }.items():
         assert script.count(old) == 1
         script = script.replace(old, new)

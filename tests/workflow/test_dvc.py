@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import boto3
@@ -30,12 +30,14 @@ class Clone:
     folder: Path
     settings: Path
     """DVC's own files that would otherwise lie in the home of the user."""
+    package: Path
 
     def __call__(self, *command, check=True):
         """Run a command as in an activated environment; returns what it printed."""
         environment = os.environ | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": str(self.folder / "src"),
+            # The same package as the clone's own, with its compiled loops beside it.
+            "PYTHONPATH": str(self.package),
             "OMP_NUM_THREADS": "1",
             "NO_COLOR": "1",
             "NO_PROXY": "127.0.0.1",
@@ -100,12 +102,14 @@ def tiny(base, small):
 @pytest.fixture(scope="module")
 def lab(make_checkout, repository, tmp_path_factory):
     """Where the run was made, kept, and pushed to a folder."""
-    folder = make_checkout(tmp_path_factory.mktemp("lab"), source=True).folder
+    checkout = make_checkout(tmp_path_factory.mktemp("lab"))
+    package, folder = checkout.python_path[0], checkout.folder
+    checkout.copy_package()
     (folder / ".dvc").mkdir()
     for part in PARTS:
         shutil.copy(repository / part, folder / part)
     (folder / "config.yaml").write_text(tiny(folder / "config.yaml", folder / "tiny.yaml"))
-    lab = Clone(folder, tmp_path_factory.mktemp("settings"))
+    lab = Clone(folder, tmp_path_factory.mktemp("settings"), package)
     lab("git", "init", "--quiet")
     lab("dvc", "remote", "add", "--default", "storage", tmp_path_factory.mktemp("remote"))
     lab("git", "add", ".")
@@ -121,14 +125,14 @@ def lab(make_checkout, repository, tmp_path_factory):
 def clone(lab, tmp_path):
     """A fresh one, without what DVC keeps."""
     lab("git", "clone", "--quiet", ".", tmp_path / "clone")
-    return Clone(tmp_path / "clone", lab.settings)
+    return replace(lab, folder=tmp_path / "clone")
 
 
 @pytest.fixture(scope="module")
 def complete(lab, tmp_path_factory):
     folder = tmp_path_factory.mktemp("complete") / "clone"
     lab("git", "clone", "--quiet", ".", folder)
-    clone = Clone(folder, lab.settings)
+    clone = replace(lab, folder=folder)
     clone("dvc", "pull")
     return clone
 
@@ -137,7 +141,7 @@ def complete(lab, tmp_path_factory):
 def pulled(complete, tmp_path):
     """One with all that DVC keeps, time stamps as they were after `dvc pull`."""
     shutil.copytree(complete.folder, tmp_path / "pulled", symlinks=True)
-    return Clone(tmp_path / "pulled", complete.settings)
+    return replace(complete, folder=tmp_path / "pulled")
 
 
 @pytest.fixture
@@ -205,6 +209,7 @@ def test_tables_are_made_from_checkpoints_without_training(lab, clone):
         assert (clone.folder / "paper_tables" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.long
 def test_differences_are_named(pulled):
     config = pulled.folder / "config.yaml"
     text = config.read_text()

@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
-from spikereach.data.sessions import Session
 
+from spikereach.config.sessions import Session
 from spikereach.data import synthetic
 
 NASTY = "a $(touch pwned) `touch pwned` ';touch pwned;\" * \\ é"

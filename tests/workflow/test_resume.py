@@ -69,9 +69,10 @@ RESULTS = ("trained.safetensors", "compressed.safetensors", "train.csv", "compre
 
 
 def start(folder: Path, where: str = "nowhere", count: int = 0) -> subprocess.Popen:
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(folder), where, str(count)],
-        env=os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )

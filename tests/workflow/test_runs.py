@@ -18,27 +18,20 @@ METRICS = {name: f"results/evaluate/{name}/synthetic_indy_1/seed0/metrics.json" 
 
 @pytest.fixture(scope="module")
 def finished(make_checkout, tmp_path_factory):
-    """A checkout in which the tiny configuration has been run to the end, with one key more."""
-    checkout = make_checkout(tmp_path_factory.mktemp("finished"), source=True)
-    done = checkout.snakemake("--cores", "2", "--config", "jobs_per_gpu=2")
+    """A checkout in which the tiny configuration has been run to the end."""
+    checkout = make_checkout(tmp_path_factory.mktemp("finished"))
+    done = checkout.snakemake("--cores", "2")
     assert done.returncode == 0, done.stdout
     return checkout
 
 
 @pytest.fixture
-def checkout(finished):
-    """The finished checkout; what a test changes in it is undone."""
-    files = [path for part in ("src", "workflow", ".") for path in _texts(finished.folder, part)]
-    before = {path: path.read_bytes() for path in files}
-    yield finished
-    for path, content in before.items():
-        if path.read_bytes() != content:
-            path.write_bytes(content)
-
-
-def _texts(folder, part):
-    pattern = "*.yaml" if part == "." else "**/*.*"
-    return [path for path in (folder / part).glob(pattern) if path.suffix in {".py", ".yaml"}]
+def checkout(finished, make_checkout, tmp_path):
+    """Another checkout on the finished run, in which a test may change anything but the run."""
+    checkout = make_checkout(tmp_path)
+    checkout.copy_package()
+    checkout.run_folder = finished.run_folder
+    return checkout
 
 
 def _overlay(checkout):
@@ -179,13 +172,11 @@ def test_every_result_has_a_manifest_down_to_the_recordings(finished):
 
 
 def test_manifest_has_the_overrides(finished):
-    """Those of the configuration files, and of the command line."""
     overlay = yaml.safe_load(finished.overlay.read_text())
     for path in METRICS.values():
         made = manifest_of(path, finished.run_folder).conditions
         assert made["overrides"]["seeds"] == overlay["seeds"]
         assert made["overrides"]["systems"]["tinyRSNN"]["sizes"] == {"hidden": 8}
-        assert made["overrides"]["jobs_per_gpu"] == 2
         assert made["seed"] == 0
         assert made["device"] == "cpu"
 

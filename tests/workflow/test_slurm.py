@@ -127,6 +127,7 @@ def test_small_jobs_are_submitted_together(finished):
     assert not [job for job in finished.jobs if re.match("rule_(write|draw)", job.comment)]
 
 
+@pytest.mark.long
 def test_results_are_those_of_a_local_run(finished, local):
     files = [
         path.relative_to(local.run_folder)

@@ -20,7 +20,8 @@ from spikereach.ops.common.backends import compiled
 from spikereach.ops.common.dropout import Dropout, draw_dropout
 from spikereach.ops.common.fixed_point import Format, stored
 from spikereach.ops.common.record import note_call, noted
-from spikereach.ops.conv_pool.cpu import Normalisation, conv_pool
+from spikereach.ops.conv_pool import Normalisation, conv_pool
+from spikereach.ops.conv_pool.stream import ConvPoolStream
 from spikereach.ops.lif.step import LIFState
 
 Merge = Literal["none", "pre-LIF", "post-LIF"]
@@ -136,12 +137,10 @@ class Block(nn.Module):
             return draw_dropout(shape, self.dropout, self.conv.weight.device)
         return None
 
-    def streamer(self, state: BlockState, buffer_format: Format) -> streams.ConvolutionAndPool:
+    def streamer(self, state: BlockState, buffer_format: Format) -> ConvPoolStream:
         """This block for one stream, in evaluation mode."""
         weight, bias = self._folded()
-        return streams.ConvolutionAndPool(
-            weight, bias, buffer_format, state.inputs[0], state.odd[0]
-        )
+        return ConvPoolStream(weight, bias, buffer_format, state.inputs[0], state.odd[0])
 
     def fold(self) -> None:
         """Merge the batch norm's running statistics and affine map into the convolution."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from spikereach.ops.lif.step import LIFParameters, Reset
-
-# snnTorch's codes; it has one for both resets to zero, which differ between its versions.
-_CODES = {"subtract": 0, "zero": 1, "zero_and_input": 1, "none": 2}
+from spikereach.ops.lif.step import RESETS, LIFParameters, Reset, known_reset
 
 
 class Leaky(nn.Module):
@@ -28,16 +25,14 @@ class Leaky(nn.Module):
 
     def __init__(self, *, beta: float, threshold: float, reset: Reset, learn: bool = False):
         super().__init__()
-        if reset not in _CODES:
-            raise ValueError(f"unknown reset {reset!r}; known: {', '.join(_CODES)}")
-        self.reset = reset
+        self.reset = known_reset(reset)
         for name, value in {"threshold": threshold, "beta": beta}.items():
             if learn:
                 self.register_parameter(name, nn.Parameter(torch.tensor(value)))
             else:
                 self.register_buffer(name, torch.tensor(value))
         self.register_buffer("graded_spikes_factor", torch.tensor(1.0))
-        self.register_buffer("reset_mechanism_val", torch.tensor(_CODES[reset]))
+        self.register_buffer("reset_mechanism_val", torch.tensor(RESETS[reset]))
 
     @property
     def neuron(self) -> LIFParameters:

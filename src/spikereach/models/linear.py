@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.layers import Linear
-from spikereach.ops.common.kernels import compiled
+from spikereach.ops.common import cpu
+from spikereach.ops.common.loops import compiled
 
 FIT_STRIDE = 4
 """The Wiener filter is fitted on every fourth step: neighbouring rows share most counts."""
@@ -261,8 +262,8 @@ class Kalman(Decoder):
     def streamer(self, state: KalmanState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         observe = streams.Receiver(self.observation.weight, self.observation.bias)
-        model, offset = self._model(), streams.values(self.mean_velocity)
-        counts, phase = streams.values(state.counts[0]), state.phase
+        model, offset = self._model(), cpu.values(self.mean_velocity)
+        counts, phase = cpu.values(state.counts[0]), state.phase
         mean, covariance = (_array(values).copy() for values in state[2:])
         estimate = mean[None, :1].copy()
         velocity = mean[0, :2].astype(np.float32) + offset

@@ -17,6 +17,7 @@ from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif import scan_lif
 from spikereach.ops.lif.step import LIFParameters, LIFState
+from spikereach.ops.lif.stream import LIFStream
 
 SURROGATES = {
     "fast_sigmoid": surrogates.fast_sigmoid,
@@ -82,7 +83,7 @@ class RecurrentLIF(nn.Module):
         """This layer for one stream."""
         weights = self.input.weight, self.recurrent.weight
         fixed_point = buffer_format if isinstance(buffer_format, tuple) else None
-        return streams.LIF(*weights, self.constants, state, fixed_point=fixed_point)
+        return LIFStream(*weights, self.constants, state, fixed_point=fixed_point)
 
     def forward(
         self, x: Tensor, state: LIFState | None, buffer_format: Format

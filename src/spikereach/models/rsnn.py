@@ -15,14 +15,16 @@ from spikereach.models.decoder import STEP_S, BufferSize, Decoder
 from spikereach.ops.common.dropout import draw_dropout
 from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
-from spikereach.ops.common.surrogates import super_spike
+from spikereach.ops.common.surrogates import fast_sigmoid
 from spikereach.ops.current_lif import scan_current_lif
 from spikereach.ops.current_lif.step import (
     CurrentLayers,
     CurrentParameters,
     CurrentState,
 )
+from spikereach.ops.current_lif.stream import CurrentLIFStream
 from spikereach.ops.integrator import scan_current_integrator
+from spikereach.ops.integrator.stream import CurrentIntegratorStream
 
 STEP_MS = STEP_S * 1000
 READOUT_START = -0.01
@@ -98,7 +100,7 @@ class RSNN(Decoder):
         self.tau_mem_ms = tau_mem_ms
         self.tau_syn_ms = tau_syn_ms
         self.dropout = dropout
-        self.surrogate = super_spike(slope)
+        self.surrogate = fast_sigmoid(slope)
         self.initialise(RATE_HZ, torch.default_generator)
 
     def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
@@ -176,8 +178,8 @@ class RSNN(Decoder):
     def streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            streams.CurrentLIF(self._layers().weights, self._hidden_decays(), state.hidden),
-            streams.CurrentIntegrator(self._readout_decays(), state.readout),
+            CurrentLIFStream(self._layers(), self._hidden_decays(), state.hidden),
+            CurrentIntegratorStream(self._readout_decays(), state.readout),
             lambda membranes: membranes.reshape(-1, 2).mean(0),
         )
 

@@ -14,8 +14,10 @@ from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import fast_sigmoid
 from spikereach.ops.integrator import scan_integrator
+from spikereach.ops.integrator.stream import IntegratorStream
 from spikereach.ops.lif import scan_lif
 from spikereach.ops.lif.step import LIFState, Reset
+from spikereach.ops.lif.stream import LIFStream
 
 
 class SNN2State(NamedTuple):
@@ -82,11 +84,9 @@ class SNN2(Decoder):
     def streamer(self, state: SNN2State | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
-            streams.LIF(
-                self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset
-            ),
+            LIFStream(self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset),
             streams.Receiver(self.fc_out.weight),
-            streams.Integrator(float(self.lif_out.neuron.decay), state.output),
+            IntegratorStream(float(self.lif_out.neuron.decay), state.output),
         )
 
     def buffer_sizes(self) -> list[BufferSize]:

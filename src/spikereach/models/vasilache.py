@@ -8,19 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.keypoints import emit, interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
-from spikereach.ops.common import cpu
 from spikereach.ops.common.backends import compiled
 from spikereach.ops.common.record import note_call, note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.threads import few_elements
-from spikereach.ops.conv_pool.cpu import conv_pool
-from spikereach.ops.lif.step import LIFParameters, LIFState, lif_step
-from spikereach.ops.spiking_gru.cpu import scan_spiking_gru
+from spikereach.ops.conv_pool import conv_pool
+from spikereach.ops.spiking_gru import GRULayers, scan_spiking_gru
 
 
 class WindowState(NamedTuple):
@@ -159,11 +156,6 @@ class Windowed(Decoder):
         """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
         raise NotImplementedError
 
-    @property
-    def fixed_point(self) -> tuple[int, int] | None:
-        """Bits in which membranes are stored; None: as computed."""
-        return self.buffer_format if isinstance(self.buffer_format, tuple) else None
-
     def initial_hidden(self, windows: int, like: Tensor) -> Tensor:
         """Hidden state (N, hidden) of a GRU before a window, uniform in (-1, 1).
 
@@ -255,44 +247,17 @@ class SGRU(Spiking):
 
     def recur(self, frames: Tensor) -> Tensor:
         first = self.initial_hidden(frames.shape[1], frames)
-        currents = self.input(frames)
-        if torch.is_grad_enabled() or not (compiled(currents) and cpu.fits(currents)):
-            hidden, spikes = self._loop(currents, first)
-        else:
-            hidden, remembered, spikes = scan_spiking_gru(
-                currents,
-                self.recurrent_gates.weight.float(),
-                self.recurrent_candidate.weight.float(),
-                self.constants,
-                first,
-                fixed_point=self.fixed_point,
-                stored=streams.stored(self.buffer_format),
-            )
-            note_call(self.recurrent_gates, torch.cat([first[None], hidden[:-1]]))
-            note_call(self.recurrent_candidate, remembered)
-        note_spikes("gates", self.spikes(spikes))
+        layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
+        hidden, spikes = scan_spiking_gru(
+            self.input(frames),
+            layers,
+            self.constants,
+            first,
+            surrogate=self.surrogate,
+            buffer_format=self.buffer_format,
+        )
+        note_spikes("gates", spikes)
         return hidden
-
-    def _loop(self, currents: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states and spikes as of :func:`scan_spiking_gru`, in PyTorch."""
-        windows = len(hidden)
-        silent = hidden.new_zeros(windows, 2 * self.hidden), torch.zeros_like(hidden)
-        gates, candidate = (LIFState(zeros, zeros) for zeros in silent)
-        rules = {"surrogate": self.surrogate, "fixed_point": self.fixed_point}
-        constants = LIFParameters(*(hidden.new_full((), c) for c in self.constants))  # made once
-        outputs, spikes = [], []
-        with few_elements(3 * hidden.numel()):
-            for current in currents:
-                to_gates, to_candidate = current.split([2 * self.hidden, self.hidden], dim=1)
-                total = to_gates + self.recurrent_gates(hidden)
-                gates = lif_step(total, gates, constants, **rules)
-                reset, update = gates.z.chunk(2, dim=1)
-                total = to_candidate + self.recurrent_candidate(hidden - reset * hidden)
-                candidate = lif_step(total, candidate, constants, **rules)
-                spikes.append(torch.cat([gates.z, candidate.z], dim=1))
-                hidden = self.buffer(torch.lerp(hidden, candidate.z, update))
-                outputs.append(hidden)
-        return torch.stack(outputs), torch.stack(spikes)
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [*super().buffer_sizes(), BufferSize("membranes", 3 * self.hidden, "state")]

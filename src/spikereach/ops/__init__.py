@@ -1,5 +1,20 @@
 """Operations over time: one folder each, with interchangeable backends.
 
+================ =====================================================================
+module           holds
+================ =====================================================================
+``__init__``     the operation: chooses a backend, notes calls that this one hides
+``step``         the equation as a pure function, and the types of what it takes
+``reference``    the loop over time in PyTorch
+``cpu``          compiled loops and their gradients
+``triton``       CUDA kernels and their gradients; imported when they are first run
+``stream``       one stream, bin by bin
+================ =====================================================================
+
+An operation need not have the last three: :func:`~.common.backends.choose` looks which are there.
+What several operations share lies in ``common``; the tests of all backends learn of an operation
+by an entry in ``tests/ops/operations.py``.
+
 ============= ===================================================================
 backend       runs
 ============= ===================================================================

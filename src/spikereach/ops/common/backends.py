@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache, reduce
 from types import ModuleType
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 Backend = Literal["reference", "cpu", "cuda"]
+
+MODULES: dict[Backend, str] = {"reference": "reference", "cpu": "cpu", "cuda": "triton"}
+"""In an operation's folder, imported when first asked for; only ``reference`` must be there."""
+
+MAX_UNITS = 128
+"""Recurrent units whose weights fit into the registers of one program on CUDA."""
+_LARGEST = 2**31
+"""Numbers in a tensor on CUDA; their places are counted in 32 bits."""
 
 _ONLY: ContextVar[Backend | None] = ContextVar("backend", default=None)
 
@@ -37,17 +53,67 @@ def compiled(*inputs: Tensor) -> bool:
 
 
 def choose(
-    reference: ModuleType,
+    operation: str,
     choice: Backend | None,
     *tensors: Tensor | float | None,
     recurrent: Tensor | None = None,
 ) -> ModuleType:
-    """The backend of this name, that of :func:`only`, or the fastest that fits the tensors."""
-    from spikereach.ops.common import cpu, cuda
+    """The backend of this name, that of :func:`only`, or the fastest that fits the tensors.
 
+    Args:
+        operation: its package, of which backends are modules.
+        choice: a name of :data:`MODULES`, or None.
+        tensors: what decides which backends fit.
+        recurrent: recurrent weight (N, N), whose size decides, too.
+    """
     choice = choice or _ONLY.get()
-    if choice is not None:
-        return {"reference": reference, "cpu": cpu, "cuda": cuda}[choice]
-    if cpu.fits(*tensors, recurrent):
-        return cpu
-    return cuda if cuda.fits(*tensors, recurrent=recurrent) else reference
+    if choice is None and fits_cpu(*tensors, recurrent) and _has(operation, "cpu"):
+        choice = "cpu"
+    elif choice is None and fits_cuda(*tensors, recurrent=recurrent) and _has(operation, "cuda"):
+        choice = "cuda"
+    return _module(operation, choice or "reference")
+
+
+@cache
+def _module(operation: str, backend: Backend) -> ModuleType:
+    return importlib.import_module(f"{operation}.{MODULES[backend]}")
+
+
+@cache
+def _has(operation: str, backend: Backend) -> bool:
+    return importlib.util.find_spec(f"{operation}.{MODULES[backend]}") is not None
+
+
+def fits_cpu(*tensors: Tensor | float | None) -> bool:
+    """Whether the compiled loops compute with these: float32 on the CPU."""
+    return all(
+        t.device.type == "cpu" and t.dtype == torch.float32
+        for t in tensors
+        if isinstance(t, Tensor)
+    )
+
+
+def fits_cuda(*tensors: Tensor | float | None, recurrent: Tensor | None = None) -> bool:
+    """Whether the Triton kernels compute with these.
+
+    They must be on CUDA, together of float32 as PyTorch promotes types, and not too large.
+    """
+    tensors = [t for t in (*tensors, recurrent) if isinstance(t, Tensor)]
+    if not all(t.device.type == "cuda" and t.numel() < _LARGEST for t in tensors):
+        return False
+    kind = reduce(torch.promote_types, (t.dtype for t in tensors if t.dim()))
+    small = recurrent is None or len(recurrent) <= MAX_UNITS
+    return kind == torch.float32 and small and _triton_works()
+
+
+@cache
+def _triton_works() -> bool:
+    """Whether Triton is installed, and a C compiler, with which it builds kernels' launchers."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    if os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"):
+        return True
+    log.warning(
+        "neurons run step by step, many times slower: Triton needs a C compiler; install gcc"
+    )
+    return False

@@ -41,7 +41,7 @@ class Record:
     spikes: dict[str, Tensor] = field(default_factory=dict)
     """Hidden spikes by layer name, (steps, B, units); differentiable in training."""
     activations: list[Tensor] = field(default_factory=list)
-    """Outputs of every activation that NeuroBench counts in its activation sparsity."""
+    """Outputs of every activation that NeuroBench counts, in evaluation mode."""
     calls: list[LayerCalls] = field(default_factory=list)
     """Connection-layer inputs, in evaluation mode; a layer may occur more than once."""
     losses: dict[str, Tensor] = field(default_factory=dict)
@@ -77,7 +77,7 @@ def note_spikes(name: str, spikes: Tensor) -> None:
 def recording(module: nn.Module) -> Iterator[Record]:
     """Record what calls of a module do within.
 
-    Inputs of layers are noted in evaluation mode only: in training they would hold memory.
+    Layers and activations are noted in evaluation mode only: in training they would hold memory.
     """
     record = Record()
 
@@ -89,7 +89,9 @@ def recording(module: nn.Module) -> Iterator[Record]:
 
     handles = []
     for each in module.modules():
-        if isinstance(each, CONNECTIONS) and not each.training:
+        if each.training:
+            continue
+        if isinstance(each, CONNECTIONS):
             handles.append(each.register_forward_pre_hook(call))
         elif isinstance(each, ACTIVATIONS):
             handles.append(each.register_forward_hook(activation))

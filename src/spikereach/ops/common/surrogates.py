@@ -51,14 +51,9 @@ def known(surrogate: Surrogate) -> Surrogate:
     return surrogate
 
 
-def super_spike(slope: float = 20.0) -> Surrogate:
-    """``1 / (slope |x| + 1)**2`` (Zenke & Ganguli 2018, the derivative of a fast sigmoid)."""
-    return Surrogate("rational", slope, 1.0)
-
-
 def fast_sigmoid(slope: float = 20.0) -> Surrogate:
-    """snnTorch's name for :func:`super_spike`."""
-    return super_spike(slope)
+    """``1 / (slope |x| + 1)**2``: SuperSpike (Zenke & Ganguli 2018), by snnTorch's name."""
+    return Surrogate("rational", slope, 1.0)
 
 
 def triangle(peak: float = 0.3, half_width: float = 1.0) -> Surrogate:

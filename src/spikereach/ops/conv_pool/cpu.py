@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikereach.ops.common import kernels
 from spikereach.ops.common.chunks import Chunks
-from spikereach.ops.common.cpu import as_spikes, drawn, fixed_point_grid
+from spikereach.ops.common.cpu import as_spikes, drawn, grid
 from spikereach.ops.common.dropout import Dropout
 from spikereach.ops.common.intrinsics import words
+from spikereach.ops.common.loops import ALL
+from spikereach.ops.conv_pool import loops
 
 LEAST, MOST = 256, 4096
 """Frames of a stream that are convolved at a time where nothing is learned."""
@@ -76,7 +77,7 @@ class _ConvPool(torch.autograd.Function):
                 inputs = streams.inputs(b, 0, streams.edges[-1])
                 streams.convolve(inputs, matrix, y)
                 ctx.bits[b] = inputs if rule.events else None
-                kernels.pool(y, rising, *(out[b] for out in outs), *sums[chunk])
+                loops.pool(y, rising, *(out[b] for out in outs), *sums[chunk])
 
         ctx.chunks.run(convolve)
         centre, scale, shift = -bias, torch.ones_like(bias), torch.zeros_like(bias)
@@ -90,12 +91,13 @@ class _ConvPool(torch.autograd.Function):
             mean = (mean + bias).float()
             variance = (variance * (count / (count - 1))).float()
             ctx.mark_non_differentiable(mean, variance)
-        ctx.affine = [v.detach().contiguous().numpy() for v in (centre, scale, shift)]
+        affine = tuple(v.detach().contiguous().numpy() for v in (centre, scale, shift))
+        ctx.rules = affine, rule.grid, drawn(rule.dropout)
 
         def finish(chunk: int, start: int, stop: int) -> None:
-            for out, dropout in zip(outs, (drawn(rule.dropout), kernels.ALL), strict=True):
+            for out, rules in zip(outs, (ctx.rules, (affine, rule.grid, ALL)), strict=True):
                 rows = out[start:stop].reshape(-1, outputs)
-                kernels.finish_pool(rows, *ctx.affine, *rule.grid, dropout, start * out.shape[1])
+                loops.finish_pool(rows, rules, start * out.shape[1])
 
         ctx.chunks.run(finish)
         return pooled, odd, mean, variance
@@ -113,8 +115,7 @@ class _ConvPool(torch.autograd.Function):
         if again:
             convolved = _arrays(batch, frames, outputs)
         outside = [g.contiguous().numpy() for g in (gpooled, godd)]
-        centre, scale, _ = ctx.affine
-        rules = *ctx.affine, *rule.grid, drawn(rule.dropout)
+        affine = ctx.rules[0]
 
         def inputs(b: int) -> np.ndarray:
             return ctx.bits[b] if rule.events else values.inputs(b, 0, ctx.edges[-1])
@@ -122,7 +123,7 @@ class _ConvPool(torch.autograd.Function):
         def unpool(b: int, gframes: np.ndarray) -> None:
             """Done twice, which takes less than to keep the result."""
             first, received = b * (frames // 2), (g[b] for g in outside)
-            kernels.unpool(convolved[b], *rules, first, *received, gframes)
+            loops.unpool(convolved[b], ctx.rules, first, *received, gframes)
 
         sums = np.zeros((len(chunks.bounds), 2, outputs))
 
@@ -132,7 +133,7 @@ class _ConvPool(torch.autograd.Function):
                 if again:
                     streams.convolve(inputs(b), matrix, convolved[b])
                 unpool(b, gframes)
-                kernels.norm_sums(convolved[b], gframes, centre, *sums[chunk])
+                loops.norm_sums(convolved[b], gframes, affine[0], *sums[chunk])
 
         chunks.run(add_up)
         total, product = torch.from_numpy(sums.sum(0))
@@ -158,7 +159,7 @@ class _ConvPool(torch.autograd.Function):
             for b in range(start, stop):
                 unpool(b, gy)
                 if rule.eps is not None:
-                    kernels.norm_backward(convolved[b], gy, centre, scale, total, product)
+                    loops.norm_backward(convolved[b], gy, affine, total, product)
                 streams.learn(inputs(b), gy, shares[chunk])
                 if gx is not None:
                     _Values.convolve(around[skipped:], back, gx[b].numpy())
@@ -206,7 +207,7 @@ class _Spikes(_Streams):
         for number, low, high in self.within(start, stop):
             rows, next_stream, next_step = self.sources[number]
             first = b * next_stream + low * next_step
-            kernels.spike_bits(rows, first, next_step, bits[done : done + high - low])
+            loops.spike_bits(rows, first, next_step, bits[done : done + high - low])
             done += high - low
         return bits
 
@@ -220,8 +221,8 @@ class _Spikes(_Streams):
         outputs, channels, taps = shape
         return matrix.view(channels, taps, outputs).permute(2, 0, 1).flip(2)
 
-    convolve = staticmethod(kernels.spike_conv_forward)
-    learn = staticmethod(kernels.spike_conv_backward)
+    convolve = staticmethod(loops.spike_conv_forward)
+    learn = staticmethod(loops.spike_conv_backward)
 
 
 class _Values(_Streams):
@@ -242,8 +243,8 @@ class _Values(_Streams):
         outputs, channels, taps = shape
         return matrix.view(taps, channels, outputs).permute(2, 1, 0)
 
-    convolve = staticmethod(kernels.conv_forward)
-    learn = staticmethod(kernels.conv_backward)
+    convolve = staticmethod(loops.conv_forward)
+    learn = staticmethod(loops.conv_backward)
 
 
 def _streams(events: bool) -> type[_Spikes] | type[_Values]:
@@ -277,7 +278,7 @@ def _infer(parts, weight, bias, rule) -> Pooled:
             y = np.empty((stop - start, outputs), np.float32)
             streams.convolve(streams.inputs(b, start, stop + taps - 1), matrix, y)
             received = outs[0][b, start // 2 : stop // 2], outs[1][b, : int(stop == frames)]
-            kernels.pool_alone(y, bias, *rule.grid, *received)
+            loops.pool_alone(y, bias, rule.grid, *received)
 
     Chunks(len(spans), 1, least=1).run(work)
     return Pooled(pooled, odd, None, None)
@@ -308,7 +309,7 @@ def conv_pool(
         fixed_point: integer and fractional bits in which frames are stored.
         dropout: (B, (S - K + 1) // 2, O).
     """
-    rule = _Rule(events, None if norm is None else norm.eps, fixed_point_grid(fixed_point), dropout)
+    rule = _Rule(events, None if norm is None else norm.eps, grid(fixed_point), dropout)
     differentiated = any(t.requires_grad for t in (weight, bias, *parts))
     if norm is None and dropout is None and not (torch.is_grad_enabled() and differentiated):
         return _infer(parts, weight, bias, rule)

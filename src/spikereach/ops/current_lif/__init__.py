@@ -13,7 +13,6 @@ from spikereach.ops.current_lif.step import (
     CurrentLayers,
     CurrentParameters,
     CurrentState,
-    CurrentWeights,
     current_lif_step,
 )
 
@@ -21,7 +20,6 @@ __all__ = [
     "CurrentLayers",
     "CurrentParameters",
     "CurrentState",
-    "CurrentWeights",
     "current_lif_step",
     "scan_current_lif",
 ]
@@ -51,12 +49,10 @@ def scan_current_lif(
         spikes (T, B, N), before dropout; what they send to the outputs (T, B, O); and the
         state after the last step.
     """
-    weights = layers.weights
-    chosen = choose(reference, backend, *weights, *parameters, *state)
+    chosen = choose(__name__, backend, *layers.weights, *parameters, *state)
     rules = {"surrogate": surrogate, "dropout": dropout}
-    if chosen is reference:
-        return reference.current_lif(x, layers, parameters, state, **rules)
-    z, out, last = chosen.current_lif(x, weights, parameters, state, **rules)
-    for layer, received in zip(layers, (x, z, z), strict=True):
-        note_call(layer, received)
+    z, out, last = chosen.current_lif(x, layers, parameters, state, **rules)
+    if chosen is not reference:
+        for layer, received in zip(layers, (x, z, z), strict=True):
+            note_call(layer, received)
     return z, out, last

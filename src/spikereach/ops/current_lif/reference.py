@@ -5,27 +5,14 @@ from __future__ import annotations
 import itertools
 
 import torch
-from torch import Tensor
 
-from spikereach.ops.common.dropout import Dropout
-from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.current_lif.step import (
-    CurrentLayers,
-    CurrentParameters,
-    CurrentState,
     current_lif_step,
 )
 
 
-def current_lif(
-    x: Tensor,
-    layers: CurrentLayers,
-    parameters: CurrentParameters,
-    state: CurrentState,
-    *,
-    surrogate: Surrogate,
-    dropout: tuple[Dropout | None, Dropout | None],
-) -> tuple[Tensor, Tensor, CurrentState]:
+def current_lif(x, layers, parameters, state, *, surrogate, dropout):
+    """As `scan_current_lif`."""
     x, (received, sent) = x.to(layers.input.weight.dtype), dropout
     currents = layers.input(x if received is None else received(x))
     kept = itertools.repeat(1.0) if sent is None else sent.keep * sent.scale

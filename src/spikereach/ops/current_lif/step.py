@@ -27,19 +27,9 @@ class CurrentLayers(NamedTuple):
     """N -> O"""
 
     @property
-    def weights(self) -> CurrentWeights:
-        return CurrentWeights(*(layer.weight for layer in self))
-
-
-class CurrentWeights(NamedTuple):
-    """The layers' weights; row: receiver."""
-
-    input: Tensor
-    """(N, C)"""
-    recurrent: Tensor
-    """(N, N)"""
-    output: Tensor
-    """(O, N)"""
+    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row: receiver."""
+        return self.input.weight, self.recurrent.weight, self.output.weight
 
 
 class CurrentState(NamedTuple):

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from spikereach.ops.common.backends import Backend, choose
 from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
-from spikereach.ops.integrator import reference
 
 
 def scan_current_integrator(
@@ -22,11 +21,11 @@ def scan_current_integrator(
         currents: inputs already multiplied by the input matrix, (T, B, N).
         parameters: decays.
         state: before the first step.
-        backend: see above.
+        backend: see `spikereach.ops`.
     Returns:
         membranes ``v`` (T, B, N) and the state after the last step.
     """
-    chosen = choose(reference, backend, currents, *parameters, *state)
+    chosen = choose(__name__, backend, currents, *parameters, *state)
     return chosen.current_integrator(currents, parameters, state)
 
 
@@ -43,10 +42,10 @@ def scan_integrator(
         currents: ``I``, (T, B, N).
         decay: scalar or (N,).
         membrane: ``v`` before the first step, (B, N).
-        backend: see above.
+        backend: see `spikereach.ops`.
     Returns:
         ``v`` of every step (T, B, N) and of the last (B, N).
     """
-    return choose(reference, backend, currents, decay, membrane).integrator(
+    return choose(__name__, backend, currents, decay, membrane).integrator(
         currents, decay, membrane
     )

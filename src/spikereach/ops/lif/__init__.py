@@ -9,7 +9,7 @@ from spikereach.ops.common.backends import Backend, choose
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif import reference
-from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, lif_step
+from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, lif_step, silent
 
 __all__ = ["LIFParameters", "LIFState", "Reset", "lif_step", "scan_lif"]
 
@@ -40,21 +40,15 @@ def scan_lif(
     Returns:
         spikes (T, B, N) and the state after the last step.
     """
-    silent = state is None
-    if silent:
-        kind = torch.promote_types(currents.dtype, torch.float32)
-        zeros = torch.zeros_like(currents[0], dtype=kind)
-        state = LIFState(zeros, zeros)
     weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
-    chosen = choose(reference, backend, currents, parameters.decay, *state, recurrent=weight)
     if backend is None and isinstance(parameters.threshold, Tensor):
         learned = parameters.threshold.requires_grad or parameters.threshold.numel() > 1
-        chosen = reference if learned else chosen
+        backend = "reference" if learned else None
+    begun = silent(currents) if state is None else state
+    chosen = choose(__name__, backend, currents, parameters.decay, *begun, recurrent=weight)
     rules = {"surrogate": surrogate, "reset": reset, "fixed_point": fixed_point}
-    if chosen is reference:
-        return reference.lif(currents, recurrent, parameters, state, silent=silent, **rules)
-    spikes, last = chosen.lif(currents, weight, parameters, state, **rules)
-    if recurrent is not None and noted(recurrent):
-        before = spikes[:-1] if silent else torch.cat([state.z[None], spikes[:-1]])
+    spikes, last = chosen.lif(currents, recurrent, parameters, state, **rules)
+    if chosen is not reference and recurrent is not None and noted(recurrent):
+        before = spikes[:-1] if state is None else torch.cat([state.z[None], spikes[:-1]])
         note_call(recurrent, before)
     return spikes, last

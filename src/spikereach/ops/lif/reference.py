@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
-from spikereach.ops.common.surrogates import Surrogate
-from spikereach.ops.lif.step import LIFParameters, LIFState, Reset, lif_step
+from spikereach.ops.lif.step import lif_step, silent
 
 
-def lif(
-    currents: Tensor,
-    recurrent: nn.Module | None,
-    parameters: LIFParameters,
-    state: LIFState,
-    *,
-    silent: bool,
-    surrogate: Surrogate,
-    reset: Reset,
-    fixed_point: tuple[int, int] | None,
-) -> tuple[Tensor, LIFState]:
-    """As `ops.lif.scan_lif`; ``silent``: nothing arrives at the first step."""
+def lif(currents, recurrent, parameters, state, *, surrogate, reset, fixed_point):
+    """As `scan_lif`."""
+    arrives = recurrent is not None and state is not None
+    state = silent(currents) if state is None else state
     spikes = []
     for current in currents:
-        if recurrent is not None and (spikes or not silent):
+        if arrives:
             current = current + recurrent(state.z)
         state = lif_step(
             current, state, parameters, surrogate=surrogate, reset=reset, fixed_point=fixed_point
         )
         spikes.append(state.z)
+        arrives = recurrent is not None
     return torch.stack(spikes), state

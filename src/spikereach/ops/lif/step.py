@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from spikereach.ops.common.fixed_point import quantise
@@ -12,6 +13,20 @@ from spikereach.ops.common.surrogates import Surrogate, spike
 Reset = Literal["subtract", "zero", "zero_and_input", "none"]
 """What a spike does to the next step: take the threshold off, set v to zero before the step's
 input is added, set v to zero and drop that input too, or nothing."""
+
+RESETS: dict[Reset, int] = {"subtract": 0, "zero": 1, "zero_and_input": 1, "none": 2}
+"""snnTorch's codes; it has one for both resets to zero, which differ between its versions."""
+
+
+def known_reset(reset: str) -> Reset:
+    """The reset, if it is one.
+
+    Raises:
+        ValueError: it is not; names those that are.
+    """
+    if reset not in RESETS:
+        raise ValueError(f"unknown reset {reset!r}; known: {', '.join(RESETS)}")
+    return reset
 
 
 class LIFParameters(NamedTuple):
@@ -26,6 +41,13 @@ class LIFState(NamedTuple):
 
     v: Tensor
     z: Tensor
+
+
+def silent(currents: Tensor) -> LIFState:
+    """State of neurons at rest that will receive these currents (T, B, N)."""
+    kind = torch.promote_types(currents.dtype, torch.float32)
+    zeros = torch.zeros_like(currents[0], dtype=kind)
+    return LIFState(zeros, zeros)
 
 
 def lif_step(
@@ -64,16 +86,14 @@ def lif_step(
     """
     v, z = state[0], state[1].detach()
     decay, threshold = parameters
-    if reset == "subtract":
+    if known_reset(reset) == "subtract":
         v = decay * v + current - z * threshold
     elif reset == "zero":
         v = decay * (v * (1 - z)) + current
     elif reset == "zero_and_input":
         v = (decay * v + current) * (1 - z)
-    elif reset == "none":
-        v = decay * v + current
     else:
-        raise ValueError(f"unknown reset {reset!r}; known: {', '.join(Reset.__args__)}")
+        v = decay * v + current
     if fixed_point is not None:
         v = quantise(v, *fixed_point)
     return LIFState(v, spike(v - threshold, surrogate))

@@ -1,101 +1,59 @@
-"""The recursion of a GRU of LIF neurons over all steps in one compiled pass, without gradients."""
+"""The GRU over time in compiled loops, without gradients."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from torch import Tensor
 
 from spikereach.ops.common import cpu
 from spikereach.ops.common.chunks import Chunks
-from spikereach.ops.common.kernels import NIL, compiled, fire, snap
-from spikereach.ops.common.single import receive, store
-from spikereach.ops.lif.step import LIFParameters
+from spikereach.ops.common.loops import NIL, compiled, receive, store
+from spikereach.ops.lif.cpu import rule_of, step
 
 
-class Recursion(NamedTuple):
-    """What happened at every step."""
-
-    hidden: Tensor
-    """(T, N, H), after the step"""
-    remembered: Tensor
-    """(T, N, H): what the candidate's neurons received of the hidden state before"""
-    spikes: Tensor
-    """(T, N, 3 H): of the reset gate, the update gate and the candidate"""
-
-
-def scan_spiking_gru(
-    currents: Tensor,
-    gates: Tensor,
-    candidate: Tensor,
-    parameters: LIFParameters,
-    hidden: Tensor,
-    *,
-    fixed_point: tuple[int, int] | None,
-    stored: tuple[np.float32, np.float32, np.float32],
-) -> Recursion:
-    r"""Run from silent neurons, in float32 on the CPU:
-
-    .. math:: r, z = \mathrm{LIF}(I_{rz} + U_{rz} h), \quad
-              n = \mathrm{LIF}(I_n + U_n ((1 - r) h)), \quad h \leftarrow (1 - z) h + z n
-
-    Args:
-        currents: inputs of reset gate, update gate and candidate, (T, N, 3 H).
-        gates: :math:`U_{rz}`, (2 H, H).
-        candidate: :math:`U_n`, (H, H).
-        parameters: of all neurons.
-        hidden: before the first step, (N, H).
-        fixed_point: bits in which membranes are stored.
-        stored: grid, lowest and highest value of the hidden state, as `single.store` takes them.
-    """
+def spiking_gru(currents, layers, parameters, hidden, *, surrogate, buffer_format):
+    """As `scan_spiking_gru`."""
     steps, streams, _ = currents.shape
     units = hidden.shape[1]
-    outputs = [currents.new_empty(steps, streams, size) for size in (units, units, 3 * units)]
+    outputs = [currents.new_empty(steps, streams, size) for size in (units, 3 * units)]
+    fixed_point = buffer_format if isinstance(buffer_format, tuple) else None
     arguments = (
-        *(values.contiguous().numpy() for values in (currents, gates.T, candidate.T)),
-        np.float32(float(parameters.decay)),
-        np.float32(float(parameters.threshold)),
-        cpu.fixed_point_grid(fixed_point),
-        stored,
-        hidden.contiguous().numpy(),
-        *(values.numpy() for values in outputs),
+        cpu.matrix(currents),
+        tuple(cpu.matrix(layer.weight.float().T) for layer in (layers.gates, layers.candidate)),
+        np.full(3 * units, float(parameters.decay), np.float32),
+        rule_of(parameters.threshold, "subtract", fixed_point),
+        cpu.grid(buffer_format),
+        cpu.matrix(hidden),
+        tuple(each.numpy() for each in outputs),
     )
-    Chunks(streams, 1).run(lambda _, start, stop: _scan(*arguments, start, stop))
-    return Recursion(*outputs)
+    Chunks(streams, 1).run(lambda _, start, stop: _scan(*arguments, (start, stop)))
+    return tuple(outputs)
 
 
 @compiled
-def _scan(
-    currents, gates_t, candidate_t, decay, threshold, grid, stored, first,
-    hidden, remembered, spikes, start, stop,
-):  # fmt: skip
+def _scan(currents, weights_t, decay, rule, grid, first, outputs, streams):
+    (gates_t, candidate_t), (hidden, spikes) = weights_t, outputs
     units = first.shape[1]
     both = 2 * units
     total = np.empty(3 * units, np.float32)
     v = np.empty(3 * units, np.float32)
     z = np.empty(3 * units, np.float32)
     h = np.empty(units, np.float32)
-    for n in range(start, stop):
+    kept = np.empty(units, np.float32)
+    scratch = np.empty(both, np.float32)
+    # views that are not made anew at every step
+    to_gates, to_candidate, v_gates, v_candidate = total[:both], total[both:], v[:both], v[both:]
+    fired, new, rest = z[:both], z[both:], scratch[:units]
+    decay_gates, decay_candidate = decay[:both], decay[both:]
+    for n in range(streams[0], streams[1]):
         v[:], z[:], h[:] = NIL, NIL, first[n]
         for t in range(len(currents)):
-            receive(h, gates_t, currents[t, n, :both], total[:both])
-            _step(total[:both], v[:both], z[:both], decay, threshold, *grid)
-            kept, new = remembered[t, n], z[both:]
+            receive(h, gates_t, currents[t, n, :both], to_gates)
+            step(to_gates, v_gates, fired, decay_gates, rule, scratch)
             for e in range(units):
                 kept[e] = h[e] - z[e] * h[e]
-            receive(kept, candidate_t, currents[t, n, both:], total[both:])
-            _step(total[both:], v[both:], new, decay, threshold, *grid)
+            receive(kept, candidate_t, currents[t, n, both:], to_candidate)
+            step(to_candidate, v_candidate, new, decay_candidate, rule, rest)
             for e in range(units):
                 h[e] = new[e] if z[units + e] > NIL else h[e]
-            store(h, *stored)
+            store(h, grid)
             hidden[t, n], spikes[t, n] = h, z
-
-
-@compiled
-def _step(total, v, z, decay, threshold, grid, lowest, highest):
-    """One step of LIF neurons, in place."""
-    for e in range(len(v)):
-        v[e] = decay * v[e] + total[e] - z[e] * threshold
-    snap(v, grid, lowest, highest, v)
-    fire(v, threshold, z)

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from spikereach.models.hybrid import Block
 from spikereach.ops.common.dropout import draw_dropout
 from spikereach.ops.common.fixed_point import quantise
-from spikereach.ops.conv_pool.cpu import Normalisation, _spans, conv_pool
+from spikereach.ops.conv_pool import Normalisation, conv_pool
+from spikereach.ops.conv_pool.cpu import _spans
 
 NAMES = ("frames", "odd", "mean", "variance", "x", "weight", "bias", "norm weight", "norm bias")
 

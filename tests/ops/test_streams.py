@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from spikereach import config
 from spikereach.models import zoo
-from spikereach.ops.common import single
+from spikereach.ops.common import loops
 
 SYSTEMS = ["SNN2", "tinyRSNN", "bigRSNN", "RTnet", "ANN2"]
 AREAS = ["M1"] * 20 + ["S1"] * 4
@@ -92,7 +92,7 @@ def test_rounding_to_half_precision_is_numpys(bits):
     expected = bits.view(np.float32)
     with np.errstate(over="ignore"):
         halves = expected.astype(np.float16).astype(np.float32)
-    single.round_half(expected)
+    loops.round_half(expected)
     np.testing.assert_array_equal(expected, halves)
 
 
@@ -116,7 +116,7 @@ def test_inputs_are_received_one_after_the_other(inputs, outputs, density, dtype
     weight_t = rng.normal(size=(inputs, outputs)).astype(np.float32)
     bias = rng.normal(size=outputs).astype(np.float32)
     out = np.empty(outputs, np.float32)
-    single.receive(x, weight_t, bias, out)
+    loops.receive(x, weight_t, bias, out)
     expected = bias.copy()
     for source in np.flatnonzero(x):
         expected += np.float32(x[source]) * weight_t[source]
