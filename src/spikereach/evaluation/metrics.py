@@ -38,7 +38,6 @@ FEW = 16
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _STATELESS = (nn.Linear, *_CONVOLUTIONS)
-_CELLS = (nn.RNNCellBase,)
 
 
 def r2_axes(pred: np.ndarray | Tensor, true: np.ndarray | Tensor) -> tuple[float, float]:
@@ -90,40 +89,17 @@ def connection_sparsity(decoder: nn.Module) -> float:
     Raises:
         EvaluationError: the decoder has no connection layer.
     """
-    weights = _connections(decoder)
+    weights = []
+    for module in decoder.modules():
+        if isinstance(module, _STATELESS):
+            weights.append(module.weight)
+        elif isinstance(module, nn.RNNCellBase):
+            weights += module.parameters(recurse=False)
     count = sum(weight.numel() for weight in weights)
     if count == 0:
         raise EvaluationError("connection sparsity: the decoder has no connection layer")
     zeros = sum(torch.sum(weight == 0) for weight in weights)
     return round((zeros / count).item(), 4)
-
-
-def _connections(module: nn.Module) -> list[Tensor]:
-    found = []
-    for child in module.children():
-        if list(child.children()):
-            found += _connections(child)
-        elif isinstance(child, _STATELESS):
-            found.append(child.weight)
-        elif isinstance(child, _CELLS):
-            found += list(child.parameters(recurse=False))
-    return found
-
-
-def exact(
-    decoder: Decoder,
-    spikes: np.ndarray | Tensor,
-    velocity: np.ndarray | Tensor,
-    *,
-    like_neurobench: int | None = None,
-) -> dict[str, float]:
-    """All metrics of a decoder on a continuous recording; see :func:`measure`.
-
-    Returns:
-        r2, footprint (bytes), connection_sparsity, activation_sparsity, and per 4 ms step
-        dense, effective_macs, effective_acs.
-    """
-    return measure(decoder, spikes, velocity, like_neurobench=like_neurobench)[0]
 
 
 def measure(
@@ -133,7 +109,7 @@ def measure(
     *,
     like_neurobench: int | None = None,
 ) -> tuple[dict[str, float], np.ndarray]:
-    """The metrics of :func:`exact` and the predicted velocity.
+    """All metrics of a decoder on a continuous recording, and the predicted velocity.
 
     NeuroBench calls the operations of one layer call MACs, unless all inputs of the call
     are 0, 1 or -1: then ACs. A layer that runs over all steps in one call has one such
@@ -147,8 +123,9 @@ def measure(
             step, in pieces of this many steps that are judged one by one, which is what
             `evaluation.neurobench.run` makes NeuroBench see.
     Returns:
-        the metrics, and the predicted velocity (T', 2) float32 in session units, where T'
-        leaves out a window that is not whole.
+        r2, footprint (bytes), connection_sparsity, activation_sparsity, and per 4 ms step dense,
+        effective_macs and effective_acs; and the predicted velocity (T', 2) float32 in session
+        units, where T' leaves out a window that is not whole.
     Raises:
         EvaluationError: too few steps, wrong shapes, or a layer NeuroBench has no rule for.
     """
@@ -166,10 +143,9 @@ def measure(
             tally.add_piece(record)
             predicted.append(part[:, 0].float().cpu())
     prediction = torch.cat(predicted)
-    score = r2(prediction, torch.as_tensor(velocity[:steps]))
     macs, acs = tally.effective()
     metrics = {
-        "r2": score,
+        "r2": r2(prediction, velocity[:steps]),
         "footprint": footprint(decoder),
         "connection_sparsity": connection_sparsity(decoder),
         "activation_sparsity": tally.activation_sparsity(),
@@ -234,6 +210,11 @@ class Tally:
         if self.activations == 0:
             return 0.0
         return (self.activations - self.nonzero) / self.activations
+
+
+def dense(record: Record) -> int:
+    """Dense operations of all calls; their list is emptied."""
+    return sum(count(calls)[2] for calls in by_layer(record.calls))
 
 
 def by_layer(calls: list[LayerCalls]) -> Iterator[LayerCalls]:
