@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,16 @@ class FanOut(NamedTuple):
     """How many weights each element of a sample meets."""
 
     counts: np.ndarray
-    """int32, of a sample's shape"""
+    """int32, of a sample's shape, but for some positions of its last axis only"""
+    positions: np.ndarray
+    """int64: for each position of the last axis, the one of those that meets as many"""
     dense: int
     """Weights that all elements meet, zeros included"""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A sample's."""
+        return *self.counts.shape[:-1], len(self.positions)
 
 
 def tally(calls: Tensor, fan_out: FanOut) -> tuple[np.ndarray, np.ndarray]:
@@ -31,14 +39,20 @@ def tally(calls: Tensor, fan_out: FanOut) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (n,) int64 and (n,) bool.
     """
-    samples = _array(calls).reshape(len(calls), -1, *fan_out.counts.shape)
+    samples = _array(calls).reshape(len(calls), -1, *fan_out.shape)
     # In the order in which they lie in memory, whatever the layer makes of them.
     axes = sorted(range(2, samples.ndim), key=samples.strides.__getitem__, reverse=True)
-    counts = fan_out.counts.transpose([axis - 2 for axis in axes])
+    counts, positions = fan_out.counts, fan_out.positions
+    by_position = len(axes) > 1 and axes[0] == samples.ndim - 1
+    if not by_position:
+        counts, positions = counts[..., positions], np.zeros(1, np.int64)
+    counts = counts.transpose([axis - 2 for axis in axes])
+    width = math.prod(counts.shape[1:] if by_position else counts.shape)
     operations, binary = np.empty(len(calls), np.int64), np.empty(len(calls), np.bool_)
     _tally(
-        np.ascontiguousarray(samples.transpose(0, 1, *axes)).reshape(*samples.shape[:2], -1),
-        np.ascontiguousarray(counts).reshape(-1),
+        np.ascontiguousarray(samples.transpose(0, 1, *axes)).reshape(len(calls), -1, width),
+        np.ascontiguousarray(counts).reshape(-1, width),
+        positions,
         operations,
         binary,
     )
@@ -65,15 +79,16 @@ def _nonzero(values):
 
 
 @njit(cache=True, nogil=True)
-def _tally(calls, counts, operations, binary):
-    """The samples of each call, (n, samples, elements)."""
+def _tally(samples, counts, positions, operations, binary):
+    """The samples of each call, (n, rows, width), one row after the other at all positions."""
     nothing = np.int32(0)
-    for call in range(len(calls)):
+    for call in range(len(samples)):
         total, others = 0, 0
-        for number in range(calls.shape[1]):
-            sample = calls[call, number]  # contiguous, as the compiler cannot tell in iteration
+        for row in range(samples.shape[1]):
+            # Contiguous, as the compiler cannot tell in iteration.
+            sample, fan_out = samples[call, row], counts[positions[row % len(positions)]]
             for start in range(0, len(sample), BLOCK):
-                values, weights = sample[start : start + BLOCK], counts[start : start + BLOCK]
+                values, weights = sample[start : start + BLOCK], fan_out[start : start + BLOCK]
                 met, other = nothing, nothing
                 for e in range(len(values)):
                     value = values[e]

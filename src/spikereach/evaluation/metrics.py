@@ -261,25 +261,39 @@ def count(
     if isinstance(layer, nn.GRUCell):
         effective, dense = _gru_cell(layer, *calls.inputs)
         return effective.numpy(force=True), binary, dense
-    return effective, binary, fan_out.dense * (first.numel() // fan_out.counts.size)
+    return effective, binary, fan_out.dense * (first.numel() // math.prod(fan_out.shape))
 
 
 def _matrix(layer: nn.Linear | nn.GRUCell, inputs: Tensor) -> FanOut:
     """Of the last axis; a GRU's is not asked for."""
     weight = layer.weight_ih if isinstance(layer, nn.GRUCell) else layer.weight
     counts = (weight != 0).sum(dim=0, dtype=torch.int32).numpy(force=True)
-    return FanOut(counts, weight.numel())
+    return FanOut(counts, np.arange(len(counts)), weight.numel())
 
 
 def _convolution(layer: nn.Module, inputs: Tensor) -> FanOut:
     """Of the channels and positions of one sample."""
-    channels, *positions = inputs.shape[-layer.weight.ndim + 1 :]
-    taps = _taps(layer, positions)
+    channels, *others, size = inputs.shape[-layer.weight.ndim + 1 :]
+    positions = _positions(layer, size)
+    few = *others, int(positions[-1]) + 1
+    taps = _taps(layer, few)
     out, group, *_ = layer.weight.shape
     weights = (layer.weight != 0).reshape(layer.groups, out // layer.groups, group, -1).sum(dim=1)
     counts = weights.reshape(channels, -1).numpy(force=True) @ taps
-    counts = counts.reshape(channels, *positions).astype(np.int32)
-    return FanOut(counts, int(taps.sum()) * group * out)
+    met = taps.sum(axis=0).reshape(few)[..., positions].sum()
+    counts = counts.reshape(channels, *few).astype(np.int32)
+    return FanOut(counts, positions, int(met) * group * out)
+
+
+def _positions(layer: nn.Module, size: int) -> np.ndarray:
+    """For each of ``size`` positions on the last axis, one of the first that meets as many taps,
+    counted from either edge: between, those that are a stride apart do."""
+    stride, padding = layer.stride[-1], max(layer._reversed_padding_repeated_twice[:2])
+    reach = layer.dilation[-1] * (layer.kernel_size[-1] - 1) + stride + padding
+    left_out = max(0, size - 2 * reach - stride) // stride * stride
+    positions = np.arange(size)
+    alike = np.minimum(positions, reach + (positions - reach) % stride)
+    return np.where(positions < reach + left_out, alike, positions - left_out)
 
 
 def _taps(layer: nn.Module, positions: Sequence[int]) -> np.ndarray:
