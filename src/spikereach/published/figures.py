@@ -119,8 +119,12 @@ def per_session(name: str, metric: str) -> dict[str, tuple[float, ...]]:
     entry = load()["per_session"].get(name, {})
     if metric in entry:  # one value per session
         return {session: (value,) for session, value in entry[metric].items()}
-    by_seed = {key: value for key, value in entry.items() if key in sessions().values()}
-    return {key: tuple(value[metric]) for key, value in by_seed.items() if metric in value}
+    found = {key: entry[key].get(metric) for key in sessions().values() if key in entry}
+    return {
+        session: tuple(values) if isinstance(values, list) else (values,)  # one for all seeds
+        for session, values in found.items()
+        if values is not None
+    }
 
 
 def per_session_std(name: str) -> dict[str, float]:
