@@ -12,6 +12,7 @@ from spikereach.config import Config
 ROOT = Path(__file__).parents[2]
 SCHEMA, README = ROOT / "workflow/schemas/config.schema.json", ROOT / "config/README.md"
 
+
 def schema() -> str:
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(head | Config.model_json_schema(), indent=2) + "\n"

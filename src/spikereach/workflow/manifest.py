@@ -83,7 +83,9 @@ def recorded(snakemake: Any) -> Iterator[None]:
     started, begun = datetime.now(UTC), time.monotonic()
     for place in _places(snakemake.output):  # where that fails, no work is lost yet
         place.parent.mkdir(parents=True, exist_ok=True)
-    withdraw(snakemake.output)
+    for path, earlier in _beside(snakemake.output):
+        if not earlier.outputs.keys().isdisjoint(snakemake.output):
+            path.unlink(missing_ok=True)
     inputs = check(snakemake.input)
     yield
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
@@ -115,14 +117,11 @@ def read(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: it is damaged.
-        FileNotFoundError: it is gone.
+        ManifestError: it is damaged, or cannot be read.
     """
     try:
         text = path.read_bytes()
         manifest = Manifest.model_validate_json(text)
-    except FileNotFoundError:
-        raise
     except (OSError, ValidationError) as error:
         raise ManifestError(f"{path} is damaged or no manifest: {error}") from error
     if manifest.text() != text:
@@ -152,14 +151,6 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def withdraw(outputs: Iterable[str]) -> None:
-    """Remove the manifests of files that are about to be made anew."""
-    outputs = set(outputs)
-    for path, manifest in _beside(outputs):
-        if not outputs.isdisjoint(manifest.outputs):
-            path.unlink(missing_ok=True)
-
-
 def _inside(path: str) -> bool:
     """Whether a path stays in the run folder."""
     parts = PurePosixPath(path)
@@ -175,11 +166,11 @@ def _places(outputs: Iterable[str]) -> list[Path]:
 
 
 def _beside(paths: Iterable[str]) -> list[tuple[Path, Manifest]]:
-    """All manifests that may know these files; damaged ones, which prove nothing, left out."""
+    """All manifests that may know these files; without damaged ones, which prove nothing."""
     folders = {PurePosixPath(path).parent for path in paths if _inside(path)}
     found = []
     for folder in sorted(folders):
         for path in sorted((FOLDER / folder).glob(f"*{SUFFIX}")):
-            with contextlib.suppress(ManifestError, FileNotFoundError):
+            with contextlib.suppress(ManifestError):
                 found.append((path, read(path)))
     return found

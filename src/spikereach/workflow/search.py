@@ -86,7 +86,11 @@ def run_trial(
         pruner=optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
     )
     own.add_trials([known[n] for n in earlier])
-    trial = own.ask(_distributions(search))
+    distributions = {
+        name: IntDistribution(each.low, each.high, step=each.step)
+        for name, each in search.space.items()
+    }
+    trial = own.ask(distributions)
     tried = search.configured(system, trial.params)
     about = describe(tried, len(session.channels(system.areas)))
     reported: list[float] = []
@@ -121,7 +125,7 @@ def run_trial(
         state=state,
         value=None if state == TrialState.FAIL else max(scores),
         params=trial.params,
-        distributions=_distributions(search),
+        distributions=distributions,
         intermediate_values=dict(enumerate(scores, start=1)),
         user_attrs={
             "number": number,
@@ -138,22 +142,13 @@ def run_trial(
 def outcome(trial: FrozenTrial) -> dict[str, Any]:
     """A finished trial as JSON; see :func:`run_trial`."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return (
-        {"message": None}
-        | trial.user_attrs
-        | {  # the journal drops what is null
-            "state": states[trial.state.name],
-            "parameters": trial.params,
-            "r2": trial.value,
-            "epochs": len(trial.intermediate_values),
-        }
-    )
-
-
-def _distributions(search: Search) -> dict[str, IntDistribution]:
     return {
-        name: IntDistribution(each.low, each.high, step=each.step)
-        for name, each in search.space.items()
+        "message": None,  # the journal drops what is null
+        **trial.user_attrs,
+        "state": states[trial.state.name],
+        "parameters": trial.params,
+        "r2": trial.value,
+        "epochs": len(trial.intermediate_values),
     }
 
 
