@@ -66,7 +66,7 @@ def train(
         seed: 0 or more.
         resume: file for the state after every epoch. One that is there and fits is continued;
             it stays, so that a finished run returns at once, and the caller removes it.
-        device: "auto", "cpu" or "cuda".
+        device: "cpu" or "cuda".
         progress: progress bars on stderr.
         events: folder for TensorBoard event files.
         mask: parameter name -> boolean tensor, False where a weight stays zero.
@@ -80,7 +80,7 @@ def train(
         WriteError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
-    device = device_of(device)
+    device = torch.device(device)
     windows = Windows(sessions, "train", training.split, areas, stage.window, stage.stride)
     inputs.prepare(decoder, sessions, training, areas)
     known_by = inputs.digest_of(decoder, sessions, training, stage, areas, seed, device, mask)
@@ -158,13 +158,6 @@ def apply_masks(masks: Mapping[Tensor, Tensor]) -> None:
     """Set the parameters to zero where their mask is False."""
     for parameter, kept in masks.items():
         parameter.mul_(kept)
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a configured name; "auto" is CUDA where present, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _check_finite(row: Mapping[str, float], name: str) -> None:
