@@ -89,11 +89,13 @@ def recorded(snakemake: Any) -> Iterator[None]:
     inputs = check(snakemake.input)
     yield
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
+    folder = Path(snakemake.scriptdir).resolve()  # rules name it as rules/../scripts
+    path = folder.parents[1] / "config.yaml"
     conditions = {
         "wildcards": wildcards,
         "params": params_key(snakemake),
         "config": digest(config),
-        "overrides": overrides(_defaults(snakemake), config),
+        "overrides": overrides(yaml.safe_load(path.read_text()) if path.is_file() else {}, config),
         "source": config["source"],
         "seed": int(wildcards["seed"]) if "seed" in wildcards else None,
         "threads": config["threads"],
@@ -104,13 +106,6 @@ def recorded(snakemake: Any) -> Iterator[None]:
     conditions["wall_s"] = round(time.monotonic() - begun, 3)
     outputs = {path: file_checksum(path) for path in snakemake.output}
     Manifest(rule=snakemake.rule, outputs=outputs, inputs=inputs, conditions=conditions).write()
-
-
-def _defaults(snakemake: Any) -> dict[str, Any]:
-    """``config.yaml`` of the workflow; empty where it does not lie beside it."""
-    folder = Path(snakemake.scriptdir).resolve()  # rules name it as rules/../scripts
-    path = folder.parents[1] / "config.yaml"
-    return yaml.safe_load(path.read_text()) if path.is_file() else {}
 
 
 def read(path: Path) -> Manifest:
@@ -137,16 +132,13 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
     Raises:
         ManifestError: a file was altered since it was made.
     """
-    known = {}
-    for _, manifest in _beside(inputs := list(inputs)):
-        known |= {path: (manifest.rule, sha256) for path, sha256 in manifest.outputs.items()}
     found = {path: file_checksum(path) for path in inputs}
+    made = {path: manifest for _, manifest in _beside(found) for path in manifest.outputs}
     for path, sha256 in found.items():
-        rule, expected = known.get(path, (None, sha256))
-        if sha256 != expected:
+        if path in made and sha256 != (expected := made[path].outputs[path]):
             raise ManifestError(
-                f"{path}: its content is not what {rule} wrote (SHA-256 {sha256}, expected "
-                f"{expected}); delete it and run again, so that it is made anew"
+                f"{path}: its content is not what {made[path].rule} wrote (SHA-256 {sha256}, "
+                f"expected {expected}); delete it and run again, so that it is made anew"
             )
     return found
 

@@ -15,6 +15,7 @@ from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
 
 _code_digest = cache(code_digest)
+_TRAJECTORY = "trajectory_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +61,6 @@ class Reports:
     def ablations(self) -> list[str]:
         """The tables and figures of those ablations that the configuration has."""
         return [f"{name}_ablation" for name in self.plan.made_ablations()]
-
-    def compared(self) -> list[str]:
-        """The tables that hold results."""
-        made = [*self.written(), *self.ablations()]
-        return [name for name in made if REGISTRY["tables"][name].inputs != "systems"]
 
     def drawn(self) -> list[str]:
         """The figures of a run, without those that are targets of their own."""
@@ -119,7 +115,12 @@ class Reports:
                 files = [f"paper_tables/{table}.tex" for table in self.written()]
                 return {"tables": files}, {"where_made": self.ablations()}
             case "values":
-                return {"tables": [f"paper_tables/{table}.csv" for table in self.compared()]}, {}
+                files = [
+                    f"paper_tables/{table}.csv"
+                    for table in (*self.written(), *self.ablations())
+                    if REGISTRY["tables"][table].inputs != "systems"  # these hold no results
+                ]
+                return {"tables": files}, {}
             case "config":
                 return {}, {"config": json.loads(canonical(config))}
         return {}, {}
@@ -135,6 +136,3 @@ class Reports:
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
         return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)
-
-
-_TRAJECTORY = "trajectory_"

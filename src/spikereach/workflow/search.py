@@ -93,18 +93,16 @@ def run_trial(
     trial = own.ask(distributions)
     tried = search.configured(system, trial.params)
     about = describe(tried, len(session.channels(system.areas)))
-    reported: list[float] = []
-    pruned = False
+    scores: list[float] = []
 
-    def stop(rows: Sequence[Mapping[str, float]]) -> bool:
-        nonlocal pruned
-        for row in rows[len(reported) :]:
+    def watch(rows: Sequence[Mapping[str, float]]) -> None:
+        for row in rows[len(scores) :]:
             trial.report(row["val_r2"], int(row["epoch"]))
-            reported.append(row["val_r2"])
-        pruned = bool(rows) and trial.should_prune()
-        return pruned
+            scores.append(row["val_r2"])
+        if rows and trial.should_prune():
+            raise optuna.TrialPruned
 
-    message = None
+    state, message = TrialState.COMPLETE, None
     try:
         _, history = fit(
             tried,
@@ -113,14 +111,14 @@ def run_trial(
             dataset=session.name,
             stage="finetune",
             seed=seed,
-            stop=stop,
+            watch=watch,
             **options,
         )
-    except ExplosionError as error:
-        state, scores, message = TrialState.FAIL, reported, str(error)
-    else:
-        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
         scores = history["val_r2"].tolist()
+    except optuna.TrialPruned:
+        state = TrialState.PRUNED
+    except ExplosionError as error:
+        state, message = TrialState.FAIL, str(error)
     finished = optuna.trial.create_trial(
         state=state,
         value=None if state == TrialState.FAIL else max(scores),
