@@ -71,7 +71,12 @@ def choose(
         choice = "cpu"
     elif choice is None and fits_cuda(*tensors, recurrent=recurrent) and _has(operation, "cuda"):
         choice = "cuda"
-    return importlib.import_module(f"{operation}.{MODULES[choice or 'reference']}")
+    return _module(operation, choice or "reference")
+
+
+@cache
+def _module(operation: str, backend: Backend) -> ModuleType:
+    return importlib.import_module(f"{operation}.{MODULES[backend]}")
 
 
 @cache

@@ -43,7 +43,7 @@ def matrix(weight: Tensor) -> np.ndarray:
 
 
 def cut(arrays: Iterable[np.ndarray], lo: int, hi: int) -> tuple[np.ndarray, ...]:
-    return tuple(array[lo:hi] for array in arrays)
+    return tuple([array[lo:hi] for array in arrays])
 
 
 def as_spikes(x: Tensor) -> np.ndarray:
