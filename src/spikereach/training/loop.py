@@ -70,8 +70,7 @@ def train(
         events: folder for TensorBoard event files.
         mask: parameter name -> boolean tensor, False where a weight stays zero.
         name: of the run, for messages.
-        watch: called before every epoch with all rows so far, of a resumed run too; what it raises
-            ends the run.
+        watch: gets all rows so far before every epoch, of a resumed run too, and may raise.
     Returns:
         the history, with columns :data:`COLUMNS`.
     Raises:
@@ -92,7 +91,6 @@ def train(
     optimiser = optimisers.build(stage, parameters.values())
     masks = {parameters[key]: kept.to(device) for key, kept in (mask or {}).items()}
     state = RunState(decoder, optimiser, device, resume, known_by)
-    state.restore()
     apply_masks(masks)
 
     with (

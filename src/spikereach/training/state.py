@@ -28,10 +28,13 @@ KIND = "resume file"
 
 @dataclass(eq=False)
 class RunState:
-    """Decoder, optimiser and progress of a run, and the file that keeps them."""
+    """Decoder, optimiser and progress of a run, and the file that keeps them.
+
+    It begins where the file ends, if that is there, intact and of the same inputs.
+    """
 
     decoder: Decoder
-    """On ``device``, as the optimiser; :meth:`restore` changes both in place."""
+    """On ``device``, as the optimiser; both are changed in place."""
     optimiser: torch.optim.Optimizer
     device: torch.device
     path: Path
@@ -48,6 +51,7 @@ class RunState:
 
     def __post_init__(self):
         self.sums = Sums(self.device)  # of the current epoch's updates
+        self._restore()
 
     def end_update(self, prediction: Tensor, target: Tensor) -> None:
         """Count an update and what it predicted, (window, B, 2)."""
@@ -83,8 +87,7 @@ class RunState:
         metadata = {key: getattr(self, key) for key in ("inputs", "epoch", "update", "rows")}
         tensorfile.write(self.path, KIND, tensors, metadata)
 
-    def restore(self) -> None:
-        """Continue from the file where it is there, intact and of the same inputs."""
+    def _restore(self) -> None:
         if not self.path.exists():
             return
         try:
