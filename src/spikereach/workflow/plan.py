@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -21,8 +21,6 @@ from spikereach.data import sources
 from spikereach.identity import canonical, code_digest
 from spikereach.published import weights
 from spikereach.workflow import demand, gpus
-
-_code_digest = cache(code_digest)
 
 
 def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
@@ -108,7 +106,7 @@ class Plan:
             if script == "compress_decoder":
                 steps = self.config.systems[system].compression
                 modules += [f"spikereach.compression.{step.kind}" for step in steps]
-            return _code_digest(self.script(script), *modules)
+            return code_digest(self.script(script), *modules)
         except (ModuleNotFoundError, SyntaxError) as error:
             raise ConfigError(f"systems.{system}.architecture: {error}") from None
 

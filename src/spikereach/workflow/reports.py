@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
@@ -14,7 +13,6 @@ from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
 
-_code_digest = cache(code_digest)
 _TRAJECTORY = "trajectory_"
 
 
@@ -40,7 +38,7 @@ class Reports:
             "function": entry.target,
             "settings": json.dumps(settings),  # in the order of the configuration
             "caption": self._caption(entry, name),
-            "code": _code_digest(self.plan.script("report"), module, source),
+            "code": code_digest(self.plan.script("report"), module, source),
         }
 
     def labels(self, kind: str, name: str) -> dict[str, str]:
