@@ -101,7 +101,7 @@ def test_what_is_left_out_says_so(make):
         with pytest.raises(ConfigError) as caught:
             ask()
         assert str(caught.value) == message
-    assert "r2" not in plan.written_tables()
+    assert "r2" not in Reports(plan).written()
     assert plan.made_ablations() == []
 
 
@@ -211,7 +211,7 @@ def test_specs_do_not_depend_on_the_order_of_keys(raw, repository, paper):
     for plan in (paper, other):
         assert plan.training_spec("RTnet", "loco") == paper.training_spec("RTnet", "loco")
     assert other.tabled_systems() == paper.tabled_systems()
-    assert other.written_tables() == paper.written_tables()
+    assert Reports(other).written() == Reports(paper).written()
     assert other.trial_spec() == paper.trial_spec()
 
 
@@ -296,8 +296,8 @@ def test_sessions_without_weights_are_left_out(make):
     assert plan.evaluations(["SNN2-imported"]) == [
         f"results/evaluate/SNN2-imported/{SIX[0]}/seed0/metrics.json"
     ]
-    assert "imported" in plan.written_tables()
-    assert "imported" not in make(sessions=[other]).written_tables()
+    assert "imported" in Reports(plan).written()
+    assert "imported" not in Reports(make(sessions=[other])).written()
     with pytest.raises(ConfigError, match=r"there are: none$"):
         make(sessions=[other]).weights_file("SNN2-imported", other, 0)
 
@@ -316,7 +316,7 @@ def test_tabled_systems_are_the_trained_ones_of_all_tables(paper, make):
     assert paper.tabled_systems() == list(paper.config.tables["per_session"])
     tables = {name: [] for name in paper.config.tables} | {"hyperparameters": ["Kalman"]}
     assert make(tables=tables | {"coopt": ["Wiener"]}).tabled_systems() == ["Wiener"]
-    assert make(tables=tables).written_tables() == ["hyperparameters"]
+    assert Reports(make(tables=tables)).written() == ["hyperparameters"]
 
 
 def test_one_system_of_each_layout_of_convolutions(paper):

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from spikereach.config import Config, ConfigError, Search, Stage, System, Table, Training
+from spikereach.config import Config, ConfigError, Search, Stage, System, Training
 from spikereach.config.architectures import locate
 from spikereach.config.sessions import Session, evaluation_session, find
 from spikereach.data import sources
@@ -60,18 +60,6 @@ class Plan:
         if not systems:
             raise ConfigError(f"tables.{name} lists no systems: name those that it shall have")
         return systems
-
-    def written_tables(self) -> list[str]:
-        """Tables that list systems; `imported` only where a session has published weights.
-
-        In an order of their own: that of the configuration's keys changes with overlays.
-        """
-        return [
-            name
-            for name in get_args(Table)
-            if self.config.tables.get(name)
-            and (name != "imported" or any(map(evaluation_session, self.config.sessions)))
-        ]
 
     def tabled_systems(self) -> list[str]:
         """All trained systems that stand in some table of results, each once.

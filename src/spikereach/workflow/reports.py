@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
+from spikereach.config.sessions import evaluation_session
 from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
@@ -48,13 +49,17 @@ class Reports:
         return {kind.removesuffix("s"): name}
 
     def written(self) -> list[str]:
-        """The tables of a run, without those of ablations."""
-        further = [
-            name
-            for name, entry in REGISTRY["tables"].items()
-            if name not in get_args(Table) and entry.inputs != "ablation"
-        ]
-        return [*self.plan.written_tables(), *further]
+        """The tables of a run: those that list systems, and those that have no list.
+
+        `imported` only where a session has published weights; those of ablations are apart. In
+        an order of their own: that of the configuration's keys changes with overlays.
+        """
+        config, entries, listed = self.plan.config, REGISTRY["tables"], get_args(Table)
+        left_out = {name for name in entries if entries[name].inputs == "ablation"}
+        left_out |= {name for name in listed if not config.tables.get(name)}
+        if not any(map(evaluation_session, config.sessions)):
+            left_out.add("imported")
+        return [name for name in dict.fromkeys([*listed, *entries]) if name not in left_out]
 
     def ablations(self) -> list[str]:
         """The tables and figures of those ablations that the configuration has."""
