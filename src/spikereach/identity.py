@@ -93,6 +93,7 @@ def params_key(snakemake: Any) -> str:
     return digest({name: str(value) for name, value in snakemake.params.items()})
 
 
+@functools.cache
 def code_digest(script: str | Path, *modules: str) -> str:
     """Of a script and of all it imports, directly or not.
 

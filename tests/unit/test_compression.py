@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikereach.compression import compress, prune
+from spikereach.compression import COLUMNS, Run, compress, prune
 from spikereach.compression.prune import magnitude_mask
-from spikereach.compression.run import COLUMNS, Run
 from spikereach.config import FixedPoint, Half, Prune, Retrain, System
 from spikereach.data.windows import Windows
 from spikereach.models.checkpoint import load, save
@@ -93,11 +92,11 @@ def scripted(monkeypatch):
     def install(score_of):
         trials = []
         monkeypatch.setattr(
-            "spikereach.compression.run.Run.retrain",
+            "spikereach.compression.Run.retrain",
             lambda self, stage, sparsity=0.0: trials.append(sparsity),
         )
         monkeypatch.setattr(
-            "spikereach.compression.run.Run.train_r2",
+            "spikereach.compression.Run.train_r2",
             lambda self: score_of(trials[-1] if trials else 0.0),
         )
         return trials
@@ -118,7 +117,7 @@ def scripted(monkeypatch):
 def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected, best):
     trials = scripted(lambda sparsity: 0.7 if sparsity <= holds_up_to else 0.68)
     start = checkpoint()
-    shared = Run("tiny", start, [SESSION], events=None, **run_options(tmp_path))
+    shared = Run("tiny", start, [SESSION], run_options(tmp_path))
     prune.apply(shared, pruning())
     assert trials == expected
     if best == 0:
@@ -154,7 +153,7 @@ def test_pruned_weights_stay_zero_through_every_later_step(tmp_path):
 
 def test_the_unpruned_decoder_stays_where_no_trial_is_good(tmp_path, monkeypatch):
     scores = iter([0.7, 0.1, 0.2])
-    monkeypatch.setattr("spikereach.compression.run.Run.train_r2", lambda self: next(scores))
+    monkeypatch.setattr("spikereach.compression.Run.train_r2", lambda self: next(scores))
     start = checkpoint()
     compressed, history = run(tmp_path, pruning(), start=start)
     assert bits(compressed.decoder) == bits(start.decoder)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spikereach.compression import prune
-from spikereach.config import Half, Prune, Stage
+from spikereach.config import Prune, Stage
 from spikereach.workflow import demand
 
 
@@ -80,8 +80,3 @@ def test_pruning_retrains_as_often_as_it_may_take(stage, start, step, fine_step,
 
     most = max(retrainings(limit) for limit in np.arange(0, 1.01, 0.01))
     assert recipe.retrainings == [stage] * most
-
-    class System:
-        compression = (recipe, Half(kind="half"))
-
-    assert demand.stages_of(System) == [stage] * most

@@ -12,11 +12,10 @@ from spikereach.workflow import gpus
 
 HOLDER = """
 import sys
-from pathlib import Path
 from spikereach.workflow import gpus
 
 gpus.POLL_S = 0.02
-with gpus.lease(int(sys.argv[1]), Path(sys.argv[2])) as gpu:
+with gpus.lease(int(sys.argv[1])) as gpu:
     print(gpu, flush=True)
     sys.stdin.read()
 """
@@ -39,11 +38,11 @@ def start(tmp_path):
         def start(jobs_per_gpu=1, **environment):
             process = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", HOLDER, str(jobs_per_gpu), str(tmp_path / "locks")],
+                    [sys.executable, "-c", HOLDER, str(jobs_per_gpu)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env=os.environ | environment,
+                    env=os.environ | {"TMPDIR": str(tmp_path)} | environment,
                     text=True,
                 )
             )

@@ -68,7 +68,7 @@ def seeds(pattern, number=5):
         ("final_checkpoint", ["Wienr", SIX[0], 0], "the configuration has no system 'Wienr'"),
         ("training_inputs", ["Wiener", "indy_2016", 0], "session 'indy_2016' is unknown"),
         ("training_inputs", ["sRTnet", "loco", 0], "systems.sRTnet has no `training` itself"),
-        ("training_memory", ["SNN2-imported", SIX[0], 1], "SNN2-imported has no `training` itself"),
+        ("memory", ["SNN2-imported", 1, SIX[0]], "SNN2-imported has no `training` itself"),
         ("weights_file", ["tinyRSNN", SIX[0], 1], "systems.tinyRSNN has no published `weights`"),
         (
             "weights_file",
@@ -101,7 +101,7 @@ def test_what_is_left_out_says_so(make):
         with pytest.raises(ConfigError) as caught:
             ask()
         assert str(caught.value) == message
-    assert "r2" not in plan.written_tables()
+    assert "r2" not in Reports(plan).written()
     assert plan.made_ablations() == []
 
 
@@ -211,7 +211,7 @@ def test_specs_do_not_depend_on_the_order_of_keys(raw, repository, paper):
     for plan in (paper, other):
         assert plan.training_spec("RTnet", "loco") == paper.training_spec("RTnet", "loco")
     assert other.tabled_systems() == paper.tabled_systems()
-    assert other.written_tables() == paper.written_tables()
+    assert Reports(other).written() == Reports(paper).written()
     assert other.trial_spec() == paper.trial_spec()
 
 
@@ -296,8 +296,8 @@ def test_sessions_without_weights_are_left_out(make):
     assert plan.evaluations(["SNN2-imported"]) == [
         f"results/evaluate/SNN2-imported/{SIX[0]}/seed0/metrics.json"
     ]
-    assert "imported" in plan.written_tables()
-    assert "imported" not in make(sessions=[other]).written_tables()
+    assert "imported" in Reports(plan).written()
+    assert "imported" not in Reports(make(sessions=[other])).written()
     with pytest.raises(ConfigError, match=r"there are: none$"):
         make(sessions=[other]).weights_file("SNN2-imported", other, 0)
 
@@ -316,7 +316,7 @@ def test_tabled_systems_are_the_trained_ones_of_all_tables(paper, make):
     assert paper.tabled_systems() == list(paper.config.tables["per_session"])
     tables = {name: [] for name in paper.config.tables} | {"hyperparameters": ["Kalman"]}
     assert make(tables=tables | {"coopt": ["Wiener"]}).tabled_systems() == ["Wiener"]
-    assert make(tables=tables).written_tables() == ["hyperparameters"]
+    assert Reports(make(tables=tables)).written() == ["hyperparameters"]
 
 
 def test_one_system_of_each_layout_of_convolutions(paper):
@@ -392,13 +392,13 @@ def test_more_trials_rerun_none(make, paper):
 
 def test_trainings_ask_for_what_they_need(paper, make):
     pretrain = paper.config.systems["RTnet"].training.pretrain
-    assert paper.training_memory("RTnet", "loco", 90) == demand.memory_mb([pretrain], 90, "cpu")
-    assert paper.training_minutes("RTnet", "loco") == demand.minutes([pretrain], 10, "cpu")
-    assert paper.training_minutes("RTnet", SIX[3]) < paper.training_minutes("RTnet", "loco")
-    assert paper.training_minutes("Wiener", SIX[3]) == demand.SETUP_MIN, "a closed form"
-    assert paper.compression_minutes("RTnet") == demand.SETUP_MIN, "retrains nothing"
-    assert paper.compression_minutes("sRTnet") > demand.SETUP_MIN
-    assert paper.compression_memory("sRTnet", 9) > paper.compression_memory("RTnet", 9)
+    assert paper.memory("RTnet", 90, "loco") == demand.memory_mb([pretrain], 90, "cpu")
+    assert paper.minutes("RTnet", "loco") == demand.minutes([pretrain], 10, "cpu")
+    assert paper.minutes("RTnet", SIX[3]) < paper.minutes("RTnet", "loco")
+    assert paper.minutes("Wiener", SIX[3]) == demand.SETUP_MIN, "a closed form"
+    assert paper.minutes("RTnet") == demand.SETUP_MIN, "retrains nothing"
+    assert paper.minutes("sRTnet") > demand.SETUP_MIN
+    assert paper.memory("sRTnet", 9) > paper.memory("RTnet", 9)
     finetune = paper.config.systems["RTnet"].training.finetune
     assert paper.trial_memory(9) == 2 * demand.memory_mb([finetune], 9, "cpu")
     assert paper.trial_minutes() == 2 * demand.minutes([finetune], 1, "cpu")

@@ -6,18 +6,17 @@ import sys
 
 import pytest
 
-from spikereach.workflow.runfolder import LOCKS, RunFolder, RunFolderError
+from spikereach.workflow.runfolder import LOCKS, RunFolderError, claim, sign
 
 PROCESS = """
 import sys
 from pathlib import Path
-from spikereach.workflow.runfolder import LOCKS, RunFolder
+from spikereach.workflow.runfolder import LOCKS, claim, sign
 
-folder = RunFolder()
-folder.claim()
+holder = claim()
 LOCKS.mkdir(exist_ok=True)
 (LOCKS / "0.output.lock").write_text("results/a")
-folder.sign()
+sign(holder)
 print("locked", flush=True)
 sys.stdin.read()
 """
@@ -45,14 +44,14 @@ def locks():
 
 
 def test_the_lock_of_a_living_process_stays(other):
-    RunFolder().claim()
+    claim()
     assert locks() == ["0.output.lock"]
 
 
 def test_the_lock_of_a_killed_process_goes(other, caplog):
     other.kill()
     other.wait()
-    RunFolder().claim()
+    claim()
     assert locks() == []
     assert "0.output.lock was left by a run that was killed" in caplog.text
 
@@ -65,10 +64,10 @@ def test_a_second_living_process_keeps_the_lock_of_both(other):
         assert second.stdout.readline() == b"locked\n"
         other.kill()
         other.wait()
-        RunFolder().claim()
+        claim()
         assert locks() == ["0.output.lock"]
         second.kill()
-    RunFolder().claim()
+    claim()
     assert locks() == []
 
 
@@ -76,14 +75,14 @@ def test_the_lock_of_another_machine_stays(other, monkeypatch):
     other.kill()
     other.wait()
     monkeypatch.setattr(platform, "node", lambda: "elsewhere")
-    RunFolder().claim()
+    claim()
     assert locks() == ["0.output.lock"]
 
 
 def test_an_unsigned_lock_stays():
     LOCKS.mkdir(parents=True)
     (LOCKS / "0.input.lock").write_text("results/a")
-    RunFolder().claim()
+    claim()
     assert locks() == ["0.input.lock"]
 
 
@@ -94,13 +93,11 @@ def test_a_file_system_without_locks(other, monkeypatch):
     other.kill()
     other.wait()
     monkeypatch.setattr("fcntl.flock", unsupported)
-    holder = RunFolder()
-    holder.claim()
-    holder.sign()
+    sign(claim())
     assert locks() == ["0.output.lock"]
 
 
 def test_a_folder_that_cannot_be_written(folder):
     (folder / ".snakemake").write_text("a file")
     with pytest.raises(RunFolderError, match=rf"{folder} cannot be written .*--directory"):
-        RunFolder().claim()
+        claim()

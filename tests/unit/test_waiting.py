@@ -82,7 +82,6 @@ def on_the_device(monkeypatch):
     def done(sums, loss):
         raise DoneError
 
-    monkeypatch.setattr(loop, "device_of", lambda name: META)
     monkeypatch.setattr(feed, "OnDevice", Feed)
     monkeypatch.setattr(Sums, "loss_and_r2", done)
     # Mixed precision has no part in this, and "meta" none in it.
@@ -130,5 +129,5 @@ def test_no_update_waits_for_the_device(name, session, repository, tmp_path, on_
         training=system.training,
         stage=recipe,
         areas=("M1",),
-        **run_options(tmp_path),
+        **run_options(tmp_path, device="meta"),
     )

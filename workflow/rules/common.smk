@@ -8,18 +8,16 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
-from spikereach.workflow.job import forget_errors, print_errors
+from spikereach.workflow.job import ERRORS, print_errors
 from spikereach.workflow.plan import Plan
-from spikereach.workflow.runfolder import RunFolder, RunFolderError
+from spikereach.workflow.runfolder import RunFolderError, claim, sign
 
 # The folder of the repository that is run, whatever --directory is: one's own where this
 # workflow is a module of another.
 home = Path(workflow.basedir)
 home = home.parent if home.name == "workflow" else home
-run_folder = RunFolder()
 try:
-    if workflow.is_main_process:
-        run_folder.claim()
+    holder = claim() if workflow.is_main_process else None
     run = validate(config)
     # Jobs see these too, from wherever they run.
     for key in ("folder", "weights_folder"):

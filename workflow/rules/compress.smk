@@ -16,8 +16,8 @@ rule compress_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=grows(plan.compression_memory),
-        runtime=grows(plan.compression_minutes),
+        mem_mb=grows(plan.memory),
+        runtime=grows(plan.minutes),
         gpu=int(plan.device == "cuda"),
     params:
         system=ask(plan.compression_spec),

@@ -15,8 +15,8 @@ rule train_decoder:
         "../../envs/spikereach.yaml"
     threads: run.threads
     resources:
-        mem_mb=grows(plan.training_memory),
-        runtime=grows(plan.training_minutes),
+        mem_mb=grows(plan.memory),
+        runtime=grows(plan.minutes),
         gpu=int(plan.device == "cuda"),
     params:
         system=ask(plan.training_spec),

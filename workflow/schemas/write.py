@@ -1,4 +1,7 @@
-"""Write the schema and config/README.md from the configuration's models (`make schema`)."""
+"""Write the schema and config/README.md from the configuration's models (`make schema`).
+
+The README's introduction, above its first section, is written by hand and kept.
+"""
 
 import json
 from pathlib import Path
@@ -7,32 +10,7 @@ from typing import Any
 from spikereach.config import Config
 
 ROOT = Path(__file__).parents[2]
-
-INTRODUCTION = """# Configuration
-
-Made from the models in src/spikereach/config/ by `make schema`.
-
-`config.yaml` in the repository's root has every key, with the values of the paper. An overlay such
-as those in workflow/presets/ changes single ones, in a checkout:
-
-    snakemake --cores 8 --directory runs/mine --configfile mine.yaml
-
-Another workflow takes this one as a module, with a whole configuration of its own, such as a
-changed copy of config.yaml. The package `spikereach` has to be installed where it runs; with
-`--sdm conda`, set `SPIKEREACH_CHECKOUT` to the folder of a checkout.
-
-    configfile: "config/config.yaml"
-
-    module spikereach:
-        snakefile: "path/to/spikereach/workflow/Snakefile"
-        config: config
-        prefix: "decoders"
-
-    use rule * from spikereach as spikereach_*
-
-Outputs then lie under `decoders/`, and relative folders count from that other repository.
-Unknown keys are refused, and so is what does not fit together; the message names the key.
-"""
+SCHEMA, README = ROOT / "workflow/schemas/config.schema.json", ROOT / "config/README.md"
 
 
 def schema() -> str:
@@ -42,9 +20,9 @@ def schema() -> str:
 
 def readme() -> str:
     whole = Config.model_json_schema()
-    sections = [INTRODUCTION, _section("Keys", whole)]
-    sections += [_section(name, block) for name, block in whole["$defs"].items()]
-    return "\n".join(sections)
+    blocks = {"Keys": whole} | whole["$defs"]
+    introduction = README.read_text().partition("## ")[0]
+    return introduction + "\n".join(_section(*each) for each in blocks.items())
 
 
 def _section(name: str, block: dict[str, Any]) -> str:
@@ -85,10 +63,7 @@ def _value(schema: dict[str, Any]) -> str:
     return " ".join([schema.get("type", "anything"), *bounds])
 
 
-FILES = {
-    ROOT / "workflow" / "schemas" / "config.schema.json": schema,
-    ROOT / "config" / "README.md": readme,
-}
+FILES = {SCHEMA: schema, README: readme}
 
 if __name__ == "__main__":
     for path, text in FILES.items():

@@ -6,19 +6,68 @@ function ``apply(run, step)``.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
-from spikereach.compression.run import COLUMNS, Run
-from spikereach.config import System
+from spikereach.config import Stage, System
 from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
+from spikereach.training import loop
 from spikereach.training.errors import TrainingError
+from spikereach.training.scoring import score
+
+COLUMNS = ("step", "sparsity", *loop.COLUMNS)
+"""Of a compression's history: one row per epoch. ``step`` is its number and kind, ``sparsity``
+the fraction of weights that pruning tries (0 elsewhere)."""
+
+
+@dataclass
+class Run:
+    """What the steps of one compression share: the decoder, its mask, and how it is retrained."""
+
+    name: str
+    checkpoint: Checkpoint
+    sessions: Sequence[BinnedSession]
+    options: dict[str, Any]
+    """As for :func:`compress`."""
+    step: str = ""
+    """Number and kind of the step under way."""
+    mask: dict[str, Tensor] = field(default_factory=dict)
+    """Parameter name -> False where a weight was pruned."""
+    histories: list[pd.DataFrame] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.decoder = copy.deepcopy(self.checkpoint.decoder).to(self.options["device"])
+        system = self.checkpoint.system
+        self.reads = {"training": system.training, "areas": system.areas}
+
+    def retrain(self, stage: Stage, *, sparsity: float = 0.0) -> None:
+        """Train the decoder in place under the mask, resumable."""
+        label = f"{self.step}-{sparsity:.3f}" if sparsity else self.step
+        options = self.options | {"resume": self.options["resume"] / f"{label}.safetensors"}
+        if options.get("events") is not None:
+            options["events"] /= label
+        history = loop.train(
+            self.decoder,
+            self.sessions,
+            stage=stage,
+            mask=self.mask,
+            name=f"{self.name}, {label}",
+            **self.reads,
+            **options,
+        )
+        self.histories.append(history.assign(step=self.step, sparsity=sparsity)[list(COLUMNS)])
+
+    def train_r2(self) -> float:
+        """R2 over the continuous training part, in evaluation mode."""
+        return score(self.decoder, self.sessions, part="train", **self.reads)[1]
 
 
 def compress(
@@ -28,10 +77,7 @@ def compress(
     *,
     system_name: str,
     seed: int,
-    resume: Path,
-    device: str,
-    progress: bool,
-    events: Path | None = None,
+    **options: Any,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Apply a system's compression steps in order; the checkpoint given stays as it is.
 
@@ -44,14 +90,10 @@ def compress(
             checkpoint, whatever its entry says.
         system_name: its name in the configuration.
         seed: of the retrainings.
-        resume: folder for the state of each retraining; finished ones are not repeated. The
-            caller removes it.
-        device: "auto", "cpu" or "cuda".
-        progress: progress bars on stderr.
-        events: folder for TensorBoard event files.
+        options: device, progress and events, as :func:`.train` takes them, and resume: the folder
+            for the state of each retraining. Finished ones are not repeated. The caller removes it.
     Returns:
-        the compressed system's checkpoint and the history, with columns
-        :data:`spikereach.compression.run.COLUMNS`.
+        the compressed system's checkpoint and the history, with columns :data:`COLUMNS`.
     Raises:
         TrainingError: a retraining exploded, the checkpoint cannot be retrained, or a step
             follows one that quantises.
@@ -68,7 +110,7 @@ def compress(
                 f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded "
                 f"to: put it before `{step.kind}`"
             )
-    run = Run(name, checkpoint, sessions, seed, resume, device, progress, events)
+    run = Run(name, checkpoint, sessions, {"seed": seed, **options})
     for number, step in enumerate(system.compression, start=1):
         run.step = f"{number}-{step.kind}"
         if step.formats is not None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spikereach import config
-from spikereach.compression.run import Run
+from spikereach.compression import Run
 from spikereach.ops.common.fixed_point import quantise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from spikereach import config
-from spikereach.compression.run import Run
+from spikereach.compression import Run
 from spikereach.training.errors import TrainingError
 
 

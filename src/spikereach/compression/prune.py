@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikereach import config
-from spikereach.compression.run import Run
+from spikereach.compression import Run
 from spikereach.models.decoder import Decoder
 from spikereach.training.losses import weight_matrices
 

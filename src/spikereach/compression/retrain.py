@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spikereach import config
-from spikereach.compression.run import Run
+from spikereach.compression import Run
 
 
 def apply(run: Run, step: config.Retrain) -> None:

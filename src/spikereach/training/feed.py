@@ -1,4 +1,4 @@
-"""Batches of windows as tensors."""
+"""Sessions as a training reads them: standardised, in batches of windows, as tensors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikereach.config import Stage
+from spikereach.config import Stage, Training
+from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
-from spikereach.models.decoder import Decoder
+from spikereach.models.decoder import Decoder, Standardisation
+from spikereach.training.errors import TrainingError
 from spikereach.training.seeds import RandomStreams
+
+
+def prepare(
+    decoder: Decoder, sessions: Sequence[BinnedSession], training: Training, areas: Sequence[str]
+) -> None:
+    """Set the decoder's output scale and offset from the sessions' training parts.
+
+    Raises:
+        TrainingError: a velocity does not vary, or a session has another number of channels in
+            these areas than the decoder.
+    """
+    for session in sessions:
+        found = len(session.channels(areas))
+        if found != decoder.channels:
+            raise TrainingError(
+                f"{session.name} has {found} channels in {', '.join(areas)}, the decoder reads "
+                f"{decoder.channels}: use a decoder trained on the same areas and electrodes"
+            )
+    offset, scale = np.zeros(2), np.ones(2)
+    if training.standardise:
+        parts = [session.split(training.split).train for session in sessions]
+        velocity = np.concatenate(
+            [s.velocity[p.start : p.stop] for s, p in zip(sessions, parts, strict=True)]
+        ).astype(np.float64)
+        offset, scale = velocity.mean(axis=0), velocity.std(axis=0)
+        if not (scale > 0).all():
+            names = ", ".join(session.name for session in sessions)
+            raise TrainingError(f"{names}: the velocity does not vary in the training part")
+    decoder.standardisation = Standardisation(tuple(scale.tolist()), tuple(offset.tolist()))
 
 
 class Batches:

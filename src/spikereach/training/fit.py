@@ -17,7 +17,7 @@ from spikereach.models.checkpoint import Checkpoint, load_parameters
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.zoo import build
 from spikereach.training.errors import TrainingError
-from spikereach.training.inputs import prepare
+from spikereach.training.feed import prepare
 from spikereach.training.loop import COLUMNS, train
 from spikereach.training.scoring import score
 from spikereach.training.seeds import RandomStreams
@@ -46,7 +46,7 @@ def fit(
         seed: 0 or more.
         pretrained: weights to start from; from scratch where there is none.
         provenance: put into the checkpoint.
-        options: resume, device, progress, events and stop, as :func:`.train` takes them.
+        options: resume, device, progress, events and watch, as :func:`.train` takes them.
     Returns:
         the checkpoint and the history.
     Raises:

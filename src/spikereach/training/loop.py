@@ -23,14 +23,13 @@ from spikereach.data.windows import Windows
 from spikereach.models.decoder import Decoder
 from spikereach.ops.common.record import recording
 from spikereach.progress import progress_bar
-from spikereach.training import inputs, optimisers
+from spikereach.training import optimisers
 from spikereach.training.errors import ExplosionError
-from spikereach.training.feed import Batches
+from spikereach.training.feed import Batches, prepare
 from spikereach.training.losses import LOSSES, penalty
 from spikereach.training.scoring import score
 from spikereach.training.seeds import RandomStreams
-from spikereach.training.state import RunState
-from spikereach.training.termination import terminable
+from spikereach.training.state import RunState, digest_of, terminable
 
 COLUMNS = ("epoch", "train_loss", "train_r2", "val_loss", "val_r2", "learning_rate", "seconds")
 """Of a history: one row per epoch, from 1; ``seconds`` is wall time, all else reproducible."""
@@ -50,7 +49,7 @@ def train(
     events: Path | None = None,
     mask: Mapping[str, Tensor] | None = None,
     name: str = "decoder",
-    stop: Callable[[Sequence[Mapping[str, float]]], bool] = lambda rows: False,
+    watch: Callable[[Sequence[Mapping[str, float]]], None] = lambda rows: None,
 ) -> pd.DataFrame:
     """Train a decoder in place; it ends with the weights of its best validation epoch.
 
@@ -66,12 +65,12 @@ def train(
         seed: 0 or more.
         resume: file for the state after every epoch. One that is there and fits is continued;
             it stays, so that a finished run returns at once, and the caller removes it.
-        device: "auto", "cpu" or "cuda".
+        device: "cpu" or "cuda".
         progress: progress bars on stderr.
         events: folder for TensorBoard event files.
         mask: parameter name -> boolean tensor, False where a weight stays zero.
         name: of the run, for messages.
-        stop: asked before every epoch with all rows so far, of a resumed run too; True: no more.
+        watch: gets all rows so far before every epoch, of a resumed run too, and may raise.
     Returns:
         the history, with columns :data:`COLUMNS`.
     Raises:
@@ -80,10 +79,10 @@ def train(
         WriteError: the resume file cannot be written.
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
-    device = device_of(device)
+    device = torch.device(device)
     windows = Windows(sessions, "train", training.split, areas, stage.window, stage.stride)
-    inputs.prepare(decoder, sessions, training, areas)
-    known_by = inputs.digest_of(decoder, sessions, training, stage, areas, seed, device, mask)
+    prepare(decoder, sessions, training, areas)
+    known_by = digest_of(decoder, sessions, training, stage, areas, seed, device, mask)
     decoder.to(device)
     random = RandomStreams(seed, stage)
     batches = Batches(windows, stage, random, decoder, device)
@@ -92,7 +91,6 @@ def train(
     optimiser = optimisers.build(stage, parameters.values())
     masks = {parameters[key]: kept.to(device) for key, kept in (mask or {}).items()}
     state = RunState(decoder, optimiser, device, resume, known_by)
-    state.restore()
     apply_masks(masks)
 
     with (
@@ -100,7 +98,8 @@ def train(
         _event_log(events, state.epoch) as note,
         torch.random.fork_rng([device] if device.type == "cuda" else []),
     ):
-        while not state.finished(stage) and not stop(state.rows):
+        while not state.finished(stage):
+            watch(state.rows)
             begun = time.perf_counter()
             optimiser.param_groups[0]["lr"] = rate = optimisers.learning_rate(stage, state.epoch)
             decoder.train()
@@ -158,13 +157,6 @@ def apply_masks(masks: Mapping[Tensor, Tensor]) -> None:
     """Set the parameters to zero where their mask is False."""
     for parameter, kept in masks.items():
         parameter.mul_(kept)
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a configured name; "auto" is CUDA where present, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _check_finite(row: Mapping[str, float], name: str) -> None:

@@ -41,9 +41,9 @@ class SMORMS3(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, **{k: v for k, v in group.items() if k != "params"})
+                    self._update(parameter, group["lr"], group["eps"], group["weight_decay"])
 
-    def _update(self, parameter: Tensor, *, lr: float, eps: float, weight_decay: float):
+    def _update(self, parameter: Tensor, lr: float, eps: float, weight_decay: float) -> None:
         gradient = parameter.grad
         if weight_decay:
             gradient = gradient.add(parameter, alpha=weight_decay)

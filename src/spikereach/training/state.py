@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from spikereach.config import Stage
+from spikereach.config import Stage, Training
+from spikereach.data.binning import BinnedSession
+from spikereach.identity import array_checksum
 from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder
 from spikereach.models.tensorfile import CheckpointError
@@ -20,34 +26,32 @@ log = logging.getLogger(__name__)
 KIND = "resume file"
 
 
+@dataclass(eq=False)
 class RunState:
     """Decoder, optimiser and progress of a run, and the file that keeps them.
 
-    Args:
-        decoder, optimiser: on ``device``; :meth:`restore` changes them in place.
-        path: the file; written by :meth:`save` only.
-        inputs: digest of all that the run depends on; a file of another digest is of another run.
+    It begins where the file ends, if that is there, intact and of the same inputs.
     """
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        optimiser: torch.optim.Optimizer,
-        device: torch.device,
-        path: Path,
-        inputs: str,
-    ):
-        self.decoder, self.optimiser, self.device = decoder, optimiser, device
-        self.path, self.inputs = Path(path), inputs
-        self.epoch = 0
-        self.update = 0
-        """Updates done in the current epoch."""
-        self.sums = Sums(device)
-        """Of the current epoch's updates."""
-        self.rows: list[dict] = []
-        """One per closed epoch."""
-        self.best: dict[str, Tensor] = {}
-        """The weights of the best one."""
+    decoder: Decoder
+    """On ``device``, as the optimiser; both are changed in place."""
+    optimiser: torch.optim.Optimizer
+    device: torch.device
+    path: Path
+    """The file; written by :meth:`save` only."""
+    inputs: str
+    """Digest of all that the run depends on; a file of another digest is of another run."""
+    epoch: int = 0
+    update: int = 0
+    """Updates done in the current epoch."""
+    rows: list[dict] = field(default_factory=list)
+    """One per closed epoch."""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """The weights of the best one."""
+
+    def __post_init__(self):
+        self.sums = Sums(self.device)  # of the current epoch's updates
+        self._restore()
 
     def end_update(self, prediction: Tensor, target: Tensor) -> None:
         """Count an update and what it predicted, (window, B, 2)."""
@@ -83,19 +87,15 @@ class RunState:
         metadata = {key: getattr(self, key) for key in ("inputs", "epoch", "update", "rows")}
         tensorfile.write(self.path, KIND, tensors, metadata)
 
-    def restore(self) -> None:
-        """Continue from the file where it is there, intact and of the same inputs."""
+    def _restore(self) -> None:
         if not self.path.exists():
             return
         try:
             tensors, metadata = tensorfile.read(self.path, KIND)
+            if metadata["inputs"] != self.inputs:
+                raise CheckpointError(f"{self.path} belongs to other data, settings or seed")
         except CheckpointError as error:
             log.warning("training starts anew: %s", error)
-            return
-        if metadata["inputs"] != self.inputs:
-            log.warning(
-                "training starts anew: %s belongs to other data, settings or seed", self.path
-            )
             return
         self.decoder.load_state_dict(_below(tensors, "decoder"))
         self.best = {key: value.to(self.device) for key, value in _below(tensors, "best").items()}
@@ -108,6 +108,70 @@ class RunState:
         self.sums.values.copy_(tensors["sums"])
         self.epoch, self.update = metadata["epoch"], metadata["update"]
         self.rows = metadata["rows"]
+
+
+def digest_of(
+    decoder: Decoder,
+    sessions: Sequence[BinnedSession],
+    training: Training,
+    stage: Stage,
+    areas: Sequence[str],
+    seed: int,
+    device: torch.device,
+    mask: Mapping[str, Tensor] | None,
+) -> str:
+    """What a run depends on; a resume file with another digest is of another run."""
+    settings = {
+        name: {
+            key: repr(value)
+            for key, value in vars(module).items()
+            if key != "training" and isinstance(value, bool | int | float | str | tuple)
+        }
+        for name, module in decoder.named_modules()
+    }
+    arrays = {f"decoder/{name}": tensor for name, tensor in decoder.state_dict().items()}
+    arrays |= {f"mask/{name}": kept for name, kept in (mask or {}).items()}
+    for number, session in enumerate(sessions):
+        for name in ("spikes", "velocity", "segments"):
+            arrays[f"session{number}/{name}"] = getattr(session, name)
+    metadata = {
+        "decoder": type(decoder).__qualname__,
+        "settings": settings,
+        "sessions": [[session.name, session.areas] for session in sessions],
+        "split": training.split,
+        "standardise": training.standardise,
+        "stage": stage,
+        "areas": areas,
+        "seed": seed,
+        "device": device.type,
+        "torch": torch.__version__,
+    }
+    return array_checksum(arrays, metadata)
+
+
+@contextmanager
+def terminable(save: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Meets SIGTERM within; what it yields is called between two updates, where a run can stop.
+
+    There it saves, then exits with 143. Only the main thread can handle signals; elsewhere this
+    does nothing.
+    """
+    requests = []
+
+    def check() -> None:
+        if requests:
+            save()
+            log.warning("stopped by SIGTERM; run again to continue")
+            raise SystemExit(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: requests.append(number))
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def _below(tensors: Mapping[str, Tensor], folder: str) -> dict[str, Tensor]:

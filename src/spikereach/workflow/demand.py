@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from spikereach.config import Stage, System
+from spikereach.config import Stage
 
 SESSION_STEPS = 550_000
 """Of the longest session of the Zenodo record."""
@@ -24,11 +24,6 @@ MB_PER_MB = 25
 SETUP_MIN = 15
 LIMIT_MIN = 720
 """Of a first try: a training that is cut off goes on from its last epoch."""
-
-
-def stages_of(system: System) -> list[Stage]:
-    """Every retraining of a system's compression, as often as it may run."""
-    return [stage for step in system.compression for stage in step.retrainings]
 
 
 def window_steps(stage: Stage, sessions: int = 1) -> float:

@@ -43,7 +43,7 @@ def visible() -> list[str]:
 
 
 @contextmanager
-def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]:
+def lease(jobs_per_gpu: int) -> Iterator[str | None]:
     """Make one GPU the only visible one while the body runs; must precede the import of torch.
 
     First places on all GPUs are taken before second ones; where none is free, this waits. The
@@ -51,8 +51,6 @@ def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]
 
     Args:
         jobs_per_gpu: places on each GPU; 0: for a job that shall see none.
-        folder: of the lock files; by default one of the user on this machine, because locks on
-            a shared file system would keep other machines' jobs out.
     Yields:
         the GPU's identifier, or None where no GPU is visible.
     """
@@ -62,7 +60,8 @@ def lease(jobs_per_gpu: int, folder: Path | None = None) -> Iterator[str | None]
     if not gpus:
         yield None
         return
-    folder = folder or Path(tempfile.gettempdir(), f"spikereach-gpus-{os.getuid()}")
+    # On this machine: locks on a shared file system would keep other machines' jobs out.
+    folder = Path(tempfile.gettempdir(), f"spikereach-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A scheduler numbers the GPUs of each of its jobs from 0.
     owner = os.environ.get("SLURM_JOB_ID", "machine")

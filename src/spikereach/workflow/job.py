@@ -24,7 +24,7 @@ from spikereach.workflow.manifest import recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
-"""One line per failed job of the present run; `print_errors` repeats them at its end."""
+"""One line per failed job of the run, which begins without; `print_errors` repeats them."""
 FUTURE_S = 60.0
 """Clocks of machines that share a file system may differ by this."""
 
@@ -68,22 +68,12 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def forget(self) -> None:
-        """Remove the state of a job that is done."""
-        if "resume" in vars(self):  # it has some
-            shutil.rmtree(self.resume, ignore_errors=True)
-
-    @property
-    def events(self) -> Path | None:
-        """Folder of TensorBoard event files, beside the log; None where they are off."""
-        log = Path(self.snakemake.log[0])
-        return log.with_suffix("") if self.snakemake.config["events"] else None
-
     @property
     def training(self) -> dict[str, Any]:
-        """Options that every training takes: device, progress, events."""
-        progress = self.snakemake.config["progress"]
-        return {"device": self.device, "progress": progress, "events": self.events}
+        """Options that every training takes: device, progress, events (beside the log)."""
+        config = self.snakemake.config
+        events = Path(self.snakemake.log[0]).with_suffix("") if config["events"] else None
+        return {"device": self.device, "progress": config["progress"], "events": events}
 
 
 @contextlib.contextmanager
@@ -114,14 +104,18 @@ def job(snakemake: Any) -> Iterator[Job]:
                 if run.wants_gpu:
                     log.write(f"GPU {gpu}\n" if gpu else "no GPU is visible\n")
                 yield run
-            run.forget()
+            if "resume" in vars(run):  # it has some state
+                shutil.rmtree(run.resume, ignore_errors=True)
         except Exception as error:
             message = one_line(error)
             if message is None:
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error} (traceback in {snakemake.log[0]})"
             log.write(f"error: {message}\n")
-            _remember(message)
+            with contextlib.suppress(OSError):  # a full disk: the log or the terminal has it
+                CACHE.mkdir(exist_ok=True)
+                with ERRORS.open("a") as file:
+                    file.write(message + "\n")
             sys.exit(1)
 
 
@@ -174,18 +168,6 @@ def one_line(error: Exception) -> str | None:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}: free some space or mend the permissions, then run again"
     return None
-
-
-def _remember(message: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the log or the terminal has it
-        ERRORS.parent.mkdir(parents=True, exist_ok=True)
-        with ERRORS.open("a") as file:
-            file.write(message + "\n")
-
-
-def forget_errors() -> None:
-    """At the start of a run."""
-    ERRORS.unlink(missing_ok=True)
 
 
 def print_errors() -> None:

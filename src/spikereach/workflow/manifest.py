@@ -83,15 +83,19 @@ def recorded(snakemake: Any) -> Iterator[None]:
     started, begun = datetime.now(UTC), time.monotonic()
     for place in _places(snakemake.output):  # where that fails, no work is lost yet
         place.parent.mkdir(parents=True, exist_ok=True)
-    withdraw(snakemake.output)
+    for path, earlier in _beside(snakemake.output):
+        if not earlier.outputs.keys().isdisjoint(snakemake.output):
+            path.unlink(missing_ok=True)
     inputs = check(snakemake.input)
     yield
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
+    folder = Path(snakemake.scriptdir).resolve()  # rules name it as rules/../scripts
+    path = folder.parents[1] / "config.yaml"
     conditions = {
         "wildcards": wildcards,
         "params": params_key(snakemake),
         "config": digest(config),
-        "overrides": overrides(_defaults(snakemake), config),
+        "overrides": overrides(yaml.safe_load(path.read_text()) if path.is_file() else {}, config),
         "source": config["source"],
         "seed": int(wildcards["seed"]) if "seed" in wildcards else None,
         "threads": config["threads"],
@@ -104,25 +108,15 @@ def recorded(snakemake: Any) -> Iterator[None]:
     Manifest(rule=snakemake.rule, outputs=outputs, inputs=inputs, conditions=conditions).write()
 
 
-def _defaults(snakemake: Any) -> dict[str, Any]:
-    """``config.yaml`` of the workflow; empty where it does not lie beside it."""
-    folder = Path(snakemake.scriptdir).resolve()  # rules name it as rules/../scripts
-    path = folder.parents[1] / "config.yaml"
-    return yaml.safe_load(path.read_text()) if path.is_file() else {}
-
-
 def read(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: it is damaged.
-        FileNotFoundError: it is gone.
+        ManifestError: it is damaged, or cannot be read.
     """
     try:
         text = path.read_bytes()
         manifest = Manifest.model_validate_json(text)
-    except FileNotFoundError:
-        raise
     except (OSError, ValidationError) as error:
         raise ManifestError(f"{path} is damaged or no manifest: {error}") from error
     if manifest.text() != text:
@@ -138,26 +132,15 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
     Raises:
         ManifestError: a file was altered since it was made.
     """
-    known = {}
-    for _, manifest in _beside(inputs := list(inputs)):
-        known |= {path: (manifest.rule, sha256) for path, sha256 in manifest.outputs.items()}
     found = {path: file_checksum(path) for path in inputs}
+    made = {path: manifest for _, manifest in _beside(found) for path in manifest.outputs}
     for path, sha256 in found.items():
-        rule, expected = known.get(path, (None, sha256))
-        if sha256 != expected:
+        if path in made and sha256 != (expected := made[path].outputs[path]):
             raise ManifestError(
-                f"{path}: its content is not what {rule} wrote (SHA-256 {sha256}, expected "
-                f"{expected}); delete it and run again, so that it is made anew"
+                f"{path}: its content is not what {made[path].rule} wrote (SHA-256 {sha256}, "
+                f"expected {expected}); delete it and run again, so that it is made anew"
             )
     return found
-
-
-def withdraw(outputs: Iterable[str]) -> None:
-    """Remove the manifests of files that are about to be made anew."""
-    outputs = set(outputs)
-    for path, manifest in _beside(outputs):
-        if not outputs.isdisjoint(manifest.outputs):
-            path.unlink(missing_ok=True)
 
 
 def _inside(path: str) -> bool:
@@ -175,11 +158,11 @@ def _places(outputs: Iterable[str]) -> list[Path]:
 
 
 def _beside(paths: Iterable[str]) -> list[tuple[Path, Manifest]]:
-    """All manifests that may know these files; damaged ones, which prove nothing, left out."""
+    """All manifests that may know these files; without damaged ones, which prove nothing."""
     folders = {PurePosixPath(path).parent for path in paths if _inside(path)}
     found = []
     for folder in sorted(folders):
         for path in sorted((FOLDER / folder).glob(f"*{SUFFIX}")):
-            with contextlib.suppress(ManifestError, FileNotFoundError):
+            with contextlib.suppress(ManifestError):
                 found.append((path, read(path)))
     return found

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from spikereach.config import Config, ConfigError, Search, Stage, System, Table, Training
+from spikereach.config import Config, ConfigError, Search, Stage, System, Training
 from spikereach.config.architectures import locate
 from spikereach.config.sessions import Session, evaluation_session, find
 from spikereach.data import sources
 from spikereach.identity import canonical, code_digest
 from spikereach.published import weights
 from spikereach.workflow import demand, gpus
-
-_code_digest = cache(code_digest)
 
 
 def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
@@ -63,18 +61,6 @@ class Plan:
             raise ConfigError(f"tables.{name} lists no systems: name those that it shall have")
         return systems
 
-    def written_tables(self) -> list[str]:
-        """Tables that list systems; `imported` only where a session has published weights.
-
-        In an order of their own: that of the configuration's keys changes with overlays.
-        """
-        return [
-            name
-            for name in get_args(Table)
-            if self.config.tables.get(name)
-            and (name != "imported" or any(map(evaluation_session, self.config.sessions)))
-        ]
-
     def tabled_systems(self) -> list[str]:
         """All trained systems that stand in some table of results, each once.
 
@@ -108,7 +94,7 @@ class Plan:
             if script == "compress_decoder":
                 steps = self.config.systems[system].compression
                 modules += [f"spikereach.compression.{step.kind}" for step in steps]
-            return _code_digest(self.script(script), *modules)
+            return code_digest(self.script(script), *modules)
         except (ModuleNotFoundError, SyntaxError) as error:
             raise ConfigError(f"systems.{system}.architecture: {error}") from None
 
@@ -352,33 +338,28 @@ class Plan:
         wanted = self.config.device
         return ("cuda" if gpus.visible() else "cpu") if wanted == "auto" else wanted
 
-    def training_stages(self, system: str, dataset: str) -> list[Stage]:
+    def trainings(self, system: str, dataset: str | None = None) -> list[Stage]:
+        """That of a system on a dataset; without a dataset, as many as its compression may take."""
+        if dataset is None:
+            return [stage for step in self.system(system).compression for stage in step.retrainings]
         stage = getattr(self.training(system), self.stage(dataset))
         return [stage] if stage else []  # a closed form has none
+
+    def memory(self, system: str, input_mb: float, dataset: str | None = None) -> int:
+        return demand.memory_mb(self.trainings(system, dataset), input_mb, self.device)
+
+    def minutes(self, system: str, dataset: str | None = None) -> int:
+        sessions = len(self.config.pretrain_sessions.get(dataset, [dataset]))
+        return demand.minutes(self.trainings(system, dataset), sessions, self.device)
+
+    def trial_memory(self, input_mb: float) -> int:
+        return 2 * self.memory(self.search.system, input_mb, self.search.session)
+
+    def trial_minutes(self) -> int:
+        return 2 * self.minutes(self.search.system, self.search.session)
 
     def binning_memory(self, input_mb: float) -> int:
         return int(500 + 4 * input_mb)
 
     def evaluation_memory(self, input_mb: float) -> int:
         return int(1500 + 50 * input_mb)
-
-    def training_memory(self, system: str, dataset: str, input_mb: float) -> int:
-        return demand.memory_mb(self.training_stages(system, dataset), input_mb, self.device)
-
-    def training_minutes(self, system: str, dataset: str) -> int:
-        sessions = len(self.config.pretrain_sessions.get(dataset, [dataset]))
-        return demand.minutes(self.training_stages(system, dataset), sessions, self.device)
-
-    def compression_memory(self, system: str, input_mb: float) -> int:
-        return demand.memory_mb(demand.stages_of(self.system(system)), input_mb, self.device)
-
-    def compression_minutes(self, system: str) -> int:
-        return demand.minutes(demand.stages_of(self.system(system)), 1, self.device)
-
-    def trial_memory(self, input_mb: float) -> int:
-        stages = [self.system(self.search.system).training.finetune]
-        return 2 * demand.memory_mb(stages, input_mb, self.device)
-
-    def trial_minutes(self) -> int:
-        stages = [self.system(self.search.system).training.finetune]
-        return 2 * demand.minutes(stages, 1, self.device)

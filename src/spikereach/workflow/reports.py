@@ -6,15 +6,15 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
+from spikereach.config.sessions import evaluation_session
 from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
 
-_code_digest = cache(code_digest)
+_TRAJECTORY = "trajectory_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Reports:
             "function": entry.target,
             "settings": json.dumps(settings),  # in the order of the configuration
             "caption": self._caption(entry, name),
-            "code": _code_digest(self.plan.script("report"), module, source),
+            "code": code_digest(self.plan.script("report"), module, source),
         }
 
     def labels(self, kind: str, name: str) -> dict[str, str]:
@@ -49,22 +49,21 @@ class Reports:
         return {kind.removesuffix("s"): name}
 
     def written(self) -> list[str]:
-        """The tables of a run, without those of ablations."""
-        further = [
-            name
-            for name, entry in REGISTRY["tables"].items()
-            if name not in get_args(Table) and entry.inputs != "ablation"
-        ]
-        return [*self.plan.written_tables(), *further]
+        """The tables of a run: those that list systems, and those that have no list.
+
+        `imported` only where a session has published weights; those of ablations are apart. In
+        an order of their own: that of the configuration's keys changes with overlays.
+        """
+        config, entries, listed = self.plan.config, REGISTRY["tables"], get_args(Table)
+        left_out = {name for name in entries if entries[name].inputs == "ablation"}
+        left_out |= {name for name in listed if not config.tables.get(name)}
+        if not any(map(evaluation_session, config.sessions)):
+            left_out.add("imported")
+        return [name for name in dict.fromkeys([*listed, *entries]) if name not in left_out]
 
     def ablations(self) -> list[str]:
         """The tables and figures of those ablations that the configuration has."""
         return [f"{name}_ablation" for name in self.plan.made_ablations()]
-
-    def compared(self) -> list[str]:
-        """The tables that hold results."""
-        made = [*self.written(), *self.ablations()]
-        return [name for name in made if REGISTRY["tables"][name].inputs != "systems"]
 
     def drawn(self) -> list[str]:
         """The figures of a run, without those that are targets of their own."""
@@ -119,7 +118,12 @@ class Reports:
                 files = [f"paper_tables/{table}.tex" for table in self.written()]
                 return {"tables": files}, {"where_made": self.ablations()}
             case "values":
-                return {"tables": [f"paper_tables/{table}.csv" for table in self.compared()]}, {}
+                files = [
+                    f"paper_tables/{table}.csv"
+                    for table in (*self.written(), *self.ablations())
+                    if REGISTRY["tables"][table].inputs != "systems"  # these hold no results
+                ]
+                return {"tables": files}, {}
             case "config":
                 return {}, {"config": json.loads(canonical(config))}
         return {}, {}
@@ -135,6 +139,3 @@ class Reports:
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
         return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)
-
-
-_TRAJECTORY = "trajectory_"

@@ -27,50 +27,38 @@ class RunFolderError(RuntimeError):
     """The run folder cannot be used: names it and the remedy."""
 
 
-class RunFolder:
-    """The run folder that is the working directory, as one Snakemake process uses it."""
+def claim() -> TextIO:
+    """Hold the working directory as long as the file that this gives stays open.
 
-    def __init__(self):
-        self._holder: TextIO | None = None
-        """None in a process that only runs one job of another."""
+    A lock that a killed process left here is dropped. Another machine may share the folder
+    without sharing locks of the operating system. A lock that was left elsewhere is therefore
+    kept: Snakemake will name ``--unlock``. So it is where the file system knows no locks.
 
-    def claim(self) -> None:
-        """Hold the folder until the process ends; drop a lock that a killed one left here.
+    Raises:
+        RunFolderError: nothing can be written there.
+    """
+    try:
+        FOLDER.mkdir(exist_ok=True)
+        holder = (FOLDER / "holder").open("a+")  # "a": nothing is lost by opening it
+    except OSError as error:
+        raise RunFolderError(
+            f"the run folder {Path.cwd()} cannot be written ({error.strerror}): make it "
+            "writable, or choose another with --directory"
+        ) from None
+    with contextlib.suppress(OSError):  # a file system without locks
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            holder.seek(0)
+            if holder.read() == platform.node():
+                for path in LOCKS.glob("*.lock"):
+                    log.warning("%s was left by a run that was killed; removed", path)
+                    path.unlink(missing_ok=True)
+        fcntl.flock(holder, fcntl.LOCK_SH)
+    return holder
 
-        Another machine may share the folder without sharing locks of the operating system. A
-        lock that was left elsewhere is therefore kept: Snakemake will name ``--unlock``. So it
-        is where the file system knows no locks.
 
-        Raises:
-            RunFolderError: nothing can be written there.
-        """
-        try:
-            FOLDER.mkdir(exist_ok=True)
-            self._holder = (FOLDER / "holder").open("a+")  # "a": nothing is lost by opening it
-        except OSError as error:
-            raise RunFolderError(
-                f"the run folder {Path.cwd()} cannot be written ({error.strerror}): make it "
-                "writable, or choose another with --directory"
-            ) from None
-        with contextlib.suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(self._holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
-                self._drop_left_lock()
-            fcntl.flock(self._holder, fcntl.LOCK_SH)
-
-    def _drop_left_lock(self) -> None:
-        self._holder.seek(0)
-        if self._holder.read() == platform.node():
-            for path in LOCKS.glob("*.lock"):
-                log.warning("%s was left by a run that was killed; removed", path)
-                path.unlink(missing_ok=True)
-
-    def sign(self) -> None:
-        """Write down on which machine the present lock of Snakemake is held."""
-        if self._holder is not None:
-            self._holder.truncate(0)
-            self._holder.write(platform.node())
-            self._holder.flush()
+def sign(holder: TextIO) -> None:
+    """Write down on which machine the present lock of Snakemake is held."""
+    holder.truncate(0)
+    holder.write(platform.node())
+    holder.flush()

@@ -86,21 +86,23 @@ def run_trial(
         pruner=optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
     )
     own.add_trials([known[n] for n in earlier])
-    trial = own.ask(_distributions(search))
+    distributions = {
+        name: IntDistribution(each.low, each.high, step=each.step)
+        for name, each in search.space.items()
+    }
+    trial = own.ask(distributions)
     tried = search.configured(system, trial.params)
     about = describe(tried, len(session.channels(system.areas)))
-    reported: list[float] = []
-    pruned = False
+    scores: list[float] = []
 
-    def stop(rows: Sequence[Mapping[str, float]]) -> bool:
-        nonlocal pruned
-        for row in rows[len(reported) :]:
+    def watch(rows: Sequence[Mapping[str, float]]) -> None:
+        for row in rows[len(scores) :]:
             trial.report(row["val_r2"], int(row["epoch"]))
-            reported.append(row["val_r2"])
-        pruned = bool(rows) and trial.should_prune()
-        return pruned
+            scores.append(row["val_r2"])
+        if rows and trial.should_prune():
+            raise optuna.TrialPruned
 
-    message = None
+    state, message = TrialState.COMPLETE, None
     try:
         _, history = fit(
             tried,
@@ -109,19 +111,19 @@ def run_trial(
             dataset=session.name,
             stage="finetune",
             seed=seed,
-            stop=stop,
+            watch=watch,
             **options,
         )
-    except ExplosionError as error:
-        state, scores, message = TrialState.FAIL, reported, str(error)
-    else:
-        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
         scores = history["val_r2"].tolist()
+    except optuna.TrialPruned:
+        state = TrialState.PRUNED
+    except ExplosionError as error:
+        state, message = TrialState.FAIL, str(error)
     finished = optuna.trial.create_trial(
         state=state,
         value=None if state == TrialState.FAIL else max(scores),
         params=trial.params,
-        distributions=_distributions(search),
+        distributions=distributions,
         intermediate_values=dict(enumerate(scores, start=1)),
         user_attrs={
             "number": number,
@@ -138,22 +140,13 @@ def run_trial(
 def outcome(trial: FrozenTrial) -> dict[str, Any]:
     """A finished trial as JSON; see :func:`run_trial`."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return (
-        {"message": None}
-        | trial.user_attrs
-        | {  # the journal drops what is null
-            "state": states[trial.state.name],
-            "parameters": trial.params,
-            "r2": trial.value,
-            "epochs": len(trial.intermediate_values),
-        }
-    )
-
-
-def _distributions(search: Search) -> dict[str, IntDistribution]:
     return {
-        name: IntDistribution(each.low, each.high, step=each.step)
-        for name, each in search.space.items()
+        "message": None,  # the journal drops what is null
+        **trial.user_attrs,
+        "state": states[trial.state.name],
+        "parameters": trial.params,
+        "r2": trial.value,
+        "epochs": len(trial.intermediate_values),
     }
 
 

@@ -87,7 +87,11 @@ def verify(target: str | Path) -> Report:
     """
     run, start = _locate(Path(target))
     made, damaged = _manifests(run)
-    chain = _Chain(run, made, sorted(made.keys() | _results(run)) if start is None else start)
+    if start is None:
+        found = (path for pattern in RESULTS for path in run.glob(pattern))
+        results = {path.relative_to(run).as_posix() for path in found if path.name[0] != "."}
+        start = sorted(made.keys() | results)
+    chain = _Chain(run, made, start)
     breaks = chain.breaks(unreadable={Path(each.path).parent for each in damaged})
     return Report(
         # from the recordings up to the tables
@@ -98,7 +102,7 @@ def verify(target: str | Path) -> Report:
         recordings=Counter(
             job.conditions.get("source", "unknown")
             for path, job in chain.files.items()
-            if job is not None and _is_recording(path)
+            if job is not None and path.startswith("data/raw/") and path.endswith(".mat")
         ),
     )
 
@@ -122,11 +126,6 @@ def _locate(target: Path) -> tuple[Path, list[str] | None]:
     )
 
 
-def _results(run: Path) -> set[str]:
-    found = (path for pattern in RESULTS for path in run.glob(pattern))
-    return {path.relative_to(run).as_posix() for path in found if path.name[0] != "."}
-
-
 def _manifests(run: Path) -> tuple[dict[str, Manifest], list[Break]]:
     """File -> manifest of the job that wrote it; and the damaged manifests."""
     made: dict[str, Manifest] = {}
@@ -136,8 +135,7 @@ def _manifests(run: Path) -> tuple[dict[str, Manifest], list[Break]]:
         try:
             manifest = read(path)
         except ManifestError:
-            files = Path(name).relative_to(FOLDER)
-            stem = files.with_name(files.name.removesuffix(SUFFIX))
+            stem = name.removeprefix(f"{FOLDER}/").removesuffix(SUFFIX)
             remedy = f"delete it and {stem}.*, run snakemake for these files, then for the whole"
             damaged.append(Break(name, "the manifest is damaged", remedy))
         else:
@@ -176,6 +174,8 @@ class _Chain:
         Args:
             unreadable: folders of damaged manifests, of which is told already.
         """
+        published = {f"data/weights/{file.file}": ("sha256", file.sha256) for file in sources()}
+        published |= {f"data/raw/{name}.mat": ("md5", s.md5) for name, s in ZENODO.items() if s.md5}
         for path, job in self.files.items():
             found = self.found.get(path)
             if job is None:
@@ -191,8 +191,8 @@ class _Chain:
             elif found != (expected := job.outputs[path]):
                 problem = f"its content is not what {job.rule} wrote"
                 yield self._break(path, problem, ANEW, expected, found)
-            elif (published := _published(path)) is not None:
-                algorithm, expected = published
+            elif path in published:
+                algorithm, expected = published[path]
                 if (found := file_checksum(self.run / path, algorithm)) != expected:
                     problem = "is not the published file of that name"
                     remedy = f"{ANEW}; or give it another name"
@@ -214,19 +214,6 @@ class _Chain:
             above |= dict.fromkeys(users)
             waiting += users
         return Break(path, *about, rests=tuple(above))
-
-
-def _published(path: str) -> tuple[str, str] | None:
-    """Algorithm and checksum of a recording or of weights that were published."""
-    if path.startswith("data/weights/"):
-        known = {f"data/weights/{source.file}": source.sha256 for source in sources()}
-        return ("sha256", known[path]) if path in known else None
-    session = ZENODO.get(Path(path).stem) if _is_recording(path) else None
-    return ("md5", session.md5) if session and session.md5 else None
-
-
-def _is_recording(path: str) -> bool:
-    return path.startswith("data/raw/") and path.endswith(".mat")
 
 
 def _warnings(jobs: Mapping[str, Manifest]) -> list[str]:
