@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models import streams
-from spikereach.models.buffers import layer_buffers, receptive_field
+from spikereach.models.buffers import layer_buffers
 from spikereach.models.decoder import BufferSize, Decoder, Timing
-from spikereach.models.keypoints import emit, interpolate
+from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import compiled
@@ -185,8 +185,6 @@ class Chain(nn.ModuleList):
 class HybridState(NamedTuple):
     """All that a stream carries over."""
 
-    seen: int
-    """steps so far"""
     blocks: tuple[tuple[BlockState, ...], ...]
     """by convolution module and block"""
     neurons: tuple[tuple[LIFState, ...], ...]
@@ -194,7 +192,7 @@ class HybridState(NamedTuple):
     keypoint: Tensor
     """(0 or 1, B, 2): the latest keypoint"""
     ready: Tensor
-    """(n, B, 2): interpolated velocities not yet due"""
+    """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
 
 
 class Hybrid(Decoder):
@@ -263,7 +261,7 @@ class Hybrid(Decoder):
                 f"got {area_channels}"
             )
         kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
-        reach = receptive_field(kernels)
+        reach = layer_buffers(kernels)[0].receptive_field
         padding = sum(2**block * (size // 2) for block, size in enumerate(kernels))
         super().__init__(
             channels=channels,
@@ -307,13 +305,12 @@ class Hybrid(Decoder):
         self.readout = Linear(lif_units * nets, 2)
 
     def init_state(self, batch: int) -> HybridState:
-        none = torch.zeros(0, batch, 2, device=self.readout.weight.device)
+        silence = torch.zeros(self.timing.lookahead, batch, 2, device=self.readout.weight.device)
         return HybridState(
-            seen=0,
-            blocks=tuple(conv.init_state(batch) for conv in self.convs),
-            neurons=tuple(net.init_state(batch) for net in self.nets),
-            keypoint=none,
-            ready=none,
+            tuple(conv.init_state(batch) for conv in self.convs),
+            tuple(net.init_state(batch) for net in self.nets),
+            silence[:0],
+            silence,
         )
 
     def forward(
@@ -330,9 +327,8 @@ class Hybrid(Decoder):
     ) -> tuple[Tensor, HybridState]:
         """As :meth:`forward`, of the spikes and as many silent steps after them."""
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
-        steps, batch = len(spikes) + silence, spikes.shape[1]
-        if state is None:
-            state = self.init_state(batch)
+        steps = len(spikes) + silence
+        state = self.init_state(spikes.shape[1]) if state is None else state
         areas = zip(
             *(part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts),
             strict=True,
@@ -348,8 +344,7 @@ class Hybrid(Decoder):
             # The velocity at an earlier keypoint has been emitted already.
             velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
-        velocity, ready = emit(ready, state.seen, steps, self.timing.lookahead)
-        return velocity, HybridState(state.seen + steps, blocks, neurons, keypoint, ready)
+        return ready[:steps], HybridState(blocks, neurons, keypoint, ready[steps:])
 
     def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
         """Outputs and new states of several chains."""
@@ -369,13 +364,7 @@ class Hybrid(Decoder):
             for net, begun in zip(self.nets, state.neurons, strict=True)
         ]
         keypoints = streams.Keypoints(
-            self.readout.weight,
-            self.readout.bias,
-            self.timing.update_period,
-            self.timing.lookahead,
-            state.seen,
-            state.keypoint,
-            state.ready,
+            self.readout, self.timing.update_period, state.keypoint, state.ready
         )
 
         def step(spikes: np.ndarray) -> np.ndarray:

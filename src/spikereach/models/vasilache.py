@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.decoder import BufferSize, Decoder, Timing
-from spikereach.models.keypoints import emit, interpolate
+from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import compiled
@@ -23,12 +23,10 @@ from spikereach.ops.spiking_gru import GRULayers, scan_spiking_gru
 class WindowState(NamedTuple):
     """All that a stream carries over."""
 
-    seen: int
-    """steps so far"""
     window: Tensor
     """(n, B, C): the window under way"""
     ready: Tensor
-    """(n, B, 2): velocities not yet due"""
+    """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
 
 
 class Windowed(Decoder):
@@ -103,20 +101,13 @@ class Windowed(Decoder):
         self.readout_x = Linear(hidden, 1)
         self.readout_y = Linear(hidden, 1)
 
-    def init_state(self, batch: int) -> WindowState:
-        device = self.readout_x.weight.device
-        return WindowState(
-            0,
-            torch.zeros(0, batch, self.channels, device=device),
-            torch.zeros(0, batch, 2, device=device),
-        )
-
     def forward(
         self, spikes: Tensor, state: WindowState | None = None
     ) -> tuple[Tensor, WindowState]:
         steps, batch = spikes.shape[:2]
         if state is None:
-            state = self.init_state(batch)
+            silence = torch.zeros(self.timing.lookahead, batch, 2, device=spikes.device)
+            state = WindowState(spikes[:0], silence)
         collected = torch.cat([state.window, spikes]) if len(state.window) else spikes
         windows = len(collected) // self.window
         used = windows * self.window
@@ -126,31 +117,25 @@ class Windowed(Decoder):
             velocity = self._decode_windows(x.transpose(1, 2).flatten(0, 1))
             velocity = velocity.unflatten(1, (windows, batch)).transpose(0, 1).flatten(0, 1)
             ready = torch.cat([ready, velocity])
-        velocity, ready = emit(ready, state.seen, steps, self.timing.lookahead)
-        return velocity, WindowState(state.seen + steps, collected[used:], ready)
+        return ready[:steps], WindowState(collected[used:], ready[steps:])
 
     def _decode_windows(self, spikes: Tensor) -> Tensor:
         """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
+        first, *others = self.convs
         x = spikes.transpose(1, 2)
-        for block, conv in enumerate(self.convs):
-            if block == 0 and not self.training and compiled(x):
-                note_call(conv, x[None])
-                x = self.buffer(self._convolve_spikes(x, conv))
-            else:
-                x = self.pool(self.buffer(conv(x.float() if block == 0 else x)))
+        if not self.training and compiled(x):
+            note_call(first, x[None])
+            silence = spikes.new_zeros(len(spikes), *first.padding, self.channels)
+            parts, weights = [silence, spikes, silence], (first.weight.float(), first.bias.float())
+            pooled = conv_pool(parts, *weights, None, events=True)
+            x = self.buffer(pooled.frames.transpose(1, 2))  # rounding commutes with the maximum
+        else:
+            x = self.pool(self.buffer(first(x.float())))
+        for conv in others:
+            x = self.pool(self.buffer(conv(x)))
         hidden = self.dropout(self.recur(x.permute(2, 0, 1)))
         keypoints = torch.cat([self.readout_x(hidden), self.readout_y(hidden)], dim=2)
         return interpolate(keypoints, self.period)[:-1]
-
-    @staticmethod
-    def _convolve_spikes(x: Tensor, conv: Conv1d) -> Tensor:
-        """Convolution and pooling of (N, C, W) by events; rounding commutes with the maximum."""
-        (padding,) = conv.padding
-        x = x.transpose(1, 2)
-        silence = x.new_zeros(len(x), padding, x.shape[2])
-        weights = conv.weight.float(), conv.bias.float()
-        pooled = conv_pool([silence, x, silence], *weights, None, events=True)
-        return pooled.frames.transpose(1, 2)
 
     def recur(self, frames: Tensor) -> Tensor:
         """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
@@ -222,7 +207,7 @@ class Spiking(Windowed):
         **sizes,
     ):
         super().__init__(**sizes)
-        self.neuron = neuron(tau_mem_ms, self.period, surrogate, slope)
+        self.constants, self.surrogate = neuron(tau_mem_ms, self.period, surrogate, slope)
 
 
 class SGRU(Spiking):
@@ -243,7 +228,6 @@ class SGRU(Spiking):
         self.recurrent_gates = Linear(self.hidden, 2 * self.hidden, bias=False)
         self.recurrent_candidate = Linear(self.hidden, self.hidden, bias=False)
         self.spikes = Spikes()
-        self.constants, self.surrogate = self.neuron
 
     def recur(self, frames: Tensor) -> Tensor:
         first = self.initial_hidden(frames.shape[1], frames)
@@ -272,7 +256,7 @@ class LIF(Spiking):
 
     def __init__(self, **sizes):
         super().__init__(**sizes)
-        self.lif = RecurrentLIF(self.features, self.hidden, "lif", *self.neuron)
+        self.lif = RecurrentLIF(self.features, self.hidden, "lif", self.constants, self.surrogate)
 
     def recur(self, frames: Tensor) -> Tensor:
         return self.lif(frames, None, self.buffer_format)[0]
