@@ -82,20 +82,15 @@ class AEGRU(Decoder):
 
         The batch norm stays, as in the published network.
         """
-        self.log_variance = None
-        self.decoder = None
+        self.log_variance = self.decoder = None
         super().fold()
 
-    def init_state(self, batch: int) -> AEGRUState:
-        zeros = self.encoder.weight.new_zeros
-        return AEGRUState(
-            zeros(self.bins * self.width - 1, batch, self.channels), zeros(0, batch, self.latent)
-        )
-
     def forward(self, spikes: Tensor, state: AEGRUState | None = None) -> tuple[Tensor, AEGRUState]:
-        if state is None:
-            state = self.init_state(spikes.shape[1])
         steps, batch, width = len(spikes), spikes.shape[1], self.width
+        if state is None:
+            zeros = self.encoder.weight.new_zeros
+            silence = zeros(self.bins * width - 1, batch, self.channels)
+            state = AEGRUState(silence, zeros(0, batch, self.latent))
         dtype = spikes.dtype
         spikes = spikes.to(self.encoder.weight.dtype)
         recording = torch.cat([state.spikes, spikes])

@@ -14,7 +14,6 @@ BATCH = 3
 """Streams of the probe; neither 1 nor 2, so that no axis is taken for another."""
 RATE = 0.05
 """Spikes per bin and channel of the probe (12.5 Hz)."""
-REQUIRED = ("forward", "buffer_sizes")
 KINDS = ("input", "buffer", "state")
 
 
@@ -35,12 +34,22 @@ def check(decoder: Decoder) -> None:
             with weights is seen to be called.
     """
     name = type(decoder).__name__
-    for method in REQUIRED:
+    for method in ("forward", "buffer_sizes"):
         if getattr(type(decoder), method) is getattr(Decoder, method):
             raise ContractError(
                 f"{name} has no {method}(): write it as {Decoder.__module__}.Decoder describes"
             )
-    _check_buffers(decoder.buffer_sizes(), name)
+    sizes = decoder.buffer_sizes()
+    if not isinstance(sizes, list) or not all(isinstance(size, BufferSize) for size in sizes):
+        raise ContractError(
+            f"{name}.buffer_sizes() returned {sizes!r}: expected a list of BufferSize"
+        )
+    for size in sizes:
+        if size.kind not in KINDS:
+            raise ContractError(
+                f"{name}.buffer_sizes(): {size.layer} has the kind {size.kind!r}: expected one of "
+                f"{', '.join(KINDS)}"
+            )
     steps, training, state = decoder.timing.settled, decoder.training, None
     decoder.eval()
     try:
@@ -58,19 +67,6 @@ def check(decoder: Decoder) -> None:
             "counted: set layers (Linear, Conv1d, GRUCell, ...) as attributes in the constructor "
             "and call them as modules"
         )
-
-
-def _check_buffers(sizes: Any, name: str) -> None:
-    if not isinstance(sizes, list) or not all(isinstance(size, BufferSize) for size in sizes):
-        raise ContractError(
-            f"{name}.buffer_sizes() returned {sizes!r}: expected a list of BufferSize"
-        )
-    for size in sizes:
-        if size.kind not in KINDS:
-            raise ContractError(
-                f"{name}.buffer_sizes(): {size.layer} has the kind {size.kind!r}: expected one of "
-                f"{', '.join(KINDS)}"
-            )
 
 
 def _check_output(output: Any, shape: tuple[int, int, int], name: str) -> Any:
