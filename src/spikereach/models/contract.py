@@ -10,10 +10,6 @@ from torch import Tensor
 from spikereach.models.decoder import BufferSize, Decoder, device_of
 from spikereach.ops.common.record import recording
 
-BATCH = 3
-"""Streams of the probe; neither 1 nor 2, so that no axis is taken for another."""
-RATE = 0.05
-"""Spikes per bin and channel of the probe (12.5 Hz)."""
 KINDS = ("input", "buffer", "state")
 
 
@@ -55,9 +51,10 @@ def check(decoder: Decoder) -> None:
     try:
         with torch.no_grad(), torch.random.fork_rng([]), recording(decoder) as record:
             for length in (steps, steps, 1):
-                shape = (length, BATCH, decoder.channels)
+                # Streams neither 1 nor 2, so that no axis is taken for another; spikes at 12.5 Hz.
+                shape = (length, 3, decoder.channels)
                 drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-                inputs = (drawn < RATE).to(device_of(decoder), torch.float32)
+                inputs = (drawn < 0.05).to(device_of(decoder), torch.float32)
                 state = _check_output(decoder(inputs, state), shape, name)
     finally:
         decoder.train(training)

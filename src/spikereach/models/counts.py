@@ -28,9 +28,7 @@ class Counts:
     def __init__(self, *, window: int, bins: int, width: int):
         if bins * width > window:
             raise ValueError(f"{bins} bins of {width} steps do not fit a window of {window}")
-        self.window = window
-        self.bins = bins
-        self.width = width
+        self.window, self.bins, self.width = window, bins, width
 
     def init_state(self, batch: int, channels: int, like: Tensor) -> CountState:
         return CountState(like.new_zeros(self.window - 1, batch, channels), 0)

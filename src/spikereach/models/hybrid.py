@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -44,14 +44,7 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        channels: int,
-        kernel: int,
-        *,
-        norm: bool,
-        dropout: float,
-        spikes: bool,
+        self, inputs: int, channels: int, kernel: int, *, norm: bool, dropout: float, spikes: bool
     ):
         super().__init__()
         self.conv = Conv1d(inputs, channels, kernel)
@@ -75,8 +68,7 @@ class Block(nn.Module):
         those come in parts that follow each other."""
         (kernel,) = self.conv.kernel_size
         parts = [state.inputs.to(x[0].dtype), *x]
-        ends = [part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts]
-        kept = torch.cat(ends, 1)
+        kept = torch.cat([part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts], 1)
         kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
         steps = sum(part.shape[1] for part in parts)
         if steps >= kernel and self._compiled(x, state, buffer_format):
@@ -314,25 +306,13 @@ class Hybrid(Decoder):
         )
 
     def forward(
-        self, spikes: Tensor, state: HybridState | None = None
+        self, spikes: Tensor, state: HybridState | None = None, silence: int = 0
     ) -> tuple[Tensor, HybridState]:
-        return self._decode(spikes, 0, state)
-
-    def decode(self, spikes: Tensor) -> Tensor:
-        velocity, _ = self._decode(spikes, self.timing.lookahead)  # copies no spikes
-        return velocity[self.timing.lookahead :]
-
-    def _decode(
-        self, spikes: Tensor, silence: int, state: HybridState | None = None
-    ) -> tuple[Tensor, HybridState]:
-        """As :meth:`forward`, of the spikes and as many silent steps after them."""
+        """As every decoder's, of the spikes and as many silent steps after them."""
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
-        steps = len(spikes) + silence
         state = self.init_state(spikes.shape[1]) if state is None else state
-        areas = zip(
-            *(part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts),
-            strict=True,
-        )
+        split = [part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts]
+        areas = zip(*split, strict=True)
         frames, blocks = self._each(self.convs, areas, state.blocks)
         # (n, B, channels) of all areas; one spiking net takes them all, several take one each
         frames = _join([x for (x,) in frames]).transpose(0, 1).contiguous()
@@ -344,7 +324,12 @@ class Hybrid(Decoder):
             # The velocity at an earlier keypoint has been emitted already.
             velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
-        return ready[:steps], HybridState(blocks, neurons, keypoint, ready[steps:])
+        due = len(spikes) + silence
+        return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:])
+
+    def decode(self, spikes: Tensor) -> Tensor:
+        velocity, _ = self(spikes, silence=self.timing.lookahead)  # copies no spikes
+        return velocity[self.timing.lookahead :]
 
     def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
         """Outputs and new states of several chains."""
@@ -353,28 +338,22 @@ class Hybrid(Decoder):
 
     def streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
-        edges, format_ = np.cumsum([0, *self.area_channels]), self.buffer_format
-        areas = [slice(*bounds) for bounds in pairwise(edges.tolist())]
-        convs = [
-            (conv.streamer(begun, format_), area)
-            for conv, begun, area in zip(self.convs, state.blocks, areas, strict=True)
-        ]
-        nets = [
-            net.streamer(begun, format_)
-            for net, begun in zip(self.nets, state.neurons, strict=True)
-        ]
+        edges = accumulate(self.area_channels, initial=0)
+        areas = [slice(*bounds) for bounds in pairwise(edges)]
+        convs = list(map(Chain.streamer, self.convs, state.blocks, repeat(self.buffer_format)))
+        nets = list(map(Chain.streamer, self.nets, state.neurons, repeat(self.buffer_format)))
         keypoints = streams.Keypoints(
             self.readout, self.timing.update_period, state.keypoint, state.ready
         )
 
         def step(spikes: np.ndarray) -> np.ndarray:
-            frames = [conv(spikes[area]) for conv, area in convs]
+            frames = [conv(spikes[area]) for conv, area in zip(convs, areas, strict=True)]
             if frames[0] is not None:  # the areas' frames are complete at the same steps
                 if len(nets) < len(frames):
                     frames = [np.concatenate(frames)]
                 fired = [net(frame) for net, frame in zip(nets, frames, strict=True)]
                 keypoints.add(fired[0] if len(fired) == 1 else np.concatenate(fired))
-            return keypoints.emit()
+            return keypoints.ready.popleft()
 
         return step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -68,11 +69,9 @@ class Wiener(Decoder):
             shape = self.reach, *spikes.shape[1:]
             state = torch.zeros(shape, device=self.linear.weight.device)
         recording = torch.cat([state, spikes])
-        velocity = []
-        for start in range(0, len(spikes), CHUNK):
-            counts = self.counts(recording[start : start + CHUNK + self.reach])
-            velocity.append(self.linear(counts))
-        return torch.cat(velocity), recording[len(spikes) :]
+        starts = range(0, len(spikes), CHUNK)
+        chunks = (self.counts(recording[first : first + CHUNK + self.reach]) for first in starts)
+        return torch.cat([self.linear(counts) for counts in chunks]), recording[len(spikes) :]
 
     @torch.no_grad()
     def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
@@ -131,7 +130,7 @@ class _Moments(NamedTuple):
     xy: Tensor
     yy: Tensor
 
-    def solve(self, penalties: tuple[float, ...]) -> list[tuple[Tensor, Tensor]]:
+    def solve(self, penalties: tuple[float, ...]) -> Iterator[tuple[Tensor, Tensor]]:
         """Ridge solutions, weight (F, 2) and bias (2), for each penalty."""
         mean_x, mean_y = self.x / self.rows, self.y / self.rows
         covariance = self.xx / self.rows - mean_x[:, None] * mean_x
@@ -141,11 +140,9 @@ class _Moments(NamedTuple):
         if not scale > 0:
             raise ValueError("no spikes in the training part: there is nothing to fit")
         projected = vectors.T @ cross
-        solutions = []
         for penalty in penalties:
             weight = vectors @ (projected / (values.clamp(min=0) + penalty * scale)[:, None])
-            solutions.append((weight, mean_y - mean_x @ weight))
-        return solutions
+            yield weight, mean_y - mean_x @ weight
 
     def error(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Sum of squared errors of a solution on these rows."""
@@ -155,12 +152,10 @@ class _Moments(NamedTuple):
 
 
 class KalmanState(NamedTuple):
-    """Counts since the last update, and the estimate after it (float64)."""
+    """Spikes since the last update, and the estimate after it (float64)."""
 
-    counts: Tensor
-    """(B, C)"""
-    phase: int
-    """steps counted, 0 to width - 1"""
+    begun: Tensor
+    """(n, B, C): the count under way, n < width"""
     mean: np.ndarray
     """(B, 4): velocity and acceleration, less their training means"""
     covariance: np.ndarray
@@ -205,21 +200,17 @@ class Kalman(Decoder):
         self.register_buffer("mean_velocity", torch.zeros(2))
 
     def init_state(self, batch: int) -> KalmanState:
-        counts = torch.zeros(batch, self.channels, device=self.observation.weight.device)
-        return KalmanState(counts, 0, np.zeros((batch, 4)), _array(self.transition_noise))
+        begun = torch.zeros(0, batch, self.channels, device=self.observation.weight.device)
+        return KalmanState(begun, np.zeros((batch, 4)), _array(self.transition_noise))
 
     def forward(
         self, spikes: Tensor, state: KalmanState | None = None
     ) -> tuple[Tensor, KalmanState]:
         state = self.init_state(spikes.shape[1]) if state is None else state
         steps, width = len(spikes), self.width
-        # The count under way stands in for the ``phase`` steps that it sums.
-        begun = spikes.new_zeros(state.phase, *spikes.shape[1:])
-        begun[:1] = state.counts
-        stream = torch.cat([begun, spikes])
+        stream = torch.cat([state.begun, spikes])
         updates = len(stream) // width
         counts = stream[: updates * width].unflatten(0, (updates, width)).sum(1)
-        rest = stream[updates * width :].sum(0)
         evidence = self.observation(counts)
 
         mean, covariance = state.mean.copy(), state.covariance.copy()
@@ -227,8 +218,8 @@ class Kalman(Decoder):
         estimates[0] = mean
         _filter(_array(evidence), *self._model(), mean, covariance, estimates[1:])
         held = torch.from_numpy(estimates[:, :, :2]).to(spikes) + self.mean_velocity
-        index = (state.phase + 1 + torch.arange(steps, device=spikes.device)) // width
-        return held[index], KalmanState(rest, len(stream) % width, mean, covariance)
+        index = (len(state.begun) + 1 + torch.arange(steps, device=spikes.device)) // width
+        return held[index], KalmanState(stream[updates * width :], mean, covariance)
 
     def _model(self) -> list[np.ndarray]:
         """Transition, its noise, and the information of a count."""
@@ -238,7 +229,7 @@ class Kalman(Decoder):
         state = self.init_state(1) if state is None else state
         observe = streams.Receiver(self.observation.weight, self.observation.bias)
         model, offset = self._model(), cpu.values(self.mean_velocity)
-        counts, phase = cpu.values(state.counts[0]), state.phase
+        counts, phase = cpu.values(state.begun[:, 0].sum(0)), len(state.begun)
         mean, covariance = state.mean.copy(), state.covariance.copy()
         estimate = mean[None, :1].copy()
         velocity = mean[0, :2].astype(np.float32) + offset

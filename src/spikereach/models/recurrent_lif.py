@@ -85,11 +85,7 @@ class RecurrentLIF(nn.Module):
     ) -> tuple[Tensor, LIFState]:
         """Spikes (n, B, units) for n >= 1 inputs (n, B, inputs), and the new state.
 
-        Args:
-            x: inputs.
-            state: after the last update. None: silent neurons, from which nothing arrives, so
-                that the recurrent layer is not called for the first input.
-            buffer_format: in which the membrane is stored, if in fixed point.
+        The state None is that of :func:`.scan_lif`; the format matters if it is fixed point.
         """
         spikes, state = scan_lif(
             self.input(x),

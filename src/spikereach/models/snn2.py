@@ -66,14 +66,8 @@ class SNN2(Decoder):
         state = self.init_state(spikes.shape[1]) if state is None else state
         x = spikes.to(self.fc1.weight.dtype)
         currents = F.dropout(self.fc1(x), self.dropout, self.training)
-        z, hidden = scan_lif(
-            currents,
-            None,
-            self.lif1.neuron,
-            state.hidden,
-            surrogate=self.surrogate,
-            reset=self.lif1.reset,
-        )
+        rules = {"surrogate": self.surrogate, "reset": self.lif1.reset}
+        z, hidden = scan_lif(currents, None, self.lif1.neuron, state.hidden, **rules)
         z = self.spikes(z)
         note_spikes("hidden", z)
         velocity, output = scan_integrator(self.fc_out(z), self.lif_out.neuron.decay, state.output)

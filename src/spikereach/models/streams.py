@@ -35,7 +35,8 @@ class Receiver:
 class Keypoints:
     """Linear read-out of keypoints and the velocities between them (`models.keypoints`).
 
-    ``last`` (0 or 1, 1, 2) is the latest keypoint, ``ready`` (n, 1, 2) what is still to be emitted.
+    ``last`` (0 or 1, 1, 2) is the latest keypoint, ``ready`` (n, 1, 2) what is not yet due: the
+    attribute of that name holds it, oldest first.
     """
 
     def __init__(self, readout: nn.Linear, period: int, last: Tensor, ready: Tensor):
@@ -50,9 +51,6 @@ class Keypoints:
         between = new[None] if self.last is None else self.last + self.shares * (new - self.last)
         self.ready.extend(between)
         self.last = new
-
-    def emit(self) -> np.ndarray:
-        return self.ready.popleft()
 
 
 def chain(*stages: Stream) -> Stream:

@@ -90,11 +90,10 @@ class Windowed(Decoder):
                 f"a window of {window}; interpolation needs {window / self.period:g} + 1"
             )
         self.window, self.features, self.hidden = window, conv_channels, hidden
+        inputs = channels, *[conv_channels] * (len(kernels) - 1)
         self.convs = nn.ModuleList(
-            Conv1d(
-                channels if block == 0 else conv_channels, conv_channels, kernel, padding=padding
-            )
-            for block, (kernel, padding) in enumerate(zip(kernels, paddings, strict=True))
+            Conv1d(before, conv_channels, kernel, padding)
+            for before, kernel, padding in zip(inputs, kernels, paddings, strict=True)
         )
         self.pool = nn.MaxPool1d(2)
         self.dropout = nn.Dropout(dropout)
@@ -175,13 +174,11 @@ class GRU(Windowed):
 
     def recur(self, frames: Tensor) -> Tensor:
         frames = frames.to(self.cell.weight_ih.dtype)
-        hidden = self.initial_hidden(frames.shape[1], frames)
-        states, hooked = [hidden], not compiled(frames)
+        states, hooked = [self.initial_hidden(frames.shape[1], frames)], not compiled(frames)
         step = self.cell if hooked else self.cell.forward  # hooks take a fifth of the time
-        with few_elements(3 * hidden.numel()):
+        with few_elements(3 * states[0].numel()):
             for frame in frames:
-                hidden = self.buffer(step(frame, hidden))
-                states.append(hidden)
+                states.append(self.buffer(step(frame, states[-1])))
         states = torch.stack(states)
         if not hooked:
             note_call(self.cell, frames, states[:-1])
