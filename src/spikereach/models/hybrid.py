@@ -338,16 +338,16 @@ class Hybrid(Decoder):
 
     def streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
-        edges = accumulate(self.area_channels, initial=0)
-        areas = [slice(*bounds) for bounds in pairwise(edges)]
-        convs = list(map(Chain.streamer, self.convs, state.blocks, repeat(self.buffer_format)))
+        areas = [slice(*ends) for ends in pairwise(accumulate(self.area_channels, initial=0))]
+        convs = map(Chain.streamer, self.convs, state.blocks, repeat(self.buffer_format))
+        convs = list(zip(convs, areas, strict=True))
         nets = list(map(Chain.streamer, self.nets, state.neurons, repeat(self.buffer_format)))
         keypoints = streams.Keypoints(
             self.readout, self.timing.update_period, state.keypoint, state.ready
         )
 
         def step(spikes: np.ndarray) -> np.ndarray:
-            frames = [conv(spikes[area]) for conv, area in zip(convs, areas, strict=True)]
+            frames = [conv(spikes[area]) for conv, area in convs]
             if frames[0] is not None:  # the areas' frames are complete at the same steps
                 if len(nets) < len(frames):
                     frames = [np.concatenate(frames)]

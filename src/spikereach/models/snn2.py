@@ -58,9 +58,8 @@ class SNN2(Decoder):
         self.surrogate = fast_sigmoid(slope)
 
     def init_state(self, batch: int) -> SNN2State:
-        zeros = self.fc1.weight.new_zeros
-        hidden = self.fc1.out_features
-        return SNN2State(LIFState(zeros(batch, hidden), zeros(batch, hidden)), zeros(batch, 2))
+        rest = self.fc1.weight.new_zeros(batch, self.fc1.out_features)
+        return SNN2State(LIFState(rest, rest), rest.new_zeros(batch, 2))
 
     def forward(self, spikes: Tensor, state: SNN2State | None = None) -> tuple[Tensor, SNN2State]:
         state = self.init_state(spikes.shape[1]) if state is None else state

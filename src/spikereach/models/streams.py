@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from spikereach.ops.common.cpu import values
-from spikereach.ops.common.loops import receive
+from spikereach.ops.common.loops import compiled, receive
 
 Stream = Callable[[np.ndarray], np.ndarray]
 """From the spikes of the next bin (C,) uint8 to velocity (2,) float32, standardised as trained."""
@@ -41,16 +41,26 @@ class Keypoints:
 
     def __init__(self, readout: nn.Linear, period: int, last: Tensor, ready: Tensor):
         self.ready = deque(values(ready[:, 0]))
-        self.last = values(last[0, 0]) if len(last) else None
+        self.begun = len(last) > 0
+        self.last = values(last[0, 0]) if self.begun else np.zeros(2, np.float32)
         self.shares = np.arange(1, period + 1, dtype=np.float32)[:, None] / np.float32(period)
-        self.readout = Receiver(readout.weight, readout.bias)
+        self.readout = values(readout.weight.T), values(readout.bias)
 
     def add(self, x: np.ndarray) -> None:
         """The next keypoint, from what the read-out reads."""
-        new = self.readout(x).copy()
-        between = new[None] if self.last is None else self.last + self.shares * (new - self.last)
-        self.ready.extend(between)
-        self.last = new
+        between = _keypoint(x, *self.readout, self.last, self.shares)
+        self.ready.extend(between if self.begun else between[-1:])
+        self.begun = True
+
+
+@compiled
+def _keypoint(x, weight_t, bias, last, shares):
+    """Read-out of a keypoint; the values (period, 2) from the last one to it, which it becomes."""
+    new = np.empty_like(last)
+    receive(x, weight_t, bias, new)
+    between = last + shares * (new - last)
+    last[:] = new
+    return between
 
 
 def chain(*stages: Stream) -> Stream:

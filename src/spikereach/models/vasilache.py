@@ -229,14 +229,9 @@ class SGRU(Spiking):
     def recur(self, frames: Tensor) -> Tensor:
         first = self.initial_hidden(frames.shape[1], frames)
         layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
-        hidden, spikes = scan_spiking_gru(
-            self.input(frames),
-            layers,
-            self.constants,
-            first,
-            surrogate=self.surrogate,
-            buffer_format=self.buffer_format,
-        )
+        rules = {"surrogate": self.surrogate, "buffer_format": self.buffer_format}
+        currents = self.input(frames)
+        hidden, spikes = scan_spiking_gru(currents, layers, self.constants, first, **rules)
         note_spikes("gates", spikes)
         return hidden
 
