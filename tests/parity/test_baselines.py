@@ -13,8 +13,7 @@ from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
 from neurobench.models import TorchModel
 from torch.utils.data import DataLoader, TensorDataset
 
-from spikereach.models.ann2 import ANN2
-from spikereach.models.ann3 import ANN3
+from spikereach.models.ann import ANN2, ANN3
 from spikereach.models.counts import Counts
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 from spikereach.cli import app
 from spikereach.evaluation import metrics
 from spikereach.models import checkpoint
-from spikereach.models.ann2 import ANN2
-from spikereach.models.ann3 import ANN3
+from spikereach.models.ann import ANN2, ANN3
 from spikereach.models.checkpoint import load_parameters
 from spikereach.models.rsnn import RSNN
 from spikereach.models.snn2 import SNN2

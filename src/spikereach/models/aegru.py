@@ -12,9 +12,6 @@ from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.ops.common.backends import compiled
 from spikereach.ops.common.record import active, note_call, noted
 
-CLAMP = 10.0
-"""Bound of the normalised latent variables in training."""
-
 
 class AEGRUState(NamedTuple):
     """Spikes that later counts need, and the latest codes."""
@@ -33,11 +30,12 @@ class AEGRU(Decoder):
     norm, dropout and a linear read-out give the velocity. The code of a count does not
     depend on the step at which it is used, so each is computed once.
 
-    In training the code is sampled, :math:`z = \bar m + e^{\lambda / 2} \epsilon`, with the
-    log-variance :math:`\lambda` from a second encoder with ReLU units, and a decoder predicts
-    the counts' rates :math:`e^{D z}`. ``losses`` of a record then hold, weighted, the Poisson
-    negative log-likelihood of the counts (``reconstruction``) and the Kullback-Leibler divergence
-    of the code from N(0, 1) (``kl``). The second encoder and the decoder vanish with :meth:`fold`.
+    In training the code is bounded by 10 and sampled, :math:`z = \bar m + e^{\lambda / 2}
+    \epsilon`, with the log-variance :math:`\lambda` from a second encoder with ReLU units, and a
+    decoder predicts the counts' rates :math:`e^{D z}`. ``losses`` of a record then hold, weighted,
+    the Poisson negative log-likelihood of the counts (``reconstruction``) and the Kullback-Leibler
+    divergence of the code from N(0, 1) (``kl``). The second encoder and the decoder vanish with
+    :meth:`fold`.
 
     Args:
         channels: input channels C.
@@ -82,41 +80,33 @@ class AEGRU(Decoder):
 
         The batch norm stays, as in the published network.
         """
-        self.log_variance = None
-        self.decoder = None
+        self.log_variance = self.decoder = None
         super().fold()
 
-    def init_state(self, batch: int) -> AEGRUState:
-        zeros = self.encoder.weight.new_zeros
-        return AEGRUState(
-            zeros(self.bins * self.width - 1, batch, self.channels), zeros(0, batch, self.latent)
-        )
-
     def forward(self, spikes: Tensor, state: AEGRUState | None = None) -> tuple[Tensor, AEGRUState]:
-        if state is None:
-            state = self.init_state(spikes.shape[1])
         steps, batch, width = len(spikes), spikes.shape[1], self.width
-        dtype = spikes.dtype
-        spikes = spikes.to(self.encoder.weight.dtype)
-        recording = torch.cat([state.spikes, spikes])
+        if state is None:
+            zeros = self.encoder.weight.new_zeros
+            silence = zeros(self.bins * width - 1, batch, self.channels)
+            state = AEGRUState(silence, zeros(0, batch, self.latent))
+        recording = torch.cat([state.spikes, spikes.to(self.encoder.weight.dtype)])
         total = functional.pad(recording.cumsum(0, dtype=torch.float32), (0, 0, 0, 0, 1, 0))
         counts = (total[width:] - total[:-width]).to(recording.dtype)
         codes = torch.cat([state.codes, self.buffer(self._encode(counts))])
 
-        hidden = codes.new_zeros(steps * batch, self.latent)
-        hooked, inputs, states = not (compiled(codes) and noted(self.cell)), [], []
+        inputs, states = [], [codes.new_zeros(steps * batch, self.latent)]
+        hooked = not (compiled(codes) and noted(self.cell))
         step = self.cell if hooked else self.cell.forward  # counted faster in one piece
         for start in range(0, self.bins * width, width):
             inputs.append(codes[start : start + steps].flatten(0, 1))
-            states.append(hidden)
-            hidden = self.buffer(step(inputs[-1], hidden))
+            states.append(self.buffer(step(inputs[-1], states[-1])))
         if not hooked:
-            note_call(self.cell, torch.stack(inputs), torch.stack(states))
-        features = self.dropout(self.layer_norm(hidden))
+            note_call(self.cell, torch.stack(inputs), torch.stack(states[:-1]))
+        features = self.dropout(self.layer_norm(states[-1]))
         velocity = self.readout(features).unflatten(0, (steps, batch))
         keep = len(recording) - (width - 1)
         state = AEGRUState(recording[keep:], codes[len(codes) - (self.bins - 1) * width :])
-        return velocity.to(dtype), state
+        return velocity.to(spikes.dtype), state
 
     def _encode(self, counts: Tensor) -> Tensor:
         """Codes (n, B, latent) of counts (n, B, C), sampled in training."""
@@ -124,7 +114,7 @@ class AEGRU(Decoder):
         code = self.norm(self.encoder(inputs).flatten(0, 1)).unflatten(0, counts.shape[:2])
         if not self.training or self.log_variance is None:
             return code
-        code = code.clamp(-CLAMP, CLAMP)
+        code = code.clamp(-10, 10)
         log_variance = self.log_variance(inputs)
         sample = code + torch.randn_like(code) * (log_variance / 2).exp()
         if (record := active()) is not None:

@@ -41,8 +41,3 @@ def layer_buffers(kernels: Sequence[int]) -> list[LayerBuffer]:
         reach = kernel - 1
         rows += [conv, LayerBuffer(source, conv.receptive_field + reach, new, new + reach)]
     return rows[::-1]
-
-
-def receptive_field(kernels: Sequence[int]) -> int:
-    """Input steps one keypoint depends on."""
-    return layer_buffers(kernels)[0].receptive_field

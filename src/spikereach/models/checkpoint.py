@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from spikereach.config import ConfigError, System
+from spikereach.config import System
 from spikereach.config.architectures import ARCHITECTURES
 from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder, Standardisation
@@ -20,10 +21,10 @@ from spikereach.models.tensorfile import CheckpointError
 from spikereach.models.zoo import build
 from spikereach.ops.common.fixed_point import Format
 
-KIND = "checkpoint"
+KIND, FORMAT = "checkpoint", TypeAdapter(Format)
 
 
-@dataclass
+@dataclass(config=ConfigDict(arbitrary_types_allowed=True))
 class Checkpoint:
     """A decoder and where it comes from."""
 
@@ -40,6 +41,9 @@ class Checkpoint:
     """JSON-like."""
 
 
+ORIGIN = [each.name for each in fields(Checkpoint) if each.name != "decoder"]
+
+
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint atomically; equal checkpoints give equal bytes.
 
@@ -50,18 +54,11 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     tensors = decoder.state_dict()
     if decoder.weight_format == "float16":
         tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-    metadata = {
-        "system": checkpoint.system.model_dump(mode="json"),
-        "system_name": checkpoint.system_name,
-        "dataset": checkpoint.dataset,
-        "monkey": checkpoint.monkey,
-        "areas": list(checkpoint.areas),
-        "seed": checkpoint.seed,
-        "provenance": checkpoint.provenance,
+    metadata = {name: getattr(checkpoint, name) for name in ORIGIN} | {
         "weight_format": decoder.weight_format,
         "buffer_format": decoder.buffer_format,
-        "output_scale": list(decoder.standardisation.scale),
-        "output_offset": list(decoder.standardisation.offset),
+        "output_scale": decoder.standardisation.scale,
+        "output_offset": decoder.standardisation.offset,
         "folded": decoder.folded,
     }
     tensorfile.write(path, KIND, tensors, metadata)
@@ -84,41 +81,28 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
     """
     tensors, metadata = tensorfile.read(path, KIND)
     try:
-        system = System.model_validate(metadata["system"])
+        metadata["system"] = system = System.model_validate(metadata["system"])
         if system.architecture not in ARCHITECTURES and system.architecture not in trust:
             raise CheckpointError(
                 f"{path} needs the architecture {system.architecture!r} from outside spikereach: "
                 "if you trust the file, name this architecture as trusted"
             )
-        areas = tuple(str(area) for area in metadata["areas"])
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise ValueError(f"{name} has values that are no finite numbers")
         if system.architecture in ARCHITECTURES:
             # Shapes alone: a decoder that the file is too small for takes no memory.
             with torch.device("meta"):
-                check_parameters(_unfilled(system, areas, metadata), tensors)
-        decoder = _unfilled(system, areas, metadata)
+                check_parameters(_unfilled(system, metadata), tensors)
+        decoder = _unfilled(system, metadata)
         load_parameters(decoder, tensors)
         decoder.standardisation = Standardisation(
             _pair(metadata["output_scale"]), _pair(metadata["output_offset"])
         )
-        return Checkpoint(
-            decoder=decoder.eval(),
-            system=system,
-            system_name=str(metadata["system_name"]),
-            dataset=str(metadata["dataset"]),
-            monkey=str(metadata["monkey"]),
-            areas=areas,
-            seed=int(metadata["seed"]),
-            provenance=dict(metadata["provenance"]),
-        )
+        return Checkpoint(decoder.eval(), **{name: metadata[name] for name in ORIGIN})
     except CheckpointError:
         raise
-    except (
-        ValidationError, ConfigError, ValueError, ArithmeticError, LookupError, TypeError,
-        RuntimeError,
-    ) as error:  # fmt: skip
+    except (ValueError, ArithmeticError, LookupError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} does not fit this version of spikereach ({error}): make it again"
         ) from error
@@ -153,20 +137,13 @@ def check_parameters(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError("parameters do not fit the decoder: " + "; ".join(sorted(problems)))
 
 
-def _unfilled(system: System, areas: tuple[str, ...], metadata: dict) -> Decoder:
-    decoder = build(system, len(areas), areas=areas)
+def _unfilled(system: System, metadata: dict) -> Decoder:
+    decoder = build(system, len(metadata["areas"]), areas=metadata["areas"])
     if metadata["folded"]:
         decoder.fold()
-    decoder.weight_format = _format(metadata["weight_format"])
-    decoder.buffer_format = _format(metadata["buffer_format"])
+    decoder.weight_format = FORMAT.validate_python(metadata["weight_format"])
+    decoder.buffer_format = FORMAT.validate_python(metadata["buffer_format"])
     return decoder.half() if decoder.weight_format == "float16" else decoder
-
-
-def _format(value: Any) -> Format:
-    if value in ("float32", "float16"):
-        return value
-    integer_bits, fractional_bits = value
-    return int(integer_bits), int(fractional_bits)
 
 
 def _pair(values: Any) -> tuple[float, float]:

@@ -10,11 +10,6 @@ from torch import Tensor
 from spikereach.models.decoder import BufferSize, Decoder, device_of
 from spikereach.ops.common.record import recording
 
-BATCH = 3
-"""Streams of the probe; neither 1 nor 2, so that no axis is taken for another."""
-RATE = 0.05
-"""Spikes per bin and channel of the probe (12.5 Hz)."""
-REQUIRED = ("forward", "buffer_sizes")
 KINDS = ("input", "buffer", "state")
 
 
@@ -35,32 +30,12 @@ def check(decoder: Decoder) -> None:
             with weights is seen to be called.
     """
     name = type(decoder).__name__
-    for method in REQUIRED:
+    for method in ("forward", "buffer_sizes"):
         if getattr(type(decoder), method) is getattr(Decoder, method):
             raise ContractError(
                 f"{name} has no {method}(): write it as {Decoder.__module__}.Decoder describes"
             )
-    _check_buffers(decoder.buffer_sizes(), name)
-    steps, training, state = decoder.timing.settled, decoder.training, None
-    decoder.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng([]), recording(decoder) as record:
-            for length in (steps, steps, 1):
-                shape = (length, BATCH, decoder.channels)
-                drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-                inputs = (drawn < RATE).to(device_of(decoder), torch.float32)
-                state = _check_output(decoder(inputs, state), shape, name)
-    finally:
-        decoder.train(training)
-    if not record.calls:
-        raise ContractError(
-            f"{name}.forward() called no layer with weights, so that its operations cannot be "
-            "counted: set layers (Linear, Conv1d, GRUCell, ...) as attributes in the constructor "
-            "and call them as modules"
-        )
-
-
-def _check_buffers(sizes: Any, name: str) -> None:
+    sizes = decoder.buffer_sizes()
     if not isinstance(sizes, list) or not all(isinstance(size, BufferSize) for size in sizes):
         raise ContractError(
             f"{name}.buffer_sizes() returned {sizes!r}: expected a list of BufferSize"
@@ -71,6 +46,24 @@ def _check_buffers(sizes: Any, name: str) -> None:
                 f"{name}.buffer_sizes(): {size.layer} has the kind {size.kind!r}: expected one of "
                 f"{', '.join(KINDS)}"
             )
+    steps, training, state = decoder.timing.settled, decoder.training, None
+    decoder.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]), recording(decoder) as record:
+            for length in (steps, steps, 1):
+                # Streams neither 1 nor 2, so that no axis is taken for another; spikes at 12.5 Hz.
+                shape = (length, 3, decoder.channels)
+                drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+                inputs = (drawn < 0.05).to(device_of(decoder), torch.float32)
+                state = _check_output(decoder(inputs, state), shape, name)
+    finally:
+        decoder.train(training)
+    if not record.calls:
+        raise ContractError(
+            f"{name}.forward() called no layer with weights, so that its operations cannot be "
+            "counted: set layers (Linear, Conv1d, GRUCell, ...) as attributes in the constructor "
+            "and call them as modules"
+        )
 
 
 def _check_output(output: Any, shape: tuple[int, int, int], name: str) -> Any:

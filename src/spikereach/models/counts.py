@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikereach.models.decoder import BufferSize, Decoder, Timing
+
 
 class CountState(NamedTuple):
     """The last ``window - 1`` rows (window - 1, B, C) and how many steps were seen (capped)."""
@@ -26,9 +28,7 @@ class Counts:
     def __init__(self, *, window: int, bins: int, width: int):
         if bins * width > window:
             raise ValueError(f"{bins} bins of {width} steps do not fit a window of {window}")
-        self.window = window
-        self.bins = bins
-        self.width = width
+        self.window, self.bins, self.width = window, bins, width
 
     def init_state(self, batch: int, channels: int, like: Tensor) -> CountState:
         return CountState(like.new_zeros(self.window - 1, batch, channels), 0)
@@ -45,14 +45,32 @@ class Counts:
         # Sums up to each row in float32: counts are whole numbers, so differences are exact.
         total = rows.cumsum(0, dtype=torch.float32)
         total = torch.cat([torch.zeros_like(total[:1]), total])
-        newest = torch.arange(1, steps + 1, device=spikes.device)[:, None] + state.seen
-        first = (newest - kept).clamp(min=0) + self.width * torch.arange(
-            self.bins, device=spikes.device
+        oldest = torch.arange(steps, device=spikes.device)[:, None]
+        # A window that grows begins with the row before the first step.
+        begun = oldest.clamp(min=kept - 1 - state.seen)
+        start = begun + self.width * torch.arange(self.bins, device=spikes.device)
+        end = torch.minimum(start + self.width, oldest + self.window)
+        counts = total[end] - total[torch.minimum(start, end)]
+        seen = min(state.seen + steps, self.window)
+        return counts.to(spikes.dtype), CountState(rows[steps:], seen)
+
+
+class Counting(Decoder):
+    """Base of networks that are run anew for each step, on the counts of the last ``window`` steps.
+
+    Args:
+        channels: input channels.
+        window: steps counted.
+        bins: counts per channel, of ``window // bins`` steps each.
+    """
+
+    def __init__(self, channels: int, window: int, bins: int):
+        super().__init__(
+            channels=channels, timing=Timing(receptive_field=window, once_per_step=True)
         )
-        # Steps are numbered from 1; row 0 holds step seen - kept + 1.
-        end = torch.minimum(first + self.width, newest + 1) - (state.seen - kept + 1)
-        start = torch.minimum(first - (state.seen - kept + 1), end)
-        counts = total[end] - total[start]
-        return counts.to(spikes.dtype), CountState(
-            rows[steps:], min(state.seen + steps, self.window)
-        )
+        self.counts = Counts(window=window, bins=bins, width=window // bins)
+        # A row of the original's buffer, which its published footprint counts.
+        self.register_buffer("data_buffer", torch.zeros(1, channels), persistent=False)
+
+    def buffer_sizes(self) -> list[BufferSize]:
+        return [BufferSize("input", self.counts.window * self.channels, "input")]

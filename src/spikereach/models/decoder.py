@@ -170,8 +170,7 @@ class Decoder(nn.Module):
         """
         spikes, lookahead = as_taken(self, spikes), self.timing.lookahead
         if lookahead:
-            silence = spikes.new_zeros(lookahead, *spikes.shape[1:])
-            spikes = torch.cat([spikes, silence])
+            spikes = nn.functional.pad(spikes, (0, 0, 0, 0, 0, lookahead))
         velocity, _ = self(spikes)
         return velocity[lookahead:]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models import streams
-from spikereach.models.buffers import layer_buffers, receptive_field
+from spikereach.models.buffers import layer_buffers
 from spikereach.models.decoder import BufferSize, Decoder, Timing
-from spikereach.models.keypoints import emit, interpolate
+from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import compiled
@@ -44,14 +44,7 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        channels: int,
-        kernel: int,
-        *,
-        norm: bool,
-        dropout: float,
-        spikes: bool,
+        self, inputs: int, channels: int, kernel: int, *, norm: bool, dropout: float, spikes: bool
     ):
         super().__init__()
         self.conv = Conv1d(inputs, channels, kernel)
@@ -75,8 +68,7 @@ class Block(nn.Module):
         those come in parts that follow each other."""
         (kernel,) = self.conv.kernel_size
         parts = [state.inputs.to(x[0].dtype), *x]
-        ends = [part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts]
-        kept = torch.cat(ends, 1)
+        kept = torch.cat([part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts], 1)
         kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
         steps = sum(part.shape[1] for part in parts)
         if steps >= kernel and self._compiled(x, state, buffer_format):
@@ -183,8 +175,6 @@ class Chain(nn.ModuleList):
 class HybridState(NamedTuple):
     """All that a stream carries over."""
 
-    seen: int
-    """steps so far"""
     blocks: tuple[tuple[BlockState, ...], ...]
     """by convolution module and block"""
     neurons: tuple[tuple[LIFState, ...], ...]
@@ -192,7 +182,7 @@ class HybridState(NamedTuple):
     keypoint: Tensor
     """(0 or 1, B, 2): the latest keypoint"""
     ready: Tensor
-    """(n, B, 2): interpolated velocities not yet due"""
+    """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
 
 
 class Hybrid(Decoder):
@@ -261,7 +251,7 @@ class Hybrid(Decoder):
                 f"got {area_channels}"
             )
         kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
-        reach = receptive_field(kernels)
+        reach = layer_buffers(kernels)[0].receptive_field
         padding = sum(2**block * (size // 2) for block, size in enumerate(kernels))
         super().__init__(
             channels=channels,
@@ -305,36 +295,22 @@ class Hybrid(Decoder):
         self.readout = Linear(lif_units * nets, 2)
 
     def init_state(self, batch: int) -> HybridState:
-        none = torch.zeros(0, batch, 2, device=self.readout.weight.device)
+        silence = torch.zeros(self.timing.lookahead, batch, 2, device=self.readout.weight.device)
         return HybridState(
-            seen=0,
-            blocks=tuple(conv.init_state(batch) for conv in self.convs),
-            neurons=tuple(net.init_state(batch) for net in self.nets),
-            keypoint=none,
-            ready=none,
+            tuple(conv.init_state(batch) for conv in self.convs),
+            tuple(net.init_state(batch) for net in self.nets),
+            silence[:0],
+            silence,
         )
 
     def forward(
-        self, spikes: Tensor, state: HybridState | None = None
+        self, spikes: Tensor, state: HybridState | None = None, silence: int = 0
     ) -> tuple[Tensor, HybridState]:
-        return self._decode(spikes, 0, state)
-
-    def decode(self, spikes: Tensor) -> Tensor:
-        velocity, _ = self._decode(spikes, self.timing.lookahead)  # copies no spikes
-        return velocity[self.timing.lookahead :]
-
-    def _decode(
-        self, spikes: Tensor, silence: int, state: HybridState | None = None
-    ) -> tuple[Tensor, HybridState]:
-        """As :meth:`forward`, of the spikes and as many silent steps after them."""
+        """As every decoder's, of the spikes and as many silent steps after them."""
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
-        steps, batch = len(spikes) + silence, spikes.shape[1]
-        if state is None:
-            state = self.init_state(batch)
-        areas = zip(
-            *(part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts),
-            strict=True,
-        )
+        state = self.init_state(spikes.shape[1]) if state is None else state
+        split = [part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts]
+        areas = zip(*split, strict=True)
         frames, blocks = self._each(self.convs, areas, state.blocks)
         # (n, B, channels) of all areas; one spiking net takes them all, several take one each
         frames = _join([x for (x,) in frames]).transpose(0, 1).contiguous()
@@ -346,8 +322,12 @@ class Hybrid(Decoder):
             # The velocity at an earlier keypoint has been emitted already.
             velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
-        velocity, ready = emit(ready, state.seen, steps, self.timing.lookahead)
-        return velocity, HybridState(state.seen + steps, blocks, neurons, keypoint, ready)
+        due = len(spikes) + silence
+        return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:])
+
+    def decode(self, spikes: Tensor) -> Tensor:
+        velocity, _ = self(spikes, silence=self.timing.lookahead)  # copies no spikes
+        return velocity[self.timing.lookahead :]
 
     def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
         """Outputs and new states of several chains."""
@@ -356,24 +336,12 @@ class Hybrid(Decoder):
 
     def streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
-        edges, format_ = np.cumsum([0, *self.area_channels]), self.buffer_format
-        areas = [slice(*bounds) for bounds in pairwise(edges.tolist())]
-        convs = [
-            (conv.streamer(begun, format_), area)
-            for conv, begun, area in zip(self.convs, state.blocks, areas, strict=True)
-        ]
-        nets = [
-            net.streamer(begun, format_)
-            for net, begun in zip(self.nets, state.neurons, strict=True)
-        ]
+        areas = [slice(*ends) for ends in pairwise(accumulate(self.area_channels, initial=0))]
+        convs = map(Chain.streamer, self.convs, state.blocks, repeat(self.buffer_format))
+        convs = list(zip(convs, areas, strict=True))
+        nets = list(map(Chain.streamer, self.nets, state.neurons, repeat(self.buffer_format)))
         keypoints = streams.Keypoints(
-            self.readout.weight,
-            self.readout.bias,
-            self.timing.update_period,
-            self.timing.lookahead,
-            state.seen,
-            state.keypoint,
-            state.ready,
+            self.readout, self.timing.update_period, state.keypoint, state.ready
         )
 
         def step(spikes: np.ndarray) -> np.ndarray:
@@ -383,7 +351,7 @@ class Hybrid(Decoder):
                     frames = [np.concatenate(frames)]
                 fired = [net(frame) for net, frame in zip(nets, frames, strict=True)]
                 keypoints.add(fired[0] if len(fired) == 1 else np.concatenate(fired))
-            return keypoints.emit()
+            return keypoints.ready.popleft()
 
         return step
 

@@ -1,4 +1,4 @@
-"""Keypoints, the velocities between them, and their delayed output."""
+"""Velocities between keypoints."""
 
 from __future__ import annotations
 
@@ -20,20 +20,3 @@ def interpolate(keypoints: Tensor, period: int) -> Tensor:
     start, end = keypoints[:-1, None], keypoints[1:, None]
     between = torch.lerp(start, end, weights).flatten(0, 1)
     return torch.cat([keypoints[:1], between])
-
-
-def emit(ready: Tensor, seen: int, steps: int, lookahead: int) -> tuple[Tensor, Tensor]:
-    """Output of the next ``steps`` steps, each the velocity of ``lookahead`` steps earlier.
-
-    Args:
-        ready: (n, B, 2), computed and not yet emitted, oldest first.
-        seen: steps of the stream before these.
-        steps: length of the output.
-        lookahead: delay; the first ``lookahead`` outputs of a stream are zero.
-    Returns:
-        velocity (steps, B, 2), and what remains of ``ready``.
-    """
-    silent = min(steps, max(0, lookahead - seen))
-    due = steps - silent
-    zeros = ready.new_zeros(silent, *ready.shape[1:])
-    return torch.cat([zeros, ready[:due]]), ready[due:]

@@ -24,22 +24,20 @@ class Conv1d(nn.Conv1d):
 
     Inputs whose channels lie side by side, step after step, PyTorch copies before it convolves
     them. Those of an image of one row it takes as they are, and in half the time.
+
+    Args:
+        inputs: channels of ``x`` (B, inputs, T).
+        outputs: channels of the result.
+        kernel: length.
+        padding: zeros on either side.
     """
 
+    def __init__(self, inputs: int, outputs: int, kernel: int, padding: int = 0):
+        super().__init__(inputs, outputs, kernel, padding=padding)
+
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.to(x.dtype)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
-        if x.device.type != "cpu" or x.dim() != 3 or x.stride(1) != 1 or not plain:
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        if x.device.type != "cpu" or x.stride(1) != 1:
             return self._conv_forward(x, weight, bias)
-        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
-        image = functional.conv2d(
-            x[:, :, None],
-            weight[:, :, None],
-            bias,
-            stride=(1, stride),
-            padding=(0, padding),
-            dilation=(1, dilation),
-            groups=self.groups,
-        )
-        return image[:, :, 0]
+        padding = 0, *self.padding
+        return functional.conv2d(x[:, :, None], weight[:, :, None], bias, padding=padding)[:, :, 0]

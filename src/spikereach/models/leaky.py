@@ -26,11 +26,8 @@ class Leaky(nn.Module):
     def __init__(self, *, beta: float, threshold: float, reset: Reset, learn: bool = False):
         super().__init__()
         self.reset = known_reset(reset)
-        for name, value in {"threshold": threshold, "beta": beta}.items():
-            if learn:
-                self.register_parameter(name, nn.Parameter(torch.tensor(value)))
-            else:
-                self.register_buffer(name, torch.tensor(value))
+        constant = nn.Parameter if learn else nn.Buffer
+        self.threshold, self.beta = constant(torch.tensor(threshold)), constant(torch.tensor(beta))
         self.register_buffer("graded_spikes_factor", torch.tensor(1.0))
         self.register_buffer("reset_mechanism_val", torch.tensor(RESETS[reset]))
 

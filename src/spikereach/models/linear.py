@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,12 +30,6 @@ CHUNK = 1024
 the processor what is read again at once."""
 
 
-class WienerState(NamedTuple):
-    """``history`` (lags * width - 1, B, C): the latest spikes, zeros before the recording."""
-
-    history: Tensor
-
-
 class Wiener(Decoder):
     r"""Ridge regression on lagged spike counts.
 
@@ -57,33 +52,26 @@ class Wiener(Decoder):
             raise ValueError(f"lags and width must be positive, got {lags} and {width}")
         super().__init__(channels=channels, timing=Timing(receptive_field=lags * width))
         self.lags, self.width = lags, width
+        self.reach = lags * width - 1
         self.linear = Linear(lags * channels, 2)
-
-    def init_state(self, batch: int) -> WienerState:
-        shape = self.lags * self.width - 1, batch, self.channels
-        return WienerState(torch.zeros(shape, device=self.linear.weight.device))
 
     def counts(self, spikes: Tensor) -> Tensor:
         """Lagged counts (T, B, L * C), newest lag first, of spikes (L * w - 1 + T, B, C)."""
-        reach = self.lags * self.width - 1
-        steps = len(spikes) - reach
+        steps = len(spikes) - self.reach
         total = nn.functional.pad(spikes.cumsum(0), (0, 0, 0, 0, 1, 0))
         windows = total[self.width :] - total[: -self.width]
         starts = [self.width * lag for lag in reversed(range(self.lags))]
         return torch.cat([windows[start : start + steps] for start in starts], dim=2)
 
-    def forward(
-        self, spikes: Tensor, state: WienerState | None = None
-    ) -> tuple[Tensor, WienerState]:
+    def forward(self, spikes: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As every decoder's; the state (reach, B, C) are the latest spikes, at first zeros."""
         if state is None:
-            state = self.init_state(spikes.shape[1])
-        reach = len(state.history)
-        recording = torch.cat([state.history, spikes])
-        velocity = []
-        for start in range(0, len(spikes), CHUNK):
-            counts = self.counts(recording[start : start + CHUNK + reach])
-            velocity.append(self.linear(counts))
-        return torch.cat(velocity), WienerState(recording[len(spikes) :])
+            shape = self.reach, *spikes.shape[1:]
+            state = torch.zeros(shape, device=self.linear.weight.device)
+        recording = torch.cat([state, spikes])
+        starts = range(0, len(spikes), CHUNK)
+        chunks = (self.counts(recording[first : first + CHUNK + self.reach]) for first in starts)
+        return torch.cat([self.linear(counts) for counts in chunks]), recording[len(spikes) :]
 
     @torch.no_grad()
     def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
@@ -92,19 +80,18 @@ class Wiener(Decoder):
         Raises:
             ValueError: fewer rows than folds need.
         """
-        reach = self.lags * self.width - 1
-        if len(spikes) <= reach + FOLDS * FIT_STRIDE:
+        if len(spikes) <= self.reach + FOLDS * FIT_STRIDE:
             raise ValueError(
                 f"{len(spikes)} steps are too few to fit a Wiener filter that looks back "
-                f"{reach + 1} steps: use a longer recording or fewer lags"
+                f"{self.reach + 1} steps: use a longer recording or fewer lags"
             )
-        bounds = torch.linspace(reach, len(spikes), FOLDS + 1).long().tolist()
+        bounds = torch.linspace(self.reach, len(spikes), FOLDS + 1).long().tolist()
         folds = [self._moments(spikes, velocity, start, stop) for start, stop in pairwise(bounds)]
-        whole = _Moments(*(sum(parts) for parts in zip(*folds, strict=True)))
-        errors = sum(
-            torch.stack([fold.error(*solution) for solution in whole.minus(fold).solve(PENALTIES)])
-            for fold in folds
-        )
+        whole = _Moments(*map(sum, zip(*folds, strict=True)))
+        errors = 0
+        for fold in folds:
+            solutions = _Moments(*map(torch.sub, whole, fold)).solve(PENALTIES)
+            errors += torch.stack([fold.error(*solution) for solution in solutions])
         penalty = PENALTIES[int(errors.argmin())]
         [(weight, bias)] = whole.solve((penalty,))
         self.linear.weight.copy_(weight.T)
@@ -113,11 +100,10 @@ class Wiener(Decoder):
 
     def _moments(self, spikes: Tensor, velocity: Tensor, start: int, stop: int) -> _Moments:
         """Sums over the rows of one fold; counts are small integers, so float32 sums are exact."""
-        reach = self.lags * self.width - 1
         sums = None
         for first in range(start, stop, FIT_STRIDE * CHUNK):
             last = min(first + FIT_STRIDE * CHUNK, stop)
-            counts = self.counts(spikes[first - reach : last, None].float())[::FIT_STRIDE, 0]
+            counts = self.counts(spikes[first - self.reach : last, None].float())[::FIT_STRIDE, 0]
             target = velocity[first:last:FIT_STRIDE].double()
             part = _Moments(
                 torch.tensor(float(len(counts)), dtype=torch.float64),
@@ -144,10 +130,7 @@ class _Moments(NamedTuple):
     xy: Tensor
     yy: Tensor
 
-    def minus(self, other: _Moments) -> _Moments:
-        return _Moments(*map(torch.sub, self, other))
-
-    def solve(self, penalties: tuple[float, ...]) -> list[tuple[Tensor, Tensor]]:
+    def solve(self, penalties: tuple[float, ...]) -> Iterator[tuple[Tensor, Tensor]]:
         """Ridge solutions, weight (F, 2) and bias (2), for each penalty."""
         mean_x, mean_y = self.x / self.rows, self.y / self.rows
         covariance = self.xx / self.rows - mean_x[:, None] * mean_x
@@ -157,11 +140,9 @@ class _Moments(NamedTuple):
         if not scale > 0:
             raise ValueError("no spikes in the training part: there is nothing to fit")
         projected = vectors.T @ cross
-        solutions = []
         for penalty in penalties:
             weight = vectors @ (projected / (values.clamp(min=0) + penalty * scale)[:, None])
-            solutions.append((weight, mean_y - mean_x @ weight))
-        return solutions
+            yield weight, mean_y - mean_x @ weight
 
     def error(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Sum of squared errors of a solution on these rows."""
@@ -171,15 +152,13 @@ class _Moments(NamedTuple):
 
 
 class KalmanState(NamedTuple):
-    """Counts since the last update, and the estimate after it (float64)."""
+    """Spikes since the last update, and the estimate after it (float64)."""
 
-    counts: Tensor
-    """(B, C)"""
-    phase: int
-    """steps counted, 0 to width - 1"""
-    mean: Tensor
+    begun: Tensor
+    """(n, B, C): the count under way, n < width"""
+    mean: np.ndarray
     """(B, 4): velocity and acceleration, less their training means"""
-    covariance: Tensor
+    covariance: np.ndarray
     """(4, 4), the same for all streams"""
 
 
@@ -221,39 +200,26 @@ class Kalman(Decoder):
         self.register_buffer("mean_velocity", torch.zeros(2))
 
     def init_state(self, batch: int) -> KalmanState:
-        device = self.observation.weight.device
-        return KalmanState(
-            torch.zeros(batch, self.channels, device=device),
-            0,
-            torch.zeros(batch, 4, dtype=torch.float64, device=device),
-            self.transition_noise.double(),
-        )
+        begun = torch.zeros(0, batch, self.channels, device=self.observation.weight.device)
+        return KalmanState(begun, np.zeros((batch, 4)), _array(self.transition_noise))
 
     def forward(
         self, spikes: Tensor, state: KalmanState | None = None
     ) -> tuple[Tensor, KalmanState]:
-        if state is None:
-            state = self.init_state(spikes.shape[1])
+        state = self.init_state(spikes.shape[1]) if state is None else state
         steps, width = len(spikes), self.width
-        # The count under way stands in for the ``phase`` steps that it sums.
-        begun = spikes.new_zeros(state.phase, *spikes.shape[1:])
-        begun[:1] = state.counts
-        stream = torch.cat([begun, spikes])
+        stream = torch.cat([state.begun, spikes])
         updates = len(stream) // width
         counts = stream[: updates * width].unflatten(0, (updates, width)).sum(1)
-        rest = stream[updates * width :].sum(0)
         evidence = self.observation(counts)
 
-        mean, covariance = (_array(values).copy() for values in state[2:])
+        mean, covariance = state.mean.copy(), state.covariance.copy()
         estimates = np.empty((updates + 1, *mean.shape))
         estimates[0] = mean
         _filter(_array(evidence), *self._model(), mean, covariance, estimates[1:])
-        estimates, *after = (
-            torch.from_numpy(values).to(spikes.device) for values in (estimates, mean, covariance)
-        )
-        held = estimates[:, :, :2].to(spikes.dtype) + self.mean_velocity
-        index = (state.phase + 1 + torch.arange(steps, device=spikes.device)) // width
-        return held[index], KalmanState(rest, len(stream) % width, *after)
+        held = torch.from_numpy(estimates[:, :, :2]).to(spikes) + self.mean_velocity
+        index = (len(state.begun) + 1 + torch.arange(steps, device=spikes.device)) // width
+        return held[index], KalmanState(stream[updates * width :], mean, covariance)
 
     def _model(self) -> list[np.ndarray]:
         """Transition, its noise, and the information of a count."""
@@ -263,8 +229,8 @@ class Kalman(Decoder):
         state = self.init_state(1) if state is None else state
         observe = streams.Receiver(self.observation.weight, self.observation.bias)
         model, offset = self._model(), cpu.values(self.mean_velocity)
-        counts, phase = cpu.values(state.counts[0]), state.phase
-        mean, covariance = (_array(values).copy() for values in state[2:])
+        counts, phase = cpu.values(state.begun[:, 0].sum(0)), len(state.begun)
+        mean, covariance = state.mean.copy(), state.covariance.copy()
         estimate = mean[None, :1].copy()
         velocity = mean[0, :2].astype(np.float32) + offset
 

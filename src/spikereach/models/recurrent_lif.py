@@ -10,20 +10,15 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.decoder import STEP_S
 from spikereach.models.layers import Linear
-from spikereach.ops.common import surrogates
 from spikereach.ops.common.fixed_point import Format
 from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
-from spikereach.ops.common.surrogates import Surrogate
+from spikereach.ops.common.surrogates import Surrogate, arctan, fast_sigmoid, triangle
 from spikereach.ops.lif import scan_lif
 from spikereach.ops.lif.step import LIFParameters, LIFState
 from spikereach.ops.lif.stream import LIFStream
 
-SURROGATES = {
-    "fast_sigmoid": surrogates.fast_sigmoid,
-    "triangle": surrogates.triangle,
-    "arctan": surrogates.arctan,
-}
+SURROGATES = {make.__name__: make for make in (fast_sigmoid, triangle, arctan)}
 """Surrogates by name; their number is a slope, the triangle's is its peak."""
 
 
@@ -90,11 +85,7 @@ class RecurrentLIF(nn.Module):
     ) -> tuple[Tensor, LIFState]:
         """Spikes (n, B, units) for n >= 1 inputs (n, B, inputs), and the new state.
 
-        Args:
-            x: inputs.
-            state: after the last update. None: silent neurons, from which nothing arrives, so
-                that the recurrent layer is not called for the first input.
-            buffer_format: in which the membrane is stored, if in fixed point.
+        The state None is that of :func:`.scan_lif`; the format matters if it is fixed point.
         """
         spikes, state = scan_lif(
             self.input(x),

@@ -17,11 +17,7 @@ from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import fast_sigmoid
 from spikereach.ops.current_lif import scan_current_lif
-from spikereach.ops.current_lif.step import (
-    CurrentLayers,
-    CurrentParameters,
-    CurrentState,
-)
+from spikereach.ops.current_lif.step import CurrentLayers, CurrentParameters, CurrentState
 from spikereach.ops.current_lif.stream import CurrentLIFStream
 from spikereach.ops.integrator import scan_current_integrator
 from spikereach.ops.integrator.stream import CurrentIntegratorStream
@@ -37,9 +33,11 @@ class RSNNState(NamedTuple):
     readout: CurrentState
 
 
-def decay(tau_ms: float, parameter: Tensor) -> Tensor:
-    """Decay per step for the time constant ``tau_ms * softplus(parameter)``."""
-    return torch.exp(-STEP_MS / (tau_ms * F.softplus(parameter)))
+def decays(taus_ms: Sequence[float], parameter: Tensor) -> Tensor:
+    """Decay per step for the time constants ``tau * softplus(p)``, each of as many units."""
+    # One by one: a tensor of the time constants would be copied to the device at every call.
+    parts = zip(taus_ms, parameter.chunk(len(taus_ms)), strict=True)
+    return torch.cat([torch.exp(-STEP_MS / (tau * F.softplus(part))) for tau, part in parts])
 
 
 def kernel_energy(tau_mem_ms: float, tau_syn_ms: float) -> float:
@@ -113,38 +111,29 @@ class RSNN(Decoder):
         if rate_hz <= 0:
             raise ValueError(f"the inputs fire at {rate_hz} Hz: no initial weights for silence")
         energy = rate_hz * kernel_energy(self.tau_mem_ms, self.tau_syn_ms)
+        inputs, units = self.input.in_features, self.recurrent.in_features
         deviations = {
-            self.input: SIGMA_U * math.sqrt(ALPHA / (self.input.in_features * energy)),
-            self.recurrent: SIGMA_U
-            * math.sqrt((1 - ALPHA) / (self.recurrent.in_features * energy)),
-            self.readout: 1 / math.sqrt(self.readout.in_features),
+            self.input: SIGMA_U * math.sqrt(ALPHA / (inputs * energy)),
+            self.recurrent: SIGMA_U * math.sqrt((1 - ALPHA) / (units * energy)),
+            self.readout: 1 / math.sqrt(units),
         }
         with torch.no_grad():
             for layer, deviation in deviations.items():
                 drawn = torch.randn(layer.weight.shape, generator=generator)
                 layer.weight.copy_(drawn * deviation)
-            for parameter in self._time_parameters():
+            hidden = self.mem_param, self.syn_param
+            for parameter in (*hidden, self.readout_mem_param, self.readout_syn_param):
                 parameter.copy_(torch.rand(parameter.shape, generator=generator))
 
-    def _time_parameters(self) -> tuple[nn.Parameter, ...]:
-        return self.mem_param, self.syn_param, self.readout_mem_param, self.readout_syn_param
-
     def _hidden_decays(self) -> CurrentParameters:
-        return CurrentParameters(
-            decay(self.tau_mem_ms, self.mem_param), decay(self.tau_syn_ms, self.syn_param)
-        )
+        mem, syn = [self.tau_mem_ms], [self.tau_syn_ms]
+        return CurrentParameters(decays(mem, self.mem_param), decays(syn, self.syn_param))
 
     def _readout_decays(self) -> CurrentParameters:
-        # One by one: a tensor of the time constants would be copied to the device at every call.
-        mem, syn = (
-            torch.cat([decay(tau, p) for tau, p in zip(taus, parameter.split(2), strict=True)])
-            for taus, parameter in zip(
-                zip(*self.readouts, strict=True),
-                (self.readout_mem_param, self.readout_syn_param),
-                strict=True,
-            )
+        mem, syn = zip(*self.readouts, strict=True)
+        return CurrentParameters(
+            decays(mem, self.readout_mem_param), decays(syn, self.readout_syn_param)
         )
-        return CurrentParameters(mem, syn)
 
     def init_state(self, batch: int) -> RSNNState:
         zeros = self.input.weight.new_zeros(batch, self.input.out_features)

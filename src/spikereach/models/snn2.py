@@ -58,22 +58,15 @@ class SNN2(Decoder):
         self.surrogate = fast_sigmoid(slope)
 
     def init_state(self, batch: int) -> SNN2State:
-        zeros = self.fc1.weight.new_zeros
-        hidden = self.fc1.out_features
-        return SNN2State(LIFState(zeros(batch, hidden), zeros(batch, hidden)), zeros(batch, 2))
+        rest = self.fc1.weight.new_zeros(batch, self.fc1.out_features)
+        return SNN2State(LIFState(rest, rest), rest.new_zeros(batch, 2))
 
     def forward(self, spikes: Tensor, state: SNN2State | None = None) -> tuple[Tensor, SNN2State]:
         state = self.init_state(spikes.shape[1]) if state is None else state
         x = spikes.to(self.fc1.weight.dtype)
         currents = F.dropout(self.fc1(x), self.dropout, self.training)
-        z, hidden = scan_lif(
-            currents,
-            None,
-            self.lif1.neuron,
-            state.hidden,
-            surrogate=self.surrogate,
-            reset=self.lif1.reset,
-        )
+        rules = {"surrogate": self.surrogate, "reset": self.lif1.reset}
+        z, hidden = scan_lif(currents, None, self.lif1.neuron, state.hidden, **rules)
         z = self.spikes(z)
         note_spikes("hidden", z)
         velocity, output = scan_integrator(self.fc_out(z), self.lif_out.neuron.decay, state.output)

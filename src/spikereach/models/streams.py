@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikereach.ops.common.cpu import values
 from spikereach.ops.common.loops import compiled, receive
@@ -33,52 +33,34 @@ class Receiver:
 
 
 class Keypoints:
-    """Linear read-out of keypoints, the velocities between them, emitted ``lookahead`` steps
-    late (`models.keypoints`)."""
+    """Linear read-out of keypoints and the velocities between them (`models.keypoints`).
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        period: int,
-        lookahead: int,
-        seen: int,
-        last: Tensor,
-        ready: Tensor,
-    ):
-        self.silent = max(0, lookahead - seen)
+    ``last`` (0 or 1, 1, 2) is the latest keypoint, ``ready`` (n, 1, 2) what is not yet due: the
+    attribute of that name holds it, oldest first.
+    """
+
+    def __init__(self, readout: nn.Linear, period: int, last: Tensor, ready: Tensor):
         self.ready = deque(values(ready[:, 0]))
         self.begun = len(last) > 0
         self.last = values(last[0, 0]) if self.begun else np.zeros(2, np.float32)
-        self.shares = np.arange(1, period + 1, dtype=np.float32) / np.float32(period)
-        self.readout = values(weight.T), values(bias)
-        self.zero = np.zeros(2, np.float32)
+        self.shares = np.arange(1, period + 1, dtype=np.float32)[:, None] / np.float32(period)
+        self.readout = values(readout.weight.T), values(readout.bias)
 
     def add(self, x: np.ndarray) -> None:
         """The next keypoint, from what the read-out reads."""
-        between = np.empty((len(self.shares), 2), np.float32)
-        _keypoint(x, *self.readout, self.last, self.shares, between)
+        between = _keypoint(x, *self.readout, self.last, self.shares)
         self.ready.extend(between if self.begun else between[-1:])
         self.begun = True
 
-    def emit(self) -> np.ndarray:
-        if self.silent:
-            self.silent -= 1
-            return self.zero
-        return self.ready.popleft()
-
 
 @compiled
-def _keypoint(x, weight_t, bias, last, shares, between):
-    """Read-out of a keypoint, and the values ``between`` (period, 2) from the last one to it;
-    ``last`` is overwritten."""
+def _keypoint(x, weight_t, bias, last, shares):
+    """Read-out of a keypoint; the values (period, 2) from the last one to it, which it becomes."""
     new = np.empty_like(last)
     receive(x, weight_t, bias, new)
-    for step in range(len(between)):
-        for n in range(len(new)):
-            between[step, n] = last[n] + shares[step] * (new[n] - last[n])
-    for n in range(len(new)):
-        last[n] = new[n]
+    between = last + shares * (new - last)
+    last[:] = new
+    return between
 
 
 def chain(*stages: Stream) -> Stream:

@@ -58,8 +58,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
                 raise CheckpointError(f"{path} was not written by spikereach: give it a {kind}")
             content = json.loads(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found, metadata, expected = content["kind"], content["metadata"], content["sha256"]
-        intact = array_checksum(tensors, metadata) == expected
+        found, metadata = content["kind"], content["metadata"]
+        intact = array_checksum(tensors, metadata) == content["sha256"]
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist: make this {kind} first") from None
     except CheckpointError:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.decoder import BufferSize, Decoder, Timing
-from spikereach.models.keypoints import emit, interpolate
+from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import compiled
@@ -23,12 +23,10 @@ from spikereach.ops.spiking_gru import GRULayers, scan_spiking_gru
 class WindowState(NamedTuple):
     """All that a stream carries over."""
 
-    seen: int
-    """steps so far"""
     window: Tensor
     """(n, B, C): the window under way"""
     ready: Tensor
-    """(n, B, 2): velocities not yet due"""
+    """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
 
 
 class Windowed(Decoder):
@@ -92,31 +90,23 @@ class Windowed(Decoder):
                 f"a window of {window}; interpolation needs {window / self.period:g} + 1"
             )
         self.window, self.features, self.hidden = window, conv_channels, hidden
+        inputs = channels, *[conv_channels] * (len(kernels) - 1)
         self.convs = nn.ModuleList(
-            Conv1d(
-                channels if block == 0 else conv_channels, conv_channels, kernel, padding=padding
-            )
-            for block, (kernel, padding) in enumerate(zip(kernels, paddings, strict=True))
+            Conv1d(before, conv_channels, kernel, padding)
+            for before, kernel, padding in zip(inputs, kernels, paddings, strict=True)
         )
         self.pool = nn.MaxPool1d(2)
         self.dropout = nn.Dropout(dropout)
         self.readout_x = Linear(hidden, 1)
         self.readout_y = Linear(hidden, 1)
 
-    def init_state(self, batch: int) -> WindowState:
-        device = self.readout_x.weight.device
-        return WindowState(
-            0,
-            torch.zeros(0, batch, self.channels, device=device),
-            torch.zeros(0, batch, 2, device=device),
-        )
-
     def forward(
         self, spikes: Tensor, state: WindowState | None = None
     ) -> tuple[Tensor, WindowState]:
         steps, batch = spikes.shape[:2]
         if state is None:
-            state = self.init_state(batch)
+            silence = torch.zeros(self.timing.lookahead, batch, 2, device=spikes.device)
+            state = WindowState(spikes[:0], silence)
         collected = torch.cat([state.window, spikes]) if len(state.window) else spikes
         windows = len(collected) // self.window
         used = windows * self.window
@@ -126,31 +116,25 @@ class Windowed(Decoder):
             velocity = self._decode_windows(x.transpose(1, 2).flatten(0, 1))
             velocity = velocity.unflatten(1, (windows, batch)).transpose(0, 1).flatten(0, 1)
             ready = torch.cat([ready, velocity])
-        velocity, ready = emit(ready, state.seen, steps, self.timing.lookahead)
-        return velocity, WindowState(state.seen + steps, collected[used:], ready)
+        return ready[:steps], WindowState(collected[used:], ready[steps:])
 
     def _decode_windows(self, spikes: Tensor) -> Tensor:
         """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
+        first, *others = self.convs
         x = spikes.transpose(1, 2)
-        for block, conv in enumerate(self.convs):
-            if block == 0 and not self.training and compiled(x):
-                note_call(conv, x[None])
-                x = self.buffer(self._convolve_spikes(x, conv))
-            else:
-                x = self.pool(self.buffer(conv(x.float() if block == 0 else x)))
+        if not self.training and compiled(x):
+            note_call(first, x[None])
+            silence = spikes.new_zeros(len(spikes), *first.padding, self.channels)
+            parts, weights = [silence, spikes, silence], (first.weight.float(), first.bias.float())
+            pooled = conv_pool(parts, *weights, None, events=True)
+            x = self.buffer(pooled.frames.transpose(1, 2))  # rounding commutes with the maximum
+        else:
+            x = self.pool(self.buffer(first(x.float())))
+        for conv in others:
+            x = self.pool(self.buffer(conv(x)))
         hidden = self.dropout(self.recur(x.permute(2, 0, 1)))
         keypoints = torch.cat([self.readout_x(hidden), self.readout_y(hidden)], dim=2)
         return interpolate(keypoints, self.period)[:-1]
-
-    @staticmethod
-    def _convolve_spikes(x: Tensor, conv: Conv1d) -> Tensor:
-        """Convolution and pooling of (N, C, W) by events; rounding commutes with the maximum."""
-        (padding,) = conv.padding
-        x = x.transpose(1, 2)
-        silence = x.new_zeros(len(x), padding, x.shape[2])
-        weights = conv.weight.float(), conv.bias.float()
-        pooled = conv_pool([silence, x, silence], *weights, None, events=True)
-        return pooled.frames.transpose(1, 2)
 
     def recur(self, frames: Tensor) -> Tensor:
         """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
@@ -190,13 +174,11 @@ class GRU(Windowed):
 
     def recur(self, frames: Tensor) -> Tensor:
         frames = frames.to(self.cell.weight_ih.dtype)
-        hidden = self.initial_hidden(frames.shape[1], frames)
-        states, hooked = [hidden], not compiled(frames)
+        states, hooked = [self.initial_hidden(frames.shape[1], frames)], not compiled(frames)
         step = self.cell if hooked else self.cell.forward  # hooks take a fifth of the time
-        with few_elements(3 * hidden.numel()):
+        with few_elements(3 * states[0].numel()):
             for frame in frames:
-                hidden = self.buffer(step(frame, hidden))
-                states.append(hidden)
+                states.append(self.buffer(step(frame, states[-1])))
         states = torch.stack(states)
         if not hooked:
             note_call(self.cell, frames, states[:-1])
@@ -222,7 +204,7 @@ class Spiking(Windowed):
         **sizes,
     ):
         super().__init__(**sizes)
-        self.neuron = neuron(tau_mem_ms, self.period, surrogate, slope)
+        self.constants, self.surrogate = neuron(tau_mem_ms, self.period, surrogate, slope)
 
 
 class SGRU(Spiking):
@@ -243,19 +225,13 @@ class SGRU(Spiking):
         self.recurrent_gates = Linear(self.hidden, 2 * self.hidden, bias=False)
         self.recurrent_candidate = Linear(self.hidden, self.hidden, bias=False)
         self.spikes = Spikes()
-        self.constants, self.surrogate = self.neuron
 
     def recur(self, frames: Tensor) -> Tensor:
         first = self.initial_hidden(frames.shape[1], frames)
         layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
-        hidden, spikes = scan_spiking_gru(
-            self.input(frames),
-            layers,
-            self.constants,
-            first,
-            surrogate=self.surrogate,
-            buffer_format=self.buffer_format,
-        )
+        rules = {"surrogate": self.surrogate, "buffer_format": self.buffer_format}
+        currents = self.input(frames)
+        hidden, spikes = scan_spiking_gru(currents, layers, self.constants, first, **rules)
         note_spikes("gates", spikes)
         return hidden
 
@@ -272,7 +248,7 @@ class LIF(Spiking):
 
     def __init__(self, **sizes):
         super().__init__(**sizes)
-        self.lif = RecurrentLIF(self.features, self.hidden, "lif", *self.neuron)
+        self.lif = RecurrentLIF(self.features, self.hidden, "lif", self.constants, self.surrogate)
 
     def recur(self, frames: Tensor) -> Tensor:
         return self.lif(frames, None, self.buffer_format)[0]

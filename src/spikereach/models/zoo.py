@@ -40,9 +40,6 @@ def find(architecture: str) -> type[Decoder]:
 LARGEST = 2**14
 """Largest whole number among the sizes: beyond it, a number is a mistake that takes all memory."""
 
-FROM_SESSION = ("channels", "area_channels")
-"""Arguments of a decoder that the session decides, and not the system's sizes."""
-
 
 def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decoder:
     """The decoder of a configured system for sessions with ``channels`` input channels.
@@ -62,7 +59,7 @@ def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decode
     found: dict[str, Any] = {"channels": channels}
     if areas and "area_channels" in parameters:
         found["area_channels"] = [list(areas).count(area) for area in dict.fromkeys(areas)]
-    for name in FROM_SESSION:
+    for name in ("channels", "area_channels"):  # the session decides them
         parameters.pop(name, None)
     known = ", ".join(sorted(parameters)) or "none"
     for name in system.sizes.keys() - parameters.keys():
@@ -83,10 +80,9 @@ def _parameters(architecture: type[Decoder]) -> dict[str, inspect.Parameter]:
     for kind in architecture.__mro__[: architecture.__mro__.index(Decoder)]:
         if "__init__" in vars(kind):
             _, *own = inspect.signature(kind.__init__).parameters.values()
-            kinds = {parameter.kind for parameter in own}
             named = (p for p in own if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
             found = {parameter.name: parameter for parameter in named} | found
-            if inspect.Parameter.VAR_KEYWORD not in kinds:
+            if not any(p.kind is p.VAR_KEYWORD for p in own):
                 break
     return found
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter
 
 from spikereach.data.matfile import STEP_S
-from spikereach.models.buffers import receptive_field
+from spikereach.models.buffers import layer_buffers
 from spikereach.published import figures
 from spikereach.reporting.plots.colours import TRUE, colour
 from spikereach.reporting.plots.drawing import COLUMN, Plot, new_figure, style
@@ -24,7 +24,7 @@ def latency() -> Plot:
         (blocks, k, steps, (steps / 2 + 1) * STEP_S * 1e3)
         for blocks in (2, 3)
         for k in range(1, LONGEST_KERNEL + 1, 2)
-        for steps in [receptive_field([k * 2**block for block in range(blocks)])]
+        for steps in [layer_buffers([k * 2**block for block in range(blocks)])[0].receptive_field]
     ]
     data = pd.DataFrame(rows, columns=["blocks", "kernel", "receptive_field", "latency_ms"])
     limit, _ = figures.realtime_rule()

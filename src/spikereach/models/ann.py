@@ -1,25 +1,25 @@
-"""NeuroBench's ANN2 (Yik et al. 2025): counts of the last 200 ms through a small network."""
+"""NeuroBench's ANN2 and ANN3 (Yik et al. 2025): counts of the last 200 ms through a small net."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from spikereach.models.counts import Counts, CountState
-from spikereach.models.decoder import BufferSize, Decoder, Timing
+from spikereach.models.counts import Counting, CountState
 
 
-class ANN2(Decoder):
+class ANN3(Counting):
     """Counts -> linear -> ReLU -> batch norm -> linear -> dropout -> ReLU -> batch norm -> linear.
-
-    Until the window is full the output is zero and no layer is computed, as in the original.
 
     Args:
         channels: input channels.
         hidden: units of the two hidden layers.
         window: steps counted.
+        bins: counts per channel, of ``window // bins`` steps each.
         dropout: probability, in front of the second ReLU.
     """
+
+    silent_steps = 0
 
     def __init__(
         self,
@@ -27,27 +27,18 @@ class ANN2(Decoder):
         channels: int,
         hidden: tuple[int, int] = (32, 48),
         window: int = 50,
+        bins: int = 7,
         dropout: float = 0.5,
     ):
-        self._build(channels, Counts(window=window, bins=1, width=window), hidden, dropout)
-        self.silent_steps = window - 1
-
-    def _build(
-        self, channels: int, counts: Counts, hidden: tuple[int, int], dropout: float
-    ) -> None:
-        timing = Timing(receptive_field=counts.window, once_per_step=True)
-        super().__init__(channels=channels, timing=timing)
-        self.counts = counts
+        super().__init__(channels, window, bins)
         first, second = hidden
-        self.fc1 = nn.Linear(channels * counts.bins, first)
+        self.fc1 = nn.Linear(channels * bins, first)
         self.fc2 = nn.Linear(first, second)
         self.fc3 = nn.Linear(second, 2)
         self.dropout = nn.Dropout(dropout)
         self.batchnorm1 = nn.BatchNorm1d(first)
         self.batchnorm2 = nn.BatchNorm1d(second)
         self.activation = nn.ReLU()
-        # A row of the original's buffer, which its published footprint counts.
-        self.register_buffer("data_buffer", torch.zeros(1, channels), persistent=False)
 
     def forward(self, spikes: Tensor, state: CountState | None = None) -> tuple[Tensor, CountState]:
         steps, batch, _ = spikes.shape
@@ -64,5 +55,23 @@ class ANN2(Decoder):
         decoded = self.fc3(x).unflatten(0, (-1, batch))
         return torch.cat([velocity, decoded.to(spikes.dtype)]), state
 
-    def buffer_sizes(self) -> list[BufferSize]:
-        return [BufferSize("input", self.counts.window * self.channels, "input")]
+
+class ANN2(ANN3):
+    """The layers of :class:`ANN3` on one count per channel.
+
+    Until the window is full the output is zero and no layer is computed, as in the original.
+
+    Args:
+        channels, hidden, window, dropout: as :class:`ANN3`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        hidden: tuple[int, int] = (32, 48),
+        window: int = 50,
+        dropout: float = 0.5,
+    ):
+        super().__init__(channels=channels, hidden=hidden, window=window, bins=1, dropout=dropout)
+        self.silent_steps = window - 1
