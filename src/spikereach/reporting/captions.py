@@ -1,4 +1,4 @@
-"""Where the numbers of a table come from, in words for its caption and its comment."""
+"""Tables of results, with words on where their numbers come from."""
 
 from __future__ import annotations
 
@@ -7,64 +7,55 @@ from typing import Any
 import pandas as pd
 
 from spikereach.reporting.collect import source_of
+from spikereach.reporting.render import Column, Table
 
 
-def caption(
+def result_table(
+    name: str,
     what: str,
     frame: pd.DataFrame,
+    values: pd.DataFrame,
+    columns: list[Column],
     *,
+    stub: int = 1,
     rows: list[dict[str, Any]] = (),
-    spread: bool = False,
     costs: bool = False,
-) -> str:
-    """What a table shows, from which data, and against which papers.
+) -> Table:
+    """A table whose caption says what it shows, from which data, and against which papers.
 
-    Args:
-        what: the table's own sentences, without the last full stop.
-        frame: the results in the table.
-        rows: where published figures stand beside ours, the rows with their `published`.
-        spread: whether the table prints deviations over seeds.
-        costs: whether the table holds figures that NeuroBench counts over the test steps.
+    ``what`` are the table's own sentences, without the last full stop; ``rows``, where published
+    figures stand beside ours, those of `cells.Rows`; with ``costs`` the table holds figures that
+    NeuroBench counts over the test steps. All others are as of `Table`.
     """
-    parts = [what + "."]
-    if spread and frame["seed"].nunique() > 1:
-        parts.append("± is the population standard deviation over seeds.")
     source = source_of(frame)
-    parts.append(
-        f"{source.caption}, {_sessions(frame)}; {_seeds(frame)}; commit {_commits(frame)}."
-    )
-    if costs and (steps := _slice(frame)):
+    names = sorted(frame["session"].unique())
+    sessions, seeds = ", ".join(names), _seeds(frame)
+    commits = ", ".join(sorted(frame["commit"].unique()))  # of the code that made the results
+    parts = [what + "."]
+    deviations = any("±" in cell for column in columns for cell in column.cells)
+    if deviations and frame["seed"].nunique() > 1:
+        parts.append("± is the population standard deviation over seeds.")
+    plural = "s" * (len(names) > 1)
+    parts.append(f"{source.caption}, session{plural} {sessions}; {seeds}; commit {commits}.")
+    sliced = frame[frame["verified_steps"] < frame["test_steps"]]
+    if costs and len(sliced):
         parts.append(
             "Sparsities and operations are counted over the whole test split; NeuroBench itself "
-            f"counted at least the first {steps:,} steps and agreed."
+            f"counted at least the first {sliced['verified_steps'].min():,} steps and agreed."
         )
-    cited = sorted({row["published"].source for row in rows if row["published"]} - {None})
+    cited = sorted({row["source_published"] for row in rows} - {None})
     if cited:
         papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
         parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
         if source.apart:
             parts.append(source.apart)
-    return " ".join(parts)
-
-
-def comment(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The same origin as comment lines."""
-    return (
-        f"source: {source_of(frame).name}",
-        f"sessions: {', '.join(sorted(frame['session'].unique()))}",
-        _seeds(frame).replace(" ", ": ", 1),
-        f"commit: {_commits(frame)}",
+    comment = (
+        f"source: {source.name}",
+        f"sessions: {sessions}",
+        seeds.replace(" ", ": ", 1),
+        f"commit: {commits}",
     )
-
-
-def _commits(frame: pd.DataFrame) -> str:
-    """Of the code that made the results."""
-    return ", ".join(sorted(frame["commit"].unique()))
-
-
-def _sessions(frame: pd.DataFrame) -> str:
-    names = sorted(frame["session"].unique())
-    return f"session{'s' * (len(names) > 1)} {', '.join(names)}"
+    return Table(name, " ".join(parts), comment, values, columns, stub)
 
 
 def _seeds(frame: pd.DataFrame) -> str:
@@ -76,9 +67,3 @@ def _seeds(frame: pd.DataFrame) -> str:
     ]
     text = f"seed{'s' * (len(every) > 1)} {', '.join(map(str, every))}"
     return text + (f" ({'; '.join(others)})" if others else "")
-
-
-def _slice(frame: pd.DataFrame) -> int | None:
-    """Fewest steps that NeuroBench itself evaluated, where not all of the test split."""
-    part = frame[frame["verified_steps"] < frame["test_steps"]]
-    return None if part.empty else int(part["verified_steps"].min())

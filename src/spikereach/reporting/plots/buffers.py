@@ -48,8 +48,6 @@ def buffers(systems: Systems) -> Plot:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.set_xlabel("Frames")
             axes.set_title(name)
-        handles = [Patch(color=shade) for _, shade in kinds.values()]
-        labels = [label for label, _ in kinds.values()]
-        legend_above(figure, handles, labels, figure.get_figwidth())
+        legend_above(figure, {label: Patch(color=shade) for label, shade in kinds.values()})
     data = pd.concat([table.assign(system=name) for name, table in layers.items()])
     return Plot(figure, data[["system", "layer", *kinds]])

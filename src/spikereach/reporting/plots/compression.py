@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from spikereach.reporting import ablations
 from spikereach.reporting.cells import Systems
+from spikereach.reporting.collect import source_of
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour
 
@@ -19,27 +20,25 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
     values = ablations.compression(frame, labels, systems)
     with drawing.style():
         figure = drawing.new_figure(drawing.DOUBLE, 2.7)
-        grid = figure.add_gridspec(1, 3, width_ratios=[1, 1, 0.62])
-        left = figure.add_subplot(grid[0])
-        panels = {
-            "footprint_bytes": (left, 1e3, "Footprint where deployed (kB)"),
-            "energy_nj": (figure.add_subplot(grid[1], sharey=left), 1, "Energy per 4 ms step (nJ)"),
-        }
-        for metric, (axes, unit, label) in panels.items():
+        footprint, energy, key = figure.subplots(1, 3, width_ratios=[1, 1, 0.62])
+        energy.sharey(footprint)
+        for axes, metric, unit, label in (
+            (footprint, "footprint_bytes", 1e3, "Footprint where deployed (kB)"),
+            (energy, "energy_nj", 1, "Energy per 4 ms step (nJ)"),
+        ):
             _chain(axes, values, metric, unit)
             drawing.logarithmic(axes, label)
             axes.margins(x=0.1)
-        left.set_ylabel("Test $R^2$")
-        panels["energy_nj"][0].tick_params(labelleft=False)
+        footprint.set_ylabel("Test $R^2$")
+        energy.tick_params(labelleft=False)
         handles = [drawing.dot(colour(name), 6) for name in values["system"]]
         labels = [f"{n}  {step}" for n, step in enumerate(values["step"], start=1)]
         if values["r2_published"].notna().any():
             handles.append(drawing.diamond(GREY))
             labels.append("published")
-        key = figure.add_subplot(grid[2])
         key.axis("off")
         key.legend(handles, labels, loc="center left", borderaxespad=0, handletextpad=0.4)
-        drawing.note(panels["energy_nj"][0], frame)
+        drawing.note(energy, source_of(frame))
     return drawing.Plot(figure, values)
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from spikereach.reporting import ablations
+from spikereach.reporting.collect import source_of
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import TRUE, colour
 
@@ -19,14 +20,13 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
     data = ablations.cortex(frame, labels)
     sessions = list(data["session"].unique())
     with drawing.style():
-        width = drawing.COLUMN if len(sessions) <= 3 else drawing.DOUBLE
-        figure = drawing.new_figure(width, 2.4)
+        figure = drawing.new_figure(drawing.COLUMN if len(sessions) <= 3 else drawing.DOUBLE, 2.4)
         axes = figure.add_subplot()
-        step = 0.84 / len(labels)
+        step, entries = 0.84 / len(labels), {}
         for index, (label, name) in enumerate(labels.items()):
             part = data[data["input"] == label]
             x = np.arange(len(sessions)) + (index - (len(labels) - 1) / 2) * step
-            axes.bar(x, part["r2"], 0.9 * step, color=colour(name), label=label)
+            entries[label] = axes.bar(x, part["r2"], 0.9 * step, color=colour(name))
             _errors(axes, x - 0.12 * step, part["r2"], part["r2_std"])
             _errors(axes, x + 0.2 * step, part["r2_published"], part["r2_std_published"])
             drawing.diamonds(axes, x + 0.2 * step, part["r2_published"], TRUE, size=9)
@@ -34,12 +34,10 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
         axes.tick_params(axis="x", length=0)
         axes.set_ylabel("Test $R^2$")
         axes.grid(axis="y")
-        handles, labels = axes.get_legend_handles_labels()
         if data["r2_published"].notna().any():
-            handles.append(drawing.diamond(TRUE))
-            labels.append("published")
-        drawing.legend_above(figure, handles, labels, width)
-        drawing.note(axes, frame)
+            entries["published"] = drawing.diamond(TRUE)
+        drawing.legend_above(figure, entries)
+        drawing.note(axes, source_of(frame))
     return drawing.Plot(figure, data)
 
 

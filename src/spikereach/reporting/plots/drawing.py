@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 
 import matplotlib.style
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from spikereach.reporting.collect import source_of
+from spikereach.data.sources import Source
 from spikereach.reporting.plots.colours import GREY
 
 COLUMN, DOUBLE = 3.5, 7.2
 """Widths in inches of one and of two columns of a paper."""
+
+DASHED = {"color": GREY, "linewidth": 0.8, "linestyle": "--"}
+"""A Pareto front, which is a stair."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +64,23 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def legend_above(figure: Figure, handles: list, labels: list[str], width: float) -> None:
+def legend_above(figure: Figure, entries: Mapping[str, Artist]) -> None:
+    """A legend of these labels and handles, in rows."""
     # as many entries per row as their text leaves room for, at about 0.045 in per character
-    entry = 0.36 + 0.045 * max(map(len, labels))
-    fitting = min(len(labels), max(1, int(width / entry)))
-    rows = math.ceil(len(labels) / fitting)
-    columns = math.ceil(len(labels) / rows)
+    entry = 0.36 + 0.045 * max(map(len, entries))
+    fitting = min(len(entries), max(1, int(figure.get_figwidth() / entry)))
+    rows = math.ceil(len(entries) / fitting)
+    columns = math.ceil(len(entries) / rows)
     # matplotlib fills columns, people read rows
-    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
-    figure.legend(
-        [handles[n] for n in order],
-        [labels[n] for n in order],
-        loc="outside upper center",
-        ncols=columns,
-    )
+    order = [label for column in range(columns) for label in list(entries)[column::columns]]
+    handles = [entries[label] for label in order]
+    figure.legend(handles, order, loc="outside upper center", ncols=columns)
 
 
-def dot(shade: str, size: float, marker: str = "o", **look) -> Line2D:
+def dot(shade: str, size: float | None = None, marker: str = "o", **look) -> Line2D:
     """A mark in a legend."""
-    return Line2D([], [], color=shade, marker=marker, linestyle="none", markersize=size, **look)
+    look = {"linestyle": "none"} | look
+    return Line2D([], [], color=shade, marker=marker, markersize=size, **look)
 
 
 def diamond(shade: str) -> Line2D:
@@ -87,10 +89,8 @@ def diamond(shade: str) -> Line2D:
 
 def diamonds(axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6) -> None:
     """Published values."""
-    axes.scatter(
-        x, y, s=size, marker="D", facecolors="white", edgecolors=shade, linewidths=linewidths,
-        zorder=4,
-    )  # fmt: skip
+    look = {"facecolors": "white", "edgecolors": shade, "linewidths": linewidths}
+    axes.scatter(x, y, s=size, marker="D", zorder=4, **look)
 
 
 def logarithmic(axes: Axes, label: str) -> None:
@@ -108,9 +108,9 @@ def two_lines(session: str) -> str:
     return session.replace("_", "\n", 1)
 
 
-def note(axes: Axes, frame: pd.DataFrame) -> None:
+def note(axes: Axes, source: type[Source]) -> None:
     """Says on the figure itself when the data are not real."""
-    if not source_of(frame).real:
+    if not source.real:
         axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
 
 

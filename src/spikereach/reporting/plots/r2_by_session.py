@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from spikereach.config import System
 from spikereach.published import figures
@@ -54,16 +53,12 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
             axes.set_xlim(-0.5, in_row - 0.5)
         low, high = data["r2"].min(), data["r2"].max()
         axes.set_ylim(low - 0.08 * (high - low) - 0.01, high + 0.08 * (high - low) + 0.01)
-        handles = [
-            Line2D([], [], color=colour(n), marker="o", markersize=3, linewidth=1.6)
-            for n in systems
-        ]
-        labels = list(systems)
+        line = {"linestyle": "-", "linewidth": 1.6}
+        entries = {name: drawing.dot(colour(name), 3, **line) for name in systems}
         if (data["origin"] == "published").any():
-            handles.append(drawing.diamond(GREY))
-            labels.append("published")
-        drawing.legend_above(figure, handles, labels, width)
-        drawing.note(panels[0], frame)
+            entries["published"] = drawing.diamond(GREY)
+        drawing.legend_above(figure, entries)
+        drawing.note(panels[0], source_of(frame))
     return drawing.Plot(figure, data)
 
 

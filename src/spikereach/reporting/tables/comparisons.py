@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.captions import result_table
 from spikereach.reporting.cells import Systems, signed
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import Column, Table
@@ -22,7 +22,6 @@ def comparisons(frame: pd.DataFrame, systems: Systems) -> Table:
     """The first of the systems against each of the others."""
     first, *others = systems
     tests = [paired_test(frame, first, second) for second in others]
-    part = frame[frame["system"].isin(systems)]
     printed = [
         ("mean", "mean_difference", signed, "Difference of R²"),
         ("median", "median_difference", signed, "Difference of R²"),
@@ -32,18 +31,15 @@ def comparisons(frame: pd.DataFrame, systems: Systems) -> Table:
         ("n", "sessions", str, "Sessions"),
         ("p", "p_sessions", _p, "Sessions"),
     ]
-    return Table(
-        name="comparisons",
-        caption=caption(
-            "Paired comparisons of R²: first minus second system; two-sided Wilcoxon signed-rank "
-            "tests over pairs of session and seed, and over sessions (mean of the seeds). Seeds "
-            "of a session share its data, so the former is optimistic; p-values are not corrected "
-            "for the number of comparisons",
-            part,
-        ),
-        comment=comment(part),
-        values=pd.DataFrame(tests, columns=_VALUES),
-        columns=[
+    return result_table(
+        "comparisons",
+        "Paired comparisons of R²: first minus second system; two-sided Wilcoxon signed-rank "
+        "tests over pairs of session and seed, and over sessions (mean of the seeds). Seeds "
+        "of a session share its data, so the former is optimistic; p-values are not corrected "
+        "for the number of comparisons",
+        frame[frame["system"].isin(systems)],
+        pd.DataFrame(tests, columns=_VALUES),
+        [
             *(Column(n.capitalize(), [t[n] for t in tests], align="l") for n in _VALUES[:2]),
             *(Column(head, [form(t[key]) for t in tests], grp) for head, key, form, grp in printed),
         ],

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from spikereach.reporting import ablations
-from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.captions import result_table
 from spikereach.reporting.cells import Systems, count, r2, share, significant
 from spikereach.reporting.render import Column, Table
 
@@ -28,26 +28,22 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
         "ACs": ("acs", count),
         "Energy (nJ)": ("energy_nj", significant),
     }
-    return Table(
-        name="compression_ablation",
-        caption=caption(
-            "From RTnet to sRTnet, one step more in each row: R² over the whole test split; bits "
-            "of weights and of buffers (sign + integer + fractional); footprint where deployed "
-            "(weights whole, or the non-zero ones with a bitmap where that is smaller); share of "
-            "weights that are zero; effective multiply-accumulates (MACs) and "
-            "accumulates (ACs) per 4 ms step, and their energy at 45 nm in these number formats "
-            "(Horowitz 2014), without memory traffic",
-            frame[frame["system"].isin(list(labels.values()))],
-            spread=True,
-            costs=True,
-        ),
-        comment=comment(frame),
-        values=values,
-        columns=[
+    return result_table(
+        "compression_ablation",
+        "From RTnet to sRTnet, one step more in each row: R² over the whole test split; bits "
+        "of weights and of buffers (sign + integer + fractional); footprint where deployed "
+        "(weights whole, or the non-zero ones with a bitmap where that is smaller); share of "
+        "weights that are zero; effective multiply-accumulates (MACs) and "
+        "accumulates (ACs) per 4 ms step, and their energy at 45 nm in these number formats "
+        "(Horowitz 2014), without memory traffic",
+        frame,
+        values,
+        [
             Column("Step", list(labels), align="l"),
             Column("Weights", list(values["weights"])),
             Column("Buffers", list(values["buffers"])),
             *accuracy,
             *(Column(head, list(map(form, values[key]))) for head, (key, form) in printed.items()),
         ],
+        costs=True,
     )

@@ -27,11 +27,10 @@ def coopt(frame: pd.DataFrame, systems: Systems) -> Table:
             *rows.beside("R²", "r2", r2, std=True),
             rows.column("NB", "Footprint", count, "footprint"),
             rows.column("deployed", "Footprint", count, "deployment_bytes"),
-            rows.published("publ.", "Footprint", count, "footprint"),
+            rows.column("publ.", "Footprint", count, "footprint_published"),
             *rows.beside("MACs", "macs", cost, as_printed, std=True),
             *rows.beside("ACs", "acs", cost, as_printed, std=True),
             *rows.beside("Real-time", "realtime", yes, align="c"),
         ],
-        spread=True,
         costs=True,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from spikereach.reporting import ablations
-from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.captions import result_table
 from spikereach.reporting.cells import r2
 from spikereach.reporting.render import Column, Table
 
@@ -28,5 +28,4 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     what = "R² of BMnet over the whole test split, by the cortex areas it reads"
     if printed:
         what += ". Published (publ.): Krausse et al. 2025, read from their figure 5"
-    words = caption(what, frame, spread=True)
-    return Table("cortex_ablation", words, comment(frame), values, columns)
+    return result_table("cortex_ablation", what, frame, values, columns)

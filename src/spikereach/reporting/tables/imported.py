@@ -11,7 +11,7 @@ import pandas as pd
 from spikereach.config import System
 from spikereach.config.sessions import evaluation_session
 from spikereach.published import figures
-from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.captions import result_table
 from spikereach.reporting.cells import Systems, minus
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import MISSING, Column, Table
@@ -56,22 +56,19 @@ def imported(frame: pd.DataFrame, systems: Systems) -> Table:
         cells = [_cells(by_run[*run, metric], form, mean=run[1] == _MEAN) for run in runs]
         for n, label in enumerate(("ours", "publ.", "diff.")):
             columns.append(Column(label, [minus(cell[n]) for cell in cells], heading))
-    return Table(
-        name="imported",
-        caption=caption(
-            "Published weights, evaluated here without training, beside the published figures of "
-            "the same weights per session: R² over the whole test split; effective accumulates "
-            "(ACs), multiply-accumulates (MACs) and dense operations per 4 ms step; shares of "
-            "activations and weights that are zero; footprint in bytes. tinyRSNN: means over "
-            "five seeds, and the largest difference of the seeds in ascending order. Means are "
-            "beside those of the papers' tables" + _stand_ins(session for _, session in runs),
-            frame,
-            costs=True,
-        ),
-        comment=comment(frame),
-        values=values,
-        columns=columns,
+    return result_table(
+        "imported",
+        "Published weights, evaluated here without training, beside the published figures of "
+        "the same weights per session: R² over the whole test split; effective accumulates "
+        "(ACs), multiply-accumulates (MACs) and dense operations per 4 ms step; shares of "
+        "activations and weights that are zero; footprint in bytes. tinyRSNN: means over "
+        "five seeds, and the largest difference of the seeds in ascending order. Means are "
+        "beside those of the papers' tables" + _stand_ins(session for _, session in runs),
+        frame,
+        values,
+        columns,
         stub=2,
+        costs=True,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from spikereach.published import figures
-from spikereach.reporting.captions import caption, comment
+from spikereach.reporting.captions import result_table
 from spikereach.reporting.cells import Rows, Systems, r2, spread
 from spikereach.reporting.render import Column, Table
 
@@ -22,17 +22,17 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
     monkeys = dict(zip(order["session"], order["monkey"], strict=True))
     lines: list[dict[str, Any]] = []
     for row in rows.rows:
-        name, printed = row["system"], row["published"]
+        name, printed = row["system"], row["system_published"]
         part = frame[frame["system"] == name]
         ours = {s: spread(part.loc[part["session"] == s, "r2"]) for s in monkeys}
         ours["mean"] = (row["r2"], row["r2_std"])
         lines.append({"system": name, "origin": "ours", "r2": ours})
-        seeds = figures.per_session(printed.system, "r2") if printed else {}
+        seeds = figures.per_session(printed, "r2") if printed else {}
         if seeds.keys() & monkeys.keys():
-            stds = figures.per_session_std(printed.system)
+            stds = figures.per_session_std(printed)
             theirs = {s: spread(pd.Series(v), stds.get(s, math.nan)) for s, v in seeds.items()}
             whole = seeds.keys() == monkeys.keys()  # their mean is over all six sessions
-            theirs["mean"] = (printed.r2, printed.r2_std) if whole else _UNKNOWN
+            theirs["mean"] = (row["r2_published"], row["r2_std_published"]) if whole else _UNKNOWN
             lines.append({"system": name, "origin": "published", "r2": theirs})
     values = [
         line | {"session": session, "r2": mean, "r2_std": std}
@@ -46,15 +46,11 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
         heading = session.removeprefix(f"{monkey}_") if monkey else "Mean"
         shown = [r2(*line["r2"].get(session, _UNKNOWN)) for line in lines]
         columns.append(Column(heading, shown, monkey))
-    return Table(
-        name="per_session",
-        caption=caption(
-            "R² per session over the whole test split; published rows where a paper gives sessions",
-            frame,
-            rows=rows.rows,
-            spread=True,
-        ),
-        comment=comment(frame),
-        values=pd.DataFrame(values, columns=["system", "origin", "session", "r2", "r2_std"]),
-        columns=columns,
+    return result_table(
+        "per_session",
+        "R² per session over the whole test split; published rows where a paper gives sessions",
+        frame,
+        pd.DataFrame(values, columns=["system", "origin", "session", "r2", "r2_std"]),
+        columns,
+        rows=rows.rows,
     )

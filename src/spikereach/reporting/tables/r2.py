@@ -27,5 +27,4 @@ def r2(frame: pd.DataFrame, systems: Systems) -> Table:
             *rows.beside("R²", "r2", cells.r2, std=True),
             rows.column("Parameters", "", count, "parameters"),
         ],
-        spread=True,
     )
