@@ -395,10 +395,10 @@ def test_an_unknown_system_has_a_stable_look():
 def test_no_torch_and_no_pyplot():
     code = (
         "import sys\n"
-        "from spikereach.reporting.make import located\n"
+        "from pkgutil import resolve_name\n"
         "from spikereach.reporting.registry import REGISTRY\n"
         "for kind in REGISTRY.values():\n"
-        "    for entry in kind.values(): located(entry.target)\n"
+        "    for entry in kind.values(): resolve_name(entry.target)\n"
         "assert not {'torch', 'matplotlib.pyplot', 'seaborn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pkgutil import resolve_name
 
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from spikereach.config import System, read
 from spikereach.published import figures
 from spikereach.reporting import documents, render
 from spikereach.reporting.collect import ResultError, collect
-from spikereach.reporting.make import located, write
+from spikereach.reporting.make import write
 from spikereach.reporting.registry import REGISTRY
 from spikereach.reporting.tables.comparisons import comparisons, paired_test
 from spikereach.reporting.tables.coopt import coopt
@@ -29,7 +30,7 @@ from spikereach.reporting.tables.realtime import realtime
 COMMIT = "0123456789ab"
 #: of published weights there are tests of their own
 BUILDERS = {
-    name: located(entry.target)
+    name: resolve_name(entry.target)
     for name, entry in REGISTRY["tables"].items()
     if entry.inputs == "results" and name != "imported"
 }

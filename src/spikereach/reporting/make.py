@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from spikereach import files
@@ -40,13 +40,8 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> Made:
         known["frame"] = collect([*known["metrics"], *known.get("realtime", ())])
     if "trials" in known:
         known["trials"] = [json.loads(Path(path).read_text()) for path in known["trials"]]
-    build = located(function)
+    build = resolve_name(function)
     return build(**{name: known[name] for name in signature(build).parameters})
-
-
-def located(function: str) -> Callable[..., Made]:
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
 
 
 def write(made: Made, stem: str | Path) -> None:

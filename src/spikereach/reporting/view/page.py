@@ -22,7 +22,7 @@ from spikereach import files
 from spikereach.data import sources
 from spikereach.identity import text_checksum
 from spikereach.reporting import predictions
-from spikereach.reporting.collect import ResultError, collect
+from spikereach.reporting.collect import KEY, ResultError, collect
 from spikereach.reporting.plots.colours import TRUE, colour
 from spikereach.reporting.predictions import Predictions
 
@@ -54,25 +54,18 @@ def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, sec
     """
     found = [_read(Path(folder)) for folder in results]
     _check(found)
-    first = found[0].decoded
-    known = min(len(result.decoded.predicted) for result in found)
-    begin = round(start_s / first.dt_s)
-    end = min(known, begin + round(seconds / first.dt_s))
-    if begin < 0 or end - begin < 2:
-        raise ResultError(
-            f"session {first.session}: {seconds:g} s from {start_s:g} s do not lie in the "
-            f"{known * first.dt_s:.1f} s decoded by all systems; choose another stretch"
-        )
-    files.replace(out, _page(_content(found, slice(begin, end))).encode())
-    names = ", ".join(dict.fromkeys(result.decoded.system for result in found))
-    return f"{names} on {first.session}, {(end - begin) * first.dt_s:g} s of the test part"
+    decoded = [result.decoded for result in found]
+    here = predictions.stretch(decoded, start_s, seconds, shorten=True)
+    files.replace(out, _page(_content(found, here)).encode())
+    names = ", ".join(dict.fromkeys(one.system for one in decoded))
+    length = (here.stop - here.start) * decoded[0].dt_s
+    return f"{names} on {decoded[0].session}, {length:g} s of the test part"
 
 
 def _read(folder: Path) -> _Result:
-    frame = collect([folder / "metrics.json", folder / "realtime.json"])
-    about = frame.iloc[0].to_dict()
+    about = collect([folder / "metrics.json", folder / "realtime.json"]).iloc[0].to_dict()
     decoded = predictions.read(folder / "predictions.h5")
-    for key in ("system", "session", "seed"):
+    for key in KEY:
         if getattr(decoded, key) != about[key]:
             raise ResultError(
                 f"{folder}: predictions.h5 is of {key} {getattr(decoded, key)}, metrics.json of "
@@ -100,11 +93,10 @@ def _check(found: list[_Result]) -> None:
                 f"named {one.session}: evaluate both again"
             )
         key = (one.system, one.seed)
-        if key in seen:
+        if seen.setdefault(key, result.folder) is not result.folder:
             raise ResultError(
                 f"{one.system} with seed {one.seed} is given twice: {seen[key]}, {result.folder}"
             )
-        seen[key] = result.folder
 
 
 def _content(found: list[_Result], here: slice) -> dict[str, Any]:
