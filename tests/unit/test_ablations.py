@@ -18,8 +18,8 @@ from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.energy import operation_pj
 from spikereach.reporting.make import write
 from spikereach.reporting.plots.compression import compression as compression_plot
-from spikereach.reporting.tables.compression import compression as compression_table
-from spikereach.reporting.tables.cortex import cortex as cortex_table
+from spikereach.reporting.tables.ablations import compression as compression_table
+from spikereach.reporting.tables.ablations import cortex as cortex_table
 from spikereach.training.fit import fit
 from training_cases import CHANNELS, run_options, session, stage, system
 

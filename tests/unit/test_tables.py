@@ -22,10 +22,9 @@ from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.make import write
 from spikereach.reporting.registry import REGISTRY
 from spikereach.reporting.tables.comparisons import comparisons, paired_test
-from spikereach.reporting.tables.coopt import coopt
 from spikereach.reporting.tables.hyperparameters import hyperparameters
 from spikereach.reporting.tables.per_session import per_session
-from spikereach.reporting.tables.realtime import realtime
+from spikereach.reporting.tables.tracks import coopt, realtime
 
 COMMIT = "0123456789ab"
 #: of published weights there are tests of their own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from spikereach.reporting.captions import result_table
@@ -63,19 +62,26 @@ def paired_test(frame: pd.DataFrame, first: str, second: str) -> dict[str, Any]:
     if difference.empty:
         raise ResultError(f"{first} and {second} share no session and seed")
     per_session = difference.groupby("session").mean()
-    mean, median = float(difference.mean()), float(difference.median())
-    over_all, over_sessions = _wilcoxon(difference), _wilcoxon(per_session)
-    found = (first, second, len(difference), mean, median, *over_all)
-    return dict(zip(_VALUES, (*found, len(per_session), over_sessions[1]), strict=True))
+    statistic, p = _wilcoxon(difference)
+    return {
+        "first": first,
+        "second": second,
+        "pairs": len(difference),
+        "mean_difference": float(difference.mean()),
+        "median_difference": float(difference.median()),
+        "statistic": statistic,
+        "p": p,
+        "sessions": len(per_session),
+        "p_sessions": _wilcoxon(per_session)[1],
+    }
 
 
 def _wilcoxon(difference: pd.Series) -> tuple[float, float]:
     from scipy.stats import wilcoxon  # slow to import, and only this table needs it
 
-    values = np.asarray(difference, dtype=float)
-    if not values.any():  # equal everywhere: scipy gives NaN
+    if not difference.any():  # equal everywhere: scipy gives NaN
         return 0.0, 1.0
-    result = wilcoxon(values)
+    result = wilcoxon(difference.to_numpy())
     return float(result.statistic), float(result.pvalue)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.config import NumberFormat, Stage, Step, System
+from spikereach.config import Stage, Step, System
 from spikereach.provenance import repository_state, short_commit
 from spikereach.reporting.cells import bits
 from spikereach.reporting.render import MISSING, Column, Table
@@ -39,20 +39,12 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
     commit = short_commit(*repository_state())
     columns = {name: _parameters(system, systems) for name, system in systems.items()}
     keys = list(dict.fromkeys(key for parameters in columns.values() for key in parameters))
-    sections = list(dict.fromkeys(_SECTIONS + [section for section, _ in keys]))
-    keys.sort(key=lambda key: sections.index(key[0]))
-    values = pd.DataFrame(
-        [
-            {"section": s, "parameter": p}
-            | {name: parameters.get((s, p)) for name, parameters in columns.items()}
-            for s, p in keys
-        ],
-        dtype=object,
-    )
-    shown = [
-        section if i == 0 or keys[i - 1][0] != section else ""
-        for i, (section, _) in enumerate(keys)
-    ]
+    keys.sort(key=lambda key: _SECTIONS.index(key[0]))
+    sections, parameters = zip(*keys, strict=True)
+    values = pd.DataFrame({"section": sections, "parameter": parameters}, dtype=object)
+    for name, found in columns.items():
+        values[name] = pd.Series([found.get(key) for key in keys], dtype=object)
+    shown = list(values["section"].mask(values["section"].duplicated(), ""))
     return Table(
         name="hyperparameters",
         caption=(
@@ -64,7 +56,7 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
         values=values,
         columns=[
             Column("", shown, align="l"),
-            Column("Parameter", [p.replace("_", " ") for _, p in keys], align="l"),
+            Column("Parameter", [each.replace("_", " ") for each in parameters], align="l"),
             *(Column(n, [_text(p.get(key)) for key in keys]) for n, p in columns.items()),
         ],
         stub=2,
@@ -101,12 +93,10 @@ def _stage(stage: Stage) -> dict[str, Any]:
 
 
 def _compression(step: Step) -> dict[str, Any]:
-    formats = zip(("weights", "buffers"), map(_bits, step.formats or ()), strict=False)
-    return dict(formats) | step.listed
-
-
-def _bits(number_format: NumberFormat) -> str:
-    return bits(number_format) + " bits" * (not isinstance(number_format, str))
+    printed = [
+        each if isinstance(each, str) else f"{bits(each)} bits" for each in step.formats or ()
+    ]
+    return dict(zip(("weights", "buffers"), printed, strict=False)) | step.listed
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The compression ablation as a table: one step more in each row."""
+"""The ablations of cortex areas and of compression as tables, ours beside the published figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from spikereach.reporting import ablations
 from spikereach.reporting.captions import result_table
 from spikereach.reporting.cells import Systems, count, r2, share, significant
 from spikereach.reporting.render import Column, Table
+
+
+def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> Table:
+    """Arguments as of `ablations.cortex`."""
+    values = ablations.cortex(frame, labels)
+    printed = values["r2_published"].notna().any()
+    columns = [Column("Input", list(labels), align="l")]
+    for session, part in values.groupby("session"):
+        part = part.set_index("input").loc[list(labels)]
+        ours = list(map(r2, part["r2"], part["r2_std"]))
+        theirs = list(map(r2, part["r2_published"], part["r2_std_published"]))
+        if printed:
+            columns += [Column("ours", ours, session), Column("publ.", theirs, session)]
+        else:
+            columns.append(Column(session, ours))
+    what = "R² of BMnet over the whole test split, by the cortex areas it reads"
+    if printed:
+        what += ". Published (publ.): Krausse et al. 2025, read from their figure 5"
+    return result_table("cortex_ablation", what, frame, values, columns)
 
 
 def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems) -> Table:
