@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from spikereach.config import ConfigError, Search, System, overlay, validate
 from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
+from spikereach.reporting.documents import best_system
 from spikereach.reporting.make import write
 from spikereach.reporting.plots import search as plots
 from spikereach.reporting.search import importance
@@ -291,14 +292,13 @@ def test_best_trial_is_a_ready_system(repository):
     drawn = {"N_C": 16, "k": 11, "N_L": 3, "N_LIF": 24, "L_seq": 1024}
     trials = [trial(0, 0.1, 10, **drawn | {"k": 3}), trial(1, 0.2, 10, **drawn)]
     trials.append(trial(2, 0.9, 10, state="pruned", **drawn))
-    found = reporting.overlay(trials, config.search, config.systems["RTnet"])
-    about = reporting.about(reporting.best(trials) | {"realtime": False})
-    assert "Trial 1 " in about
-    assert "R2 0.200" in about
-    assert "not real-time" in about
-    text = yaml.safe_dump(found)
+    trials[1]["realtime"] = False
+    text = best_system(trials, config.search, config.systems).texts[".yaml"]
+    assert text.startswith("# Trial 1 ")
+    assert "R2 0.200" in text
+    assert "not real-time" in text
     assert "&" not in text, "no anchors, so that any part of it can be pasted"
-    written = yaml.safe_load(about + text)
+    written = yaml.safe_load(text)
     best = validate(overlay(content, written)).systems["RTnet-best"]
     expected = config.search.configured(config.systems["RTnet"], drawn)
     assert best == System.model_validate(expected.model_dump() | {"published": None})
@@ -310,7 +310,7 @@ def test_figure_holds_every_trial(tmp_path):
     trials += [trial(6, 0.05, 10, state="pruned"), trial(7, None, 10, state="failed")]
     search = settings()
     figure = plots.search(trials, search, "synthetic")
-    write(figure, tmp_path / "search")
+    write(figure.files(), tmp_path / "search")
     assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".csv"}
     assert len(figure.data) == 8 * 2
     assert figure.data.loc[figure.data["best"], "trial"].unique().tolist() == [5]

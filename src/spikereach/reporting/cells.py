@@ -15,8 +15,7 @@ import pandas as pd
 from spikereach.config import System
 from spikereach.evaluation.records import Format
 from spikereach.published import figures
-from spikereach.reporting.captions import result_table
-from spikereach.reporting.collect import ResultError
+from spikereach.reporting.collect import ResultError, source_of
 from spikereach.reporting.render import MISSING, Align, Column, Table
 
 Systems = Mapping[str, System]
@@ -59,7 +58,7 @@ class Rows:
         self.rows = [_row(frame, name, system) for name, system in systems.items()]
 
     def table(self, name: str, what: str, columns: list[Column], *, costs: bool = False) -> Table:
-        """The table with these printed columns; arguments as of `captions.result_table`."""
+        """The table with these printed columns; arguments as of `result_table`."""
         keys = ["system", "spiking", "sessions", "seeds"]
         keys += [key for each in self._beside for key in (each, f"{each}_published")]
         keys += [*self._further, "source_published"]
@@ -119,6 +118,66 @@ def _row(frame: pd.DataFrame, name: str, system: System) -> dict[str, Any]:
     return row
 
 
+def result_table(
+    name: str,
+    what: str,
+    frame: pd.DataFrame,
+    values: pd.DataFrame,
+    columns: list[Column],
+    *,
+    stub: int = 1,
+    rows: list[dict[str, Any]] = (),
+    costs: bool = False,
+) -> Table:
+    """A table whose caption says what it shows, from which data, and against which papers.
+
+    ``what`` are the table's own sentences, without the last full stop; ``rows``, where published
+    figures stand beside ours, those of `Rows`; with ``costs`` the table holds figures that
+    NeuroBench counts over the test steps. All others are as of `Table`.
+    """
+    source = source_of(frame)
+    names = sorted(frame["session"].unique())
+    sessions, seeds = ", ".join(names), _seeds(frame)
+    commits = ", ".join(sorted(frame["commit"].unique()))  # of the code that made the results
+    parts = [what + "."]
+    deviations = any("±" in cell for column in columns for cell in column.cells)
+    if deviations and frame["seed"].nunique() > 1:
+        parts.append("± is the population standard deviation over seeds.")
+    plural = "s" * (len(names) > 1)
+    parts.append(f"{source.caption}, session{plural} {sessions}; {seeds}; commit {commits}.")
+    sliced = frame[frame["verified_steps"] < frame["test_steps"]]
+    if costs and len(sliced):
+        parts.append(
+            "Sparsities and operations are counted over the whole test split; NeuroBench itself "
+            f"counted at least the first {sliced['verified_steps'].min():,} steps and agreed."
+        )
+    cited = sorted({row["source_published"] for row in rows} - {None})
+    if cited:
+        papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
+        parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
+        if source.apart:
+            parts.append(source.apart)
+    comment = (
+        f"source: {source.name}",
+        f"sessions: {sessions}",
+        seeds.replace(" ", ": ", 1),
+        f"commit: {commits}",
+    )
+    return Table(name, " ".join(parts), comment, values, columns, stub)
+
+
+def _seeds(frame: pd.DataFrame) -> str:
+    """``seeds 0, 1, 2``, and which systems have other ones."""
+    every = sorted(frame["seed"].unique())
+    others = [
+        f"{name}: {', '.join(map(str, sorted(set(own))))}"
+        for name, own in frame.groupby("system")["seed"]
+        if set(own) != set(every)
+    ]
+    text = f"seed{'s' * (len(every) > 1)} {', '.join(map(str, every))}"
+    return text + (f" ({'; '.join(others)})" if others else "")
+
+
 def spread(values: pd.Series, std: float = math.nan) -> tuple[float, float]:
     """Mean and population deviation; of a single value the given one, which may be unknown."""
     if len(values) > 1:
@@ -129,29 +188,22 @@ def spread(values: pd.Series, std: float = math.nan) -> tuple[float, float]:
 # ---- Numbers as text -------------------------------------------------------------------
 
 
-def absent(value: float | None) -> bool:
-    return value is None or math.isnan(value)
+def number(form: str) -> Callable[[float | None], str]:
+    return lambda value: MISSING if pd.isna(value) else form.format(value)
+
+
+count = number("{:,.0f}")
+share = number("{:.3f}")
+rate = number("{:.3g}")
 
 
 def r2(value: float | None, std: float | None = None) -> str:
-    return MISSING if absent(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
-
-
-def count(value: float | None) -> str:
-    return MISSING if absent(value) else f"{round(value):,}"
-
-
-def share(value: float | None) -> str:
-    return MISSING if absent(value) else f"{value:.3f}"
-
-
-def rate(value: float | None) -> str:
-    return MISSING if absent(value) else f"{value:.3g}"
+    return MISSING if pd.isna(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
 
 
 def cost(value: float, std: float) -> str:
     """Operations per step: one decimal below 1,000, none above; an exact 0 is bare."""
-    if value == 0 and (absent(std) or std == 0):
+    if value == 0 and (pd.isna(std) or std == 0):
         return "0"
     form = "{:,.1f}" if value < 1000 else "{:,.0f}"
     return _pair(form.format(value), std, form)
@@ -159,7 +211,7 @@ def cost(value: float, std: float) -> str:
 
 def as_printed(value: float | None, std: float | None = None) -> str:
     """A published figure with the digits its paper gives."""
-    return MISSING if absent(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
+    return MISSING if pd.isna(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
 
 
 def significant(value: float) -> str:
@@ -187,4 +239,4 @@ def minus(text: str) -> str:
 
 
 def _pair(value: str, std: float | None, form: str) -> str:
-    return value if absent(std) else f"{value} ± {form.format(std)}"
+    return value if pd.isna(std) else f"{value} ± {form.format(std)}"

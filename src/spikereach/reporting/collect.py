@@ -99,7 +99,7 @@ def source_of(frame: pd.DataFrame) -> type[Source]:
     return named(name)
 
 
-def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:
+def check_present(frame: pd.DataFrame, systems: Iterable[str], purpose: str = "to draw") -> None:
     """Every one of the systems has results.
 
     Raises:
@@ -107,4 +107,4 @@ def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:
     """
     for name in systems:
         if name not in set(frame["system"]):
-            raise ResultError(f"no results of the system {name!r} to draw")
+            raise ResultError(f"no results of the system {name!r} {purpose}")

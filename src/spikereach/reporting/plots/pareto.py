@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 from matplotlib.lines import Line2D
 
@@ -33,22 +31,18 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
         mean = part[["r2", "deployment_bytes", "footprint", "macs", "acs"]].mean()
         numbers = formats(part)
         energy = energy_nj(mean["macs"], mean["acs"], *numbers)
-        sizes = (mean["deployment_bytes"] / 1e3, mean["footprint"] / 1e3)
+        sizes = mean["deployment_bytes"], mean["footprint"]
         rows.append((name, "ours", mean["r2"], *sizes, energy))
         if system.published is None or source_of(frame).apart:
             continue
         theirs = figures.system(system.published)
-        costs = (theirs.macs, theirs.acs)
-        energy = math.nan if None in costs else energy_nj(*costs, *numbers)
-        footprint = math.nan if theirs.footprint is None else theirs.footprint / 1e3
-        rows.append((name, "published", theirs.r2, footprint, math.nan, energy))
-    data = pd.DataFrame(
-        rows,
-        columns=["system", "origin", "r2", "footprint_kb", "neurobench_footprint_kb", "energy_nj"],
-    )
+        energy = energy_nj(theirs.macs, theirs.acs, *numbers)
+        rows.append((name, "published", theirs.r2, theirs.footprint, None, energy))
+    sizes = ["footprint_kb", "neurobench_footprint_kb"]
+    data = pd.DataFrame(rows, columns=["system", "origin", "r2", *sizes, "energy_nj"])
+    data[sizes] /= 1e3
     ours, theirs = (data[data["origin"] == origin] for origin in ("ours", "published"))
-    with drawing.style():
-        figure = drawing.new_figure(drawing.DOUBLE, 2.9)
+    with drawing.drawn(drawing.DOUBLE, 2.9) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, column, label in (
             (left, "footprint_kb", "Footprint where deployed (kB)"),

@@ -8,18 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from spikereach.config import Search
 from spikereach.data import sources
+from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.plots.drawing import (
-    DASHED,
-    DOUBLE,
-    Plot,
-    dot,
-    legend_above,
-    new_figure,
-    note,
-    pareto_front,
-    style,
-)  # fmt: skip
+from spikereach.reporting.plots.drawing import DASHED, DOUBLE, Plot, dot
 from spikereach.reporting.search import Trials, best, importance
 
 
@@ -36,8 +27,8 @@ def search(trials: Trials, search: Search, source: str) -> Plot:
     """
     shares, top = importance(trials, search), best(trials)
     complete = [trial for trial in trials if trial["state"] == "complete"]
-    costs = [trial["deployment_bytes"] for trial in complete]
-    front = [complete[n] for n in pareto_front(costs, [trial["r2"] for trial in complete])]
+    costs, r2 = ([trial[key] for trial in complete] for key in ("deployment_bytes", "r2"))
+    front = [complete[n] for n in drawing.pareto_front(costs, r2)]
     shade = colour(search.system)
     realtime = [trial for trial in complete if trial["realtime"]]
     late = [trial for trial in complete if not trial["realtime"]]
@@ -66,18 +57,17 @@ def search(trials: Trials, search: Search, source: str) -> Plot:
     )
     panels = {_symbol(name): lambda t, n=name: t["parameters"][n] for name in search.space}
     panels["Deployed in float32 (kB)"] = lambda t: t["deployment_bytes"] / 1e3
-    with style():
-        columns = 4
-        rows = -(-(len(search.space) + 2) // columns)
-        figure = new_figure(DOUBLE, 0.35 + 1.75 * rows)
+    columns = 4
+    rows = -(-(len(search.space) + 2) // columns)
+    with drawing.drawn(DOUBLE, 0.35 + 1.75 * rows) as figure:
         grid = figure.add_gridspec(rows, columns)
         first = None
         for index, (label, value) in enumerate(panels.items()):
             axes = figure.add_subplot(grid[divmod(index, columns)], sharey=first)
             first = first or axes
             for part, look in shown:
-                r2 = [trial["r2"] for trial in part]
-                axes.scatter(list(map(value, part)), r2, linewidths=0.7, zorder=3, **look)
+                points = list(map(value, part)), [trial["r2"] for trial in part]
+                axes.scatter(*points, linewidths=0.7, zorder=3, **look)
             ring = {"facecolors": "none", "edgecolors": TRUE, "linewidths": 0.9, "zorder": 4}
             axes.scatter(value(top), top["r2"], s=34, marker="o", **ring)
             axes.set_xlabel(label)
@@ -103,8 +93,8 @@ def search(trials: Trials, search: Search, source: str) -> Plot:
             "best": dot(TRUE, 6, markerfacecolor="none"),
             "Pareto front": Line2D([], [], **DASHED),
         }
-        legend_above(figure, entries)
-        note(bars, sources.named(source))
+        drawing.legend_above(figure, entries)
+        drawing.note(bars, sources.named(source))
     return Plot(figure, data)
 
 

@@ -15,7 +15,7 @@ from spikereach.config import Trajectory
 from spikereach.data import sources
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.plots.drawing import DOUBLE, Plot, new_figure, style
+from spikereach.reporting.plots.drawing import DOUBLE, Plot, drawn
 from spikereach.reporting.predictions import read, stretch
 
 
@@ -59,8 +59,7 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
     at, channel = np.nonzero(spikes)
     series = [("raster", "spikes", time[at], channel)]
 
-    with style():
-        figure = new_figure(DOUBLE, 3.6)
+    with drawn(DOUBLE, 3.6) as figure:
         grid = figure.add_gridspec(4, 2, width_ratios=[1.45, 1], height_ratios=[0.12, 1.25, 1, 1])
         raster = figure.add_subplot(grid[1, 0])
         lines = [figure.add_subplot(grid[row, 0], sharex=raster) for row in (2, 3)]

@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.reporting.captions import result_table
-from spikereach.reporting.cells import Systems, signed
-from spikereach.reporting.collect import ResultError
+from spikereach.reporting.cells import Systems, result_table, signed
+from spikereach.reporting.collect import ResultError, check_present
 from spikereach.reporting.render import Column, Table
 
 _VALUES = [
@@ -54,9 +53,7 @@ def paired_test(frame: pd.DataFrame, first: str, second: str) -> dict[str, Any]:
     Raises:
         ResultError: when a system is absent, or they lack common sessions and seeds.
     """
-    for name in (first, second):
-        if name not in set(frame["system"]):
-            raise ResultError(f"no results of the system {name!r} to compare")
+    check_present(frame, (first, second), "to compare")
     wide = frame.pivot(index=["session", "seed"], columns="system", values="r2")
     difference = (wide[first] - wide[second]).dropna()
     if difference.empty:

@@ -7,25 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.config import Stage, Step, System
+from spikereach.config import System
 from spikereach.provenance import repository_state, short_commit
 from spikereach.reporting.cells import bits
 from spikereach.reporting.render import MISSING, Column, Table
 
 _STAGE = (
-    "window",
-    "stride",
-    "batch",
-    "updates_per_epoch",
-    "epochs",
-    "patience",
-    "optimiser",
-    "learning_rate",
-    "weight_decay",
-    "schedule",
-    "loss",
-    "clip_norm",
-    "jitter",
+    *("window", "stride", "batch", "updates_per_epoch", "epochs", "patience"),
+    *("optimiser", "learning_rate", "weight_decay", "schedule", "loss", "clip_norm", "jitter"),
 )
 
 
@@ -39,7 +28,8 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
     commit = short_commit(*repository_state())
     columns = {name: _parameters(system, systems) for name, system in systems.items()}
     keys = list(dict.fromkeys(key for parameters in columns.values() for key in parameters))
-    keys.sort(key=lambda key: _SECTIONS.index(key[0]))
+    order = ["Network", "Training", "Pretraining", "Fine-tuning", "Compression"]
+    keys.sort(key=lambda key: order.index(key[0]))
     sections, parameters = zip(*keys, strict=True)
     values = pd.DataFrame({"section": sections, "parameter": parameters}, dtype=object)
     for name, found in columns.items():
@@ -63,9 +53,6 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
     )
 
 
-_SECTIONS = ["Network", "Training", "Pretraining", "Fine-tuning", "Compression"]
-
-
 def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {("Network", "architecture"): system.architecture}
     found[("Network", "areas")] = "+".join(system.areas)
@@ -80,23 +67,14 @@ def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str
         stages = {"Pretraining": training.pretrain, "Fine-tuning": training.finetune}
         for section, stage in stages.items():
             if stage is not None:
-                found |= {(section, key): value for key, value in _stage(stage).items()}
+                values = {key: getattr(stage, key) for key in _STAGE} | dict(stage.penalties)
+                found |= {(section, key): value for key, value in values.items() if value}
     found |= {("Compression", "weights"): "float32", ("Compression", "buffers"): "float32"}
     for step in system.compression:
-        found |= {("Compression", key): value for key, value in _compression(step).items()}
+        printed = (f if isinstance(f, str) else f"{bits(f)} bits" for f in step.formats or ())
+        values = dict(zip(("weights", "buffers"), printed, strict=False)) | step.listed
+        found |= {("Compression", key): value for key, value in values.items()}
     return found
-
-
-def _stage(stage: Stage) -> dict[str, Any]:
-    set_values = {key: getattr(stage, key) for key in _STAGE if getattr(stage, key)}
-    return set_values | {key: value for key, value in stage.penalties.model_dump().items() if value}
-
-
-def _compression(step: Step) -> dict[str, Any]:
-    printed = [
-        each if isinstance(each, str) else f"{bits(each)} bits" for each in step.formats or ()
-    ]
-    return dict(zip(("weights", "buffers"), printed, strict=False)) | step.listed
 
 
 def _text(value: Any) -> str:

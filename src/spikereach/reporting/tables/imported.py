@@ -9,8 +9,7 @@ import pandas as pd
 from spikereach.config import System
 from spikereach.config.sessions import evaluation_session
 from spikereach.published import figures
-from spikereach.reporting.captions import result_table
-from spikereach.reporting.cells import Systems, minus
+from spikereach.reporting.cells import Systems, minus, result_table
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import MISSING, Column, Table
 
@@ -38,7 +37,11 @@ def imported(frame: pd.DataFrame, systems: Systems) -> Table:
         ResultError: no results of a system, or not as many as were published.
     """
     frame = frame[frame["system"].isin(systems)]
-    pairs = [pair for name, system in systems.items() for pair in _pairs(frame, name, system)]
+    pairs = [
+        (*pair, our, their, None if their is None else our - their)
+        for name, system in systems.items()
+        for *pair, our, their in _pairs(frame, name, system)
+    ]
     names = ["system", "session", "weights", "metric", "rank", "ours", "published", "difference"]
     values = pd.DataFrame(pairs, columns=names, dtype=object)
     runs = values[["system", "session"]].drop_duplicates()
@@ -84,14 +87,12 @@ def _pairs(frame: pd.DataFrame, name: str, system: System) -> Iterator[tuple]:
                     f"{name} on {session}: {len(ours)} results, but {len(theirs)} published"
                 )
             for rank, (our, their) in enumerate(zip(ours, theirs, strict=True), start=1):
-                difference = None if their is None else our - their
-                yield name, session, original, metric, rank, our, their, difference
+                yield name, session, original, metric, rank, our, their
     if set(part["session"]) == set(figures.sessions().values()):  # beside the printed means
         for metric in METRICS:
             our = float(part.groupby("session")[metric].mean().mean())
             their = getattr(figures.system(system.published), metric)
-            difference = None if their is None else our - their
-            yield name, _MEAN, None, metric, 1, our, their, difference
+            yield name, _MEAN, None, metric, 1, our, their
 
 
 def _cells(pairs: pd.DataFrame, form: str, *, mean: bool) -> tuple[str, str, str]:

@@ -7,8 +7,7 @@ import math
 import pandas as pd
 
 from spikereach.published import figures
-from spikereach.reporting.captions import result_table
-from spikereach.reporting.cells import Rows, Systems, r2, spread
+from spikereach.reporting.cells import Rows, Systems, r2, result_table, spread
 from spikereach.reporting.render import Column, Table
 
 _UNKNOWN = (math.nan, math.nan)
@@ -19,21 +18,20 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
     frame = rows.frame
     order = frame.drop_duplicates("session").sort_values(["monkey", "session"])
     monkeys = dict(zip(order["session"], order["monkey"], strict=True))
-    mean = "mean"
     lines: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
     for row in rows.rows:
         name, published = row["system"], row["system_published"]
         part = frame[frame["system"] == name]
         ours = {s: spread(part.loc[part["session"] == s, "r2"]) for s in monkeys}
-        lines[name, "ours"] = ours | {mean: (row["r2"], row["r2_std"])}
+        lines[name, "ours"] = ours | {"mean": (row["r2"], row["r2_std"])}
         seeds = figures.per_session(published, "r2")
         if seeds.keys() & monkeys.keys():
             stds = figures.per_session_std(published)
             theirs = {s: spread(pd.Series(v), stds.get(s, math.nan)) for s, v in seeds.items()}
             whole = seeds.keys() == monkeys.keys()  # their mean is over all six sessions
-            theirs[mean] = (row["r2_published"], row["r2_std_published"]) if whole else _UNKNOWN
+            theirs["mean"] = (row["r2_published"], row["r2_std_published"]) if whole else _UNKNOWN
             lines[name, "published"] = theirs
-    shown = monkeys | {mean: ""}
+    shown = monkeys | {"mean": ""}
     values = [
         (*key, session, *numbers)
         for key, line in lines.items()
