@@ -13,7 +13,7 @@ import pandas as pd
 
 from spikereach.published import figures as published
 from spikereach.reporting import cells
-from spikereach.reporting.cells import Systems, count, r2, result_table, spread
+from spikereach.reporting.cells import Systems, bits, count, r2, result_table, spread
 from spikereach.reporting.collect import check_present, source_of
 from spikereach.reporting.energy import energy_nj, formats
 from spikereach.reporting.render import Column, Table
@@ -79,12 +79,7 @@ def compression_values(
         weights, buffers = formats(part)
         bitmap = part["parameters"] / 8 + (1 - part["connection_sparsity"]) * part["weights_bytes"]
         saved = (part["weights_bytes"] - bitmap).clip(lower=0)
-        row = {
-            "step": step,
-            "system": name,
-            "weights": cells.bits(weights),
-            "buffers": cells.bits(buffers),
-        }
+        row = {"step": step, "system": name, "weights": bits(weights), "buffers": bits(buffers)}
         by_seed = part.assign(
             footprint_bytes=part["deployment_bytes"] - saved,
             energy_nj=energy_nj(part["macs"], part["acs"], weights, buffers),
@@ -96,8 +91,7 @@ def compression_values(
         if theirs and not source_of(frame).apart:
             figures = published.system(theirs)
             row |= {"r2_published": figures.r2, "footprint_bytes_published": figures.footprint}
-            energy = energy_nj(figures.macs, figures.acs, weights, buffers)
-            row["energy_nj_published"] = energy
+            row["energy_nj_published"] = energy_nj(figures.macs, figures.acs, weights, buffers)
         rows.append(row)
     return pd.DataFrame(rows)
 
