@@ -280,7 +280,7 @@ def test_each_area_carries_information_of_its_own(make):
     assert 0.5 < both < 0.75
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in sorted(SESSIONS) if name[-1] != "4"])
 def test_ridge_on_every_session(make, name):
     counts, velocity = read(make(name, 180.0, 1))

@@ -209,6 +209,7 @@ def test_tables_are_made_from_checkpoints_without_training(lab, clone):
         assert (clone.folder / "paper_tables" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.long
 def test_differences_are_named(pulled):
     config = pulled.folder / "config.yaml"
     text = config.read_text()
