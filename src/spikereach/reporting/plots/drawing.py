@@ -122,5 +122,5 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     """
     points = pd.DataFrame({"cost": costs, "score": scores}).dropna(subset="cost")
     points = points.sort_values(["cost", "score"], ascending=[True, False])
-    before = points["score"].cummax().shift(fill_value=-math.inf)
-    return list(points.index[points["score"] > before])
+    before = points["score"].cummax().shift()  # of the first, nothing
+    return list(points.index[~(points["score"] <= before)])
