@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
-from common import CHANNELS, Peer, Spike, decoder_of, training
+from common import CHANNELS, CONFIG, decoder_of, recording
+from rows import Job
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from spikereach.models.decoder import Decoder
+from spikereach.models.hybrid import Chain
+from spikereach.models.recurrent_lif import RecurrentLIF
+from spikereach.ops.common.backends import only
 from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.record import note_spikes
+from spikereach.ops.current_lif.step import current_integrator_step, current_lif_step
+from spikereach.training import loop, optimisers
 
 DROPOUT = 0.3
-SLOPE, DECAY = 5.0, math.exp(-16 / 150)  # of RTnet's neurons
+
+
+class Peer(nn.Module):
+    """A network of another library, trained as a decoder is; subclasses have the neurons."""
+
+    takes_bytes = False
+    drawn = False
+    """Whether dropout is that of our decoder after the same seed."""
+
+    def decode(self, spikes: Tensor) -> Tensor:
+        """Velocity (T, B, 2) of spikes (T, B, C)."""
+        outputs, fired = self.loop(spikes)
+        note_spikes("hidden", torch.stack(fired))
+        return torch.stack(tuple(outputs)).unflatten(-1, (-1, 2)).mean(-2)
+
+    def loop(self, spikes: Tensor) -> tuple[Iterable[Tensor], list[Tensor]]:
+        """Outputs and hidden spikes of every step."""
+        raise NotImplementedError
+
+
+class Plain(Peer):
+    """Our parameters and equations in a loop of PyTorch operations, the input product hoisted."""
+
+    def __init__(self, system: str):
+        super().__init__()
+        self.ours = decoder_of(system)
+
+    def loop(self, spikes):
+        ours, received = self.ours, nn.Dropout(DROPOUT)
+        sent = [received] * len(spikes)
+        if self.drawn:
+            received = draw_dropout(spikes.shape, DROPOUT, spikes.device)
+            units = (*spikes.shape[:2], ours.recurrent.in_features)
+            dropout = draw_dropout(units, DROPOUT, spikes.device)
+            sent = [partial(torch.mul, kept) for kept in dropout.keep * dropout.scale]
+        decays, leaks = ours._hidden_decays(), ours._readout_decays()
+        hidden, readout = ours.init_state(spikes.shape[1])
+        outputs, fired = [], []
+        for current, drop in zip(ours.input(received(spikes)), sent, strict=True):
+            z, hidden = current_lif_step(hidden, decays, surrogate=ours.surrogate)
+            readout = current_integrator_step(readout, leaks)
+            outputs.append(readout.v)
+            fired.append(z)
+            z = drop(z)
+            hidden = hidden._replace(arriving=current + ours.recurrent(z))
+            readout = readout._replace(arriving=ours.readout(z))
+        return outputs, fired
 
 
 class Net(Peer):
-    """Our layers' sizes and dropout; subclasses have the neurons."""
+    """Our layers' sizes and dropout."""
 
     def __init__(self, system: str):
         super().__init__()
@@ -25,61 +80,20 @@ class Net(Peer):
         self.units, self.outputs = decoder.recurrent.in_features, decoder.readout.out_features
         self.input = nn.Linear(CHANNELS, self.units, bias=False)
         self.readout = nn.Linear(self.units, self.outputs, bias=False)
+        self.dropout = nn.Dropout(DROPOUT)
 
-    def dropout(self, values: Tensor) -> Tensor:
-        return F.dropout(values, DROPOUT, self.training)
+    def loop(self, spikes):
+        states = [self.start()]
+        for current in self.input(self.dropout(spikes)):
+            states.append(self.step(current, states[-1]))
+        return [state[-1] for state in states[1:]], [state[0] for state in states[1:]]
 
-    def run(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, fired = self.loop(self.dropout(spikes))
-        return torch.stack(outputs).unflatten(-1, (-1, 2)).mean(-2), torch.stack(fired)
-
-    def loop(self, spikes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Outputs and hidden spikes of every step."""
+    def start(self) -> tuple:
+        """Before the first step: hidden spikes first, outputs last."""
         raise NotImplementedError
 
-
-class Plain(Peer):
-    """Our parameters in a loop of PyTorch operations, the input product hoisted."""
-
-    def __init__(self, system: str):
-        super().__init__()
-        self.ours = decoder_of(system)
-        self.mem_tau, self.syn_tau = (
-            torch.tensor(self.ours.readouts).repeat_interleave(2, 0).T.contiguous()
-        )
-
-    def run(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        ours, keep = self.ours, None
-        if self.drawn:
-            spikes = draw_dropout(spikes.shape, DROPOUT, spikes.device)(spikes)
-            hidden = (*spikes.shape[:2], len(ours.mem_param))
-            dropout = draw_dropout(hidden, DROPOUT, spikes.device)
-            keep = dropout.keep * dropout.scale
-        else:
-            spikes = F.dropout(spikes, DROPOUT)
-
-        def decay(tau, parameter):
-            return torch.exp(-4 / (tau * F.softplus(parameter)))
-
-        mem, syn = decay(20, ours.mem_param), decay(10, ours.syn_param)
-        out_mem = decay(self.mem_tau, ours.readout_mem_param)
-        out_syn = decay(self.syn_tau, ours.readout_syn_param)
-        currents = F.linear(spikes, ours.input.weight)
-        v = i = arriving = torch.zeros_like(currents[0])
-        o = spikes.new_full((spikes.shape[1], len(out_mem)), -0.01)
-        o_i = o_arriving = torch.zeros_like(o)
-        velocity, fired = [], []
-        for step, current in enumerate(currents):
-            z = Spike.apply(v - 1, 20)
-            v = (mem * v + (1 - mem) * i) * (1 - z.detach())
-            i = syn * i + arriving
-            o, o_i = out_mem * o + (1 - out_mem) * o_i, out_syn * o_i + o_arriving
-            sent = F.dropout(z, DROPOUT) if keep is None else z * keep[step]
-            arriving = current + F.linear(sent, ours.recurrent.weight)
-            o_arriving = F.linear(sent, ours.readout.weight)
-            velocity.append(o)
-            fired.append(z)
-        return torch.stack(velocity).unflatten(-1, (-1, 2)).mean(-2), torch.stack(fired)
+    def step(self, current: Tensor, state: tuple) -> tuple:
+        raise NotImplementedError
 
 
 class SnnTorch(Net):
@@ -113,12 +127,6 @@ class SnnTorch(Net):
         _, o_i, o = self.output(self.readout(self.dropout(z)), o_i, o)
         return z, i, v, o_i, o
 
-    def loop(self, spikes):
-        states = [self.start()]
-        for current in self.input(spikes):
-            states.append(self.step(current, states[-1]))
-        return [state[-1] for state in states[1:]], [state[0] for state in states[1:]]
-
 
 class Norse(Net):
     def __init__(self, system: str):
@@ -129,20 +137,20 @@ class Norse(Net):
             tau_syn_inv=torch.tensor(100.0), tau_mem_inv=torch.tensor(50.0), alpha=20.0
         )
         leaks = norse.LIParameters(torch.tensor(100.0), torch.tensor(20.0))
+        self.input = nn.Identity()  # the cell has the weights
         self.hidden = norse.LIFRecurrentCell(CHANNELS, self.units, p=parameters, dt=0.004)
         self.output = norse.LICell(p=leaks, dt=0.004)
         nn.init.normal_(self.hidden.input_weights, std=0.6)
 
-    def loop(self, spikes):
-        state = leak = None
-        outputs, fired = [], []
-        for now in spikes:
-            z, state = self.hidden(now, state)
-            state = state._replace(z=self.dropout(z))
-            o, leak = self.output(self.readout(state.z), leak)
-            outputs.append(o)
-            fired.append(z)
-        return outputs, fired
+    def start(self):
+        return (None,) * 4
+
+    def step(self, now, state):
+        _, cell, leak, _ = state
+        z, cell = self.hidden(now, cell)
+        cell = cell._replace(z=self.dropout(z))
+        o, leak = self.output(self.readout(cell.z), leak)
+        return z, cell, leak, o
 
 
 class SpikingJelly(Net):
@@ -163,7 +171,7 @@ class SpikingJelly(Net):
 
     def loop(self, spikes):
         self.hidden.reset()
-        currents = self.input(spikes)
+        currents = self.input(self.dropout(spikes))
         sent, fired = [torch.zeros_like(currents[0])], []
         for current in currents:
             fired.append(self.hidden(current + self.recurrent(sent[-1])))
@@ -171,74 +179,79 @@ class SpikingJelly(Net):
         return self.output(self.readout(torch.stack(sent[1:]))), fired
 
 
-class PlainRTnet(Peer):
-    """Our convolutions and parameters as modules, and a loop over keypoints."""
+class RLeaky(nn.Module):
+    """A recurrent layer of ours with snnTorch's neurons."""
 
-    def __init__(self, system: str):
-        super().__init__()
-        self.ours = decoder_of(system)
-        self.blocks = tuple(self.ours.convs[0])
-        self.silence = self.ours.timing.lookahead  # after it the last velocity of a window is known
-
-    def run(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.pad(spikes, (0, 0, 0, 0, 0, self.silence)).permute(1, 2, 0)
-        for block in self.blocks:
-            x = block.norm(block.conv(F.pad(x, (block.conv.kernel_size[0] // 2, 0))))
-            x = self.dropout(F.max_pool1d(x, 2))
-        frames = x.permute(2, 0, 1)
-        for layer in range(2):
-            frames = self.neurons(layer, frames)
-        keypoints = self.ours.readout(frames)
-        weights = torch.arange(4.0)[:, None, None] / 4
-        start, end = keypoints[:-1, None], keypoints[1:, None]
-        return (start + (end - start) * weights).flatten(0, 1)[: len(spikes)], frames
-
-    def dropout(self, x: Tensor) -> Tensor:
-        """Of (B, C, frames); ours draws it for (B, frames, C)."""
-        if not self.drawn:
-            return F.dropout(x, DROPOUT)
-        x = x.transpose(1, 2)
-        return draw_dropout(x.shape, DROPOUT, x.device)(x).transpose(1, 2)
-
-    def neurons(self, layer: int, frames: Tensor) -> Tensor:
-        connections = self.ours.nets[0][layer]
-        currents = connections.input(frames)
-        v = z = torch.zeros_like(currents[0])
-        fired = []
-        for current in currents:
-            v = DECAY * v + current + connections.recurrent(z) - z.detach()
-            z = Spike.apply(v - 1, SLOPE)
-            fired.append(z)
-        return torch.stack(fired)
-
-
-class SnnTorchRTnet(PlainRTnet):
-    def __init__(self, system: str):
+    def __init__(self, ours: RecurrentLIF):
         import snntorch as snn
 
-        super().__init__(system)
-        units = self.ours.readout.in_features
-        gradient = snn.surrogate.fast_sigmoid(slope=SLOPE)
-        self.leaky = nn.ModuleList(
-            snn.RLeaky(beta=DECAY, linear_features=units, spike_grad=gradient) for _ in range(2)
+        super().__init__()
+        self.input = ours.input
+        self.neuron = snn.RLeaky(
+            beta=ours.constants.decay,
+            linear_features=ours.units,
+            spike_grad=snn.surrogate.fast_sigmoid(slope=5.0),
         )
 
-    def neurons(self, layer: int, frames: Tensor) -> Tensor:
-        neuron, states = self.leaky[layer], [self.leaky[layer].init_rleaky()]
-        for current in self.ours.nets[0][layer].input(frames):
-            states.append(neuron(current, *states[-1]))
-        return torch.stack([z for z, _ in states[1:]])
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        return self.neuron.init_rleaky()
+
+    def forward(self, x, state, buffer_format):
+        states = [state]
+        for current in self.input(x):
+            states.append(self.neuron(current, *states[-1]))
+        spikes = torch.stack([z for z, _ in states[1:]])
+        note_spikes("hidden", spikes)
+        return spikes, states[-1]
 
 
-def plain_network(system: str) -> Peer:
-    return PlainRTnet(system) if system == "RTnet" else Plain(system)
+def snntorch_rtnet(system: str) -> Decoder:
+    decoder = decoder_of(system)
+    decoder.nets[0] = Chain(map(RLeaky, decoder.nets[0]))
+    return decoder
 
 
-def snntorch_network(system: str) -> Peer:
-    return SnnTorchRTnet(system) if system == "RTnet" else SnnTorch(system)
+def training(network: Callable[[str], nn.Module], system: str, windows: int, steps: int) -> Job:
+    """Updates of a network by the recipe of a system; a peer takes the place of the decoder."""
+    net, stage = network(system).train(), CONFIG.systems[system].training.finetune
+    spikes, target = map(torch.from_numpy, recording(1, steps, windows))
+    if not net.takes_bytes:
+        spikes = spikes.float()
+    optimiser = optimisers.build(stage, list(net.parameters()))
+    update = partial(loop.step, net, optimiser, stage, spikes, target)
+
+    def result() -> dict[str, np.ndarray]:
+        """The gradients, but for biases in front of batch norms: those are rounding errors."""
+        net.drawn = True
+        torch.manual_seed(7)
+        velocity = update()
+        net.drawn = False
+        named = {name.removeprefix("ours."): p.grad for name, p in net.named_parameters()}
+        named = {name: g.numpy() for name, g in named.items() if not name.endswith("conv.bias")}
+        return named | {"velocity": velocity.numpy()}
+
+    return Job(update, result, warm=2)
 
 
-ours, plain, snntorch, norse, spikingjelly = (
-    partial(training, network)
-    for network in (decoder_of, plain_network, snntorch_network, Norse, SpikingJelly)
+def stepwise(network: Callable[[str], nn.Module], *arguments) -> Job:
+    """A decoder of plain PyTorch modules, whose recurrent layers are called step by step."""
+    job, reference = training(network, *arguments), only("reference")
+    return replace(job, run=reference(job.run), result=reference(job.result))
+
+
+def plain(system: str, *arguments) -> Job:
+    """The very equations of ours."""
+    if system == "RTnet":
+        return stepwise(decoder_of, system, *arguments)
+    return training(Plain, system, *arguments)
+
+
+def snntorch(system: str, *arguments) -> Job:
+    if system == "RTnet":
+        return stepwise(snntorch_rtnet, system, *arguments)
+    return training(SnnTorch, system, *arguments)
+
+
+ours, norse, spikingjelly = (
+    partial(training, network) for network in (decoder_of, Norse, SpikingJelly)
 )

@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
@@ -23,10 +23,11 @@ import spikereach  # first of all: it sets how PyTorch's threads wait
 # isort: split
 import pandas as pd
 import torch
+from torch.utils.benchmark import timer
 
 from spikereach import config
-from spikereach.config import Config, Stage, System
-from spikereach.config.sessions import Session, find
+from spikereach.config import Config, Stage
+from spikereach.config.sessions import find
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S
 from spikereach.models.passes import in_pieces
@@ -82,36 +83,33 @@ def lengths(paper: Config) -> dict[str, int]:
     return steps
 
 
-def channels_of(session: Session, system: System) -> int:
-    return sum(count for area, count in session.areas.items() if area in system.areas)
-
-
 def runs(paper: Config) -> Iterator[Run]:
     """Every training of the paper."""
     steps, seeds = lengths(paper), len(paper.seeds)
+    monkeys = {name: find(name, paper.catalogue).monkey for name in steps}
 
-    def run(name: str, what: str, stage: Stage, sessions: Sequence[str], repetitions: int) -> Run:
-        system = paper.systems[name]
-        split = paper.systems[system.base or name].training.split
-        channels = channels_of(find(sessions[0], paper.catalogue), system)
-        return Run(
-            name, what, stage, split, channels, tuple(steps[s] for s in sessions), repetitions
-        )
+    def channels(session: str, system: str) -> int:
+        areas = find(session, paper.catalogue).areas
+        return sum(areas.get(area, 0) for area in paper.systems[system].areas)
 
-    evaluated = [find(name, paper.catalogue) for name in paper.sessions]
+    def run(system: str, what: str, stage: Stage, sessions: Sequence[str], repetitions: int) -> Run:
+        split = paper.systems[paper.systems[system].base or system].training.split
+        lasting = tuple(steps[session] for session in sessions)
+        return Run(system, what, stage, split, channels(sessions[0], system), lasting, repetitions)
+
     for name, system in paper.systems.items():
         training = system.training
-        own = [session for session in evaluated if channels_of(session, system)]
+        own = [session for session in paper.sessions if channels(session, name)]
         if training is not None and training.pretrain is not None:
-            for monkey in sorted({session.monkey for session in own}):
+            for monkey in sorted({monkeys[session] for session in own}):
                 if sessions := paper.pretrain_sessions.get(monkey):
                     yield run(name, "pretrain", training.pretrain, sessions, seeds)
         for session in own:
             if training is not None and training.finetune is not None:
-                yield run(name, "finetune", training.finetune, [session.name], seeds)
+                yield run(name, "finetune", training.finetune, [session], seeds)
             for each in system.compression:
                 if stages := each.retrainings:
-                    yield run(name, each.kind, stages[0], [session.name], seeds * len(stages))
+                    yield run(name, each.kind, stages[0], [session], seeds * len(stages))
     if search := paper.search:
         stage = paper.systems[search.system].training.finetune
         yield run(search.system, "search", stage, [search.session], search.trials)
@@ -125,32 +123,24 @@ def times(run: Run, paper: Config, device: torch.device) -> tuple[float, float]:
     shape = run.stage.window, run.stage.batch
     spikes = (torch.rand(*shape, run.channels, device=device) < RATE).byte()
     target = torch.randn(*shape, 2, device=device)
-
-    def update() -> None:
-        step(decoder, optimiser, run.stage, spikes, target)
-
-    for _ in range(WARM):
-        update()
-    per_update = median(timed(update, device) for _ in range(TIMED))
+    update = partial(step, decoder, optimiser, run.stage, spikes, target)
+    per_update = median([timed(update) for _ in range(WARM + TIMED)][WARM:])
     decoder.eval()
     stream = (torch.rand(2 * PIECE, 1, run.channels, device=device) < RATE).float()
 
+    @torch.inference_mode()
     def validate() -> None:
-        with torch.inference_mode():
-            for _ in in_pieces(decoder, stream, PIECE):
-                pass
+        for _ in in_pieces(decoder, stream, PIECE):
+            pass
 
-    timed(validate, device)
-    return per_update, timed(validate, device) / len(stream)
+    timed(validate)
+    return per_update, timed(validate) / len(stream)
 
 
-def timed(work: Callable[[], None], device: torch.device) -> float:
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    begun = time.perf_counter()
+def timed(work: Callable[[], object]) -> float:
+    begun = timer()  # waits for CUDA where it is in use
     work()
-    wait()
-    return time.perf_counter() - begun
+    return timer() - begun
 
 
 def project(paper: Config, device: torch.device, systems: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from spikereach.models.decoder import Decoder
 STEPS = 102_400
 """Of a test part: the mean of the evaluation sessions', whose test parts have 52,000 to 137,000,
 in whole windows of 1,024."""
-KEYS = ("r2", "footprint", "connection_sparsity", "activation_sparsity")
 OPERATIONS = ("dense", "effective_macs", "effective_acs")
 
 
@@ -35,16 +34,18 @@ def trained(system: str) -> Decoder:
 
 def results(found: dict[str, float], steps: int) -> dict[str, np.ndarray]:
     """Operations as whole numbers."""
-    counts = {key: np.array(round(found[key] * steps)) for key in OPERATIONS}
-    return {key: np.array(found[key]) for key in KEYS} | counts
+    return {
+        key: np.array(round(value * steps) if key in OPERATIONS else value)
+        for key, value in found.items()
+    }
 
 
 def ours(system: str, steps: int) -> Job:
     decoder, whole = trained(system), recording(2, STEPS)
     part, piece = [each[:steps] for each in whole], oracle.piece_steps(decoder)
     return Job(
-        partial(metrics.exact, decoder, *whole),
-        lambda: results(metrics.exact(decoder, *part, like_neurobench=piece), steps),
+        partial(metrics.measure, decoder, *whole),
+        lambda: results(metrics.measure(decoder, *part, like_neurobench=piece)[0], steps),
         steps=STEPS,
     )
 

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from rows import OURS, ROWS, Row
 
 HERE = Path(__file__).resolve().parent
 RESULTS, TABLE = HERE / "results.json", HERE / "results.md"
+PROCESSOR = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
 PEERS = Path(os.environ.get("PEERS", Path(sys.prefix) / "peers"))
 """Where `make bench` installs the other libraries, apart from the environment."""
 
@@ -58,10 +59,7 @@ def run(row: Row, threads: int) -> dict:
         measures_memory = any(goal.figure == "bytes" for goal in row.goals)
         memory = ask(worker.memory, workers if measures_memory else ())
     measurements = {name: [each[name] for each in rounds] for name in workers}
-    medians = {
-        name: {key: median(each[key] for each in taken) for key in taken[0]}
-        for name, taken in measurements.items()
-    }
+    medians = {name: pd.DataFrame(taken).median().to_dict() for name, taken in measurements.items()}
     for name, most in memory.items():
         medians[name]["bytes"] = most
     return {
@@ -72,7 +70,7 @@ def run(row: Row, threads: int) -> dict:
         "lines": list(lines(row, medians, equal, absent)),
         "threads": threads,
         "machine": {
-            "processor": processor(),
+            "processor": "".join(PROCESSOR.findall(Path("/proc/cpuinfo").read_text())[:1]),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
             "torch": version("torch"),
@@ -125,26 +123,16 @@ def check(row: Row, results: dict[str, dict[str, np.ndarray]]) -> dict[str, floa
     Raises:
         AssertionError: results differ by more than the row allows.
     """
-    found, ours = {}, results.get(OURS, {})
+    found = {}
     for name, theirs in results.items():
+        ours = results[OURS]
         assert ours.keys() == theirs.keys(), f"{row.name}: {name} has other results"
-        differences = {key: row.difference(ours[key], theirs[key]) for key in ours}
-        worst = max(differences, key=differences.get)
-        found[name] = differences[worst]
+        found[name], worst = max((row.difference(ours[key], theirs[key]), key) for key in ours)
         assert found[name] <= row.tolerance, (
             f"{row.name}: {worst} of {name} differs by {found[name]:.3g}, "
             f"allowed is {row.tolerance:g}"
         )
     return found
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
 FIGURES = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from batches import SnnTorch, SnnTorchRTnet
+from batches import SnnTorch, snntorch_rtnet
 from common import CHANNELS, decoder_of, recording
 from rows import Job
 from torch import Tensor, nn
@@ -85,12 +85,14 @@ class RSNN(SnnTorch):
         return self.state[-1].unflatten(-1, (-1, 2)).mean(-2)
 
 
-class RTnet(SnnTorchRTnet):
+class RTnet(nn.Module):
     """Every fourth bin the convolutions run over the 46 bins that one keypoint needs."""
 
     def __init__(self, system: str):
-        super().__init__(system)
-        self.states = [neuron.init_rleaky() for neuron in self.leaky]
+        super().__init__()
+        self.ours = snntorch_rtnet(system)
+        self.ours.fold()
+        self.states = [layer.init_state(1) for layer in self.ours.nets[0]]
         self.latest = torch.zeros(1, CHANNELS, 46)
         self.seen = 0
 
@@ -100,12 +102,11 @@ class RTnet(SnnTorchRTnet):
         if self.seen % 4:
             return None
         z = self.latest
-        for block in self.blocks:
+        for block in self.ours.convs[0]:
             z = F.max_pool1d(block.conv(z), 2)
         z = z[:, :, 0]
-        for layer, neuron in enumerate(self.leaky):
-            current = self.ours.nets[0][layer].input(z)
-            z, _ = self.states[layer] = neuron(current, *self.states[layer])
+        for number, layer in enumerate(self.ours.nets[0]):
+            z, _ = self.states[number] = layer.neuron(layer.input(z), *self.states[number])
         return self.ours.readout(z)
 
 

@@ -148,19 +148,16 @@ def check(file: File, monkey: Monkey = None, areas: Areas = None, config: Config
       spikereach check indy_20160622_01.mat
       spikereach check mine.mat --monkey chewie --areas M1=174
     """
-    binned = _session(file, monkey, areas, config)
-    typer.echo("\n".join([f"{file}: a valid session", *_session_lines(binned)]))
-
-
-def _session_lines(binned: BinnedSession) -> list[str]:
     from spikereach.data.matfile import STEP_S
 
+    binned = _session(file, monkey, areas, config)
     steps, channels = binned.spikes.shape
     counted = [f"{binned.areas.count(area)} {area}" for area in dict.fromkeys(binned.areas)]
     rates = binned.spikes.mean(axis=0) / STEP_S
     low, high = binned.position.min(axis=0), binned.position.max(axis=0)
     split = vars(binned.split("neurobench"))
-    return [
+    lines = [
+        f"{file}: a valid session",
         f"session    {binned.name} of monkey {binned.monkey}",
         f"channels   {channels} ({' + '.join(counted)}), {int((rates == 0).sum())} silent",
         f"length     {steps:,} steps of 4 ms ({steps * STEP_S:.1f} s)",
@@ -170,6 +167,7 @@ def _session_lines(binned: BinnedSession) -> list[str]:
         f"segments   {len(binned.segments)}",
         *(f"{part:10} {len(steps):,} steps" for part, steps in split.items()),
     ]
+    typer.echo("\n".join(lines))
 
 
 @app.command(name="bin")
@@ -212,9 +210,12 @@ def decode(
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
 
+    import h5py
     import numpy as np
     import torch
+    from pandas import DataFrame
 
+    from spikereach.data.matfile import STEP_S
     from spikereach.evaluation.evaluate import input_spikes
     from spikereach.evaluation.metrics import PIECE
     from spikereach.files import replace
@@ -224,27 +225,18 @@ def decode(
     with torch.inference_mode():
         pieces = in_pieces(loaded.decoder, inputs, PIECE)
         velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece in pieces])
-    replace(out, _velocities(velocity, out.suffix))
-    typer.echo(f"wrote {len(velocity):,} velocities to {out}")
-
-
-def _velocities(velocity: Any, kind: str) -> bytes:
-    """The content of a .csv or .h5 file."""
-    import h5py
-    from pandas import DataFrame
-
-    from spikereach.data.matfile import STEP_S
-
-    if kind == ".h5":
-        image = io.BytesIO()
+    image = io.BytesIO()
+    if out.suffix == ".h5":
         with h5py.File(image, "w") as file:
             file.create_dataset("velocity", data=velocity, compression="gzip")
             file.attrs["dt_s"] = STEP_S
-        return image.getvalue()
-    steps, (x, y) = range(len(velocity)), velocity.T
-    time = [f"{step * STEP_S:.3f}" for step in steps]
-    table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
-    return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
+    else:
+        steps, (x, y) = range(len(velocity)), velocity.T
+        time = [f"{step * STEP_S:.3f}" for step in steps]
+        table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
+        table.to_csv(image, index=False, lineterminator="\n", na_rep="nan")
+    replace(out, image.getbuffer())
+    typer.echo(f"wrote {len(velocity):,} velocities to {out}")
 
 
 @app.command()
@@ -311,7 +303,7 @@ def import_weights(
     Example: spikereach import-weights SNN2 model.pt SNN2.safetensors
     """
     from spikereach.models.checkpoint import save
-    from spikereach.published.checkpoints import published_checkpoint
+    from spikereach.published.importers import published_checkpoint
 
     checkpoint = published_checkpoint(system, _system(system, config), file)
     save(checkpoint, out)
@@ -408,15 +400,9 @@ def _print(found: dict[str, Any], as_json: bool, text: str, **more: str) -> None
 
 def _config(paths: list[Path] | None) -> Config:
     """The given configuration, or that of this folder."""
-    from spikereach.config import ConfigError, read
+    from spikereach.config import read
 
-    paths = paths or [Path("config.yaml")]
-    for path in paths:
-        if not path.is_file():
-            raise ConfigError(
-                f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
-            )
-    return read(*paths)
+    return read(*paths or ["config.yaml"])
 
 
 def _system(name: str, config: list[Path] | None) -> System:

@@ -18,14 +18,12 @@ class WriteError(OSError):
 
 
 def replace(path: str | Path, content: bytes | memoryview) -> None:
-    """Put a file in place; an earlier one stays as it was where that fails.
+    """Put a file in place, in a folder that is made where absent; an earlier one stays as it was
+    where that fails.
 
     It is written under another name in the same folder, which the next attempt takes again:
     a process that is killed leaves at most one such file, and only until then.
 
-    Args:
-        path: its folder is made where absent.
-        content: all of it.
     Raises:
         WriteError: the disk is full, the folder read-only, ...
     """

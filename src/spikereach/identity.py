@@ -22,8 +22,6 @@ import numpy as np
 
 import spikereach
 
-PIECE = 2**20
-"""Bytes of a file that are read at a time."""
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -46,18 +44,15 @@ def text_checksum(text: str) -> str:
 def file_checksum(
     path: str | Path, algorithm: str = "sha256", advance: Callable[[int], Any] | None = None
 ) -> str:
-    """Of the content of a file.
+    """Of the content of a file by an algorithm of `hashlib`; ``advance`` gets the number of
+    bytes after each piece.
 
-    Args:
-        path: the file.
-        algorithm: a name that `hashlib` knows.
-        advance: called with the number of bytes after each piece.
     Raises:
         OSError: it is missing or cannot be read.
     """
     total = hashlib.new(algorithm)
     with open(path, "rb") as file:
-        while piece := file.read(PIECE):
+        while piece := file.read(2**20):
             total.update(piece)
             if advance is not None:
                 advance(len(piece))
@@ -67,10 +62,9 @@ def file_checksum(
 def array_checksum(arrays: Mapping[str, Any], metadata: Any = None) -> str:
     """Of names, types, shapes and bytes of arrays, and of JSON-like metadata.
 
-    Args:
-        arrays: name -> NumPy array or PyTorch tensor, on any device, of a type that NumPy has.
-            The two name their types differently, and so a tensor is not its array.
-        metadata: as for :func:`canonical`.
+    Arrays are NumPy's, or tensors of PyTorch on any device, of a type that NumPy has. The two name
+    their types differently, and so a tensor is not its array. Metadata as for :func:`canonical`.
+
     Raises:
         TypeError: NumPy lacks the type of a tensor.
     """
@@ -83,11 +77,7 @@ def array_checksum(arrays: Mapping[str, Any], metadata: Any = None) -> str:
 
 
 def job_key(snakemake: Any) -> str:
-    """Of all that the result of a job depends on: rule, wildcards, params, content of inputs.
-
-    Args:
-        snakemake: what Snakemake gives a script.
-    """
+    """Of all that the result of a job depends on: rule, wildcards, params, content of inputs."""
     return digest(
         {
             "rule": snakemake.rule,
@@ -136,10 +126,7 @@ def code_digest(script: str | Path, *modules: str) -> str:
 
 
 def _file(module: str) -> Path | None:
-    """The source file of a module; None where there is no such module (a class, a function).
-
-    Nothing is imported.
-    """
+    """The source file of a module, which is not imported; None for what is none, as a class."""
     top, *rest = module.split(".")
     if top == "spikereach":
         root = Path(spikereach.__file__).parent

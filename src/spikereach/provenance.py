@@ -64,9 +64,7 @@ def repository_state() -> tuple[str | None, bool | None]:
 
 def short_commit(commit: str | None, dirty: bool | None) -> str:
     """A commit as captions print it: 12 digits, ``+`` for uncommitted changes."""
-    if commit is None:
-        return "unknown"
-    return commit[:12] + ("+" if dirty else "")
+    return "unknown" if commit is None else commit[:12] + ("+" if dirty else "")
 
 
 def _git(*arguments: str, folder: Path) -> str | None:

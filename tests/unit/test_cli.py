@@ -20,7 +20,7 @@ from spikereach.data import synthetic
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.evaluation import evaluate, metrics
 from spikereach.evaluation.errors import EvaluationError
-from spikereach.evaluation.evaluate import write_json, write_predictions
+from spikereach.evaluation.evaluate import write_predictions
 from spikereach.evaluation.records import Metrics
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load, save
@@ -327,19 +327,19 @@ def test_bugs_keep_their_traceback(binned_file, checkpoint_file, monkeypatch):
 
 @pytest.fixture(scope="module")
 def result(settings, binned):
-    evaluation = config.Evaluation(neurobench_steps=200, stream_steps=200)
-    return evaluate.evaluate(checkpoint_of("RTnet", settings), binned, evaluation)
+    return evaluate.measure(checkpoint_of("RTnet", settings), binned, 200)
 
 
-def test_an_evaluation_is_over_the_whole_test_part(result, binned):
+def test_an_evaluation_is_over_the_whole_test_part(result, settings, binned):
     test = binned.split("neurobench").test
     assert (result.first_step, result.metrics.test_steps) == (test.start, len(test))
     np.testing.assert_array_equal(result.velocity, binned.velocity[test.start : test.stop])
     np.testing.assert_array_equal(result.position, binned.position[test.start : test.stop])
     assert result.metrics.r2 == metrics.r2(result.predicted, result.velocity)
-    assert result.realtime.realtime is True
+    streamed = evaluate.stream(checkpoint_of("RTnet", settings), binned, 200)
+    assert streamed.realtime is True
     for key in ("system", "session", "seed"):
-        assert getattr(result.metrics, key) == getattr(result.realtime, key)
+        assert getattr(result.metrics, key) == getattr(streamed, key)
 
 
 @pytest.mark.parametrize("steps", [100, 1500])
@@ -390,7 +390,7 @@ def test_results_are_strict_json_and_read_as_what_they_were(result, tmp_path):
     path = tmp_path / "metrics.json"
     provenance = {"commit": None, "dirty": None, "python": "3"}
     record = Metrics(**dict(result.metrics), source="synthetic", provenance=provenance)
-    write_json(record, path)
+    record.write(path)
     assert Metrics.model_validate(json.loads(path.read_text())) == record
     assert json.loads(path.read_text())["provenance"] == provenance
     assert list(tmp_path.iterdir()) == [path]

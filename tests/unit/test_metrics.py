@@ -116,9 +116,9 @@ def test_wrong_recordings_are_named():
     decoder = Straight(channels=12)
     velocity = np.eye(20, 2, dtype=np.float32)
     with pytest.raises(PassError, match="reads 12 channels"):
-        metrics.exact(decoder, np.ones((20, 13), np.uint8), velocity)
+        metrics.measure(decoder, np.ones((20, 13), np.uint8), velocity)
     with pytest.raises(PassError, match=r"15 steps are too few .* whole windows of 16"):
-        metrics.exact(Windowed(channels=12), np.ones((15, 12), np.uint8), velocity)
+        metrics.measure(Windowed(channels=12), np.ones((15, 12), np.uint8), velocity)
 
 
 def test_a_decoder_without_connections_has_no_sparsity():

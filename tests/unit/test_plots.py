@@ -62,15 +62,14 @@ def recording(steps=STEPS):
 
 def predictions(folder, name, *, steps=STEPS, session="synthetic_indy_1"):
     """A file as the evaluation writes it."""
-    from spikereach.evaluation.evaluate import Result, write_predictions
+    from spikereach.evaluation.evaluate import Measurement, write_predictions
     from spikereach.evaluation.records import Measured
 
     position, velocity, spikes = recording()
     noise = np.random.default_rng(len(name)).normal(size=(STEPS, 2)).astype("float32")
     path = folder / name / "predictions.h5"
-    result = Result(
+    result = Measurement(
         metrics=Measured.model_construct(system=name, session=session, seed=0, r2=0.5),
-        realtime=None,
         first_step=1500,
         predicted=(velocity + noise)[:steps],
         velocity=velocity[:steps],

@@ -97,3 +97,10 @@ def test_no_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_figure_that_all_seeds_share_is_given_once():
+    session = "indy_20160622_01"
+    assert figures.per_session("AEGRU", "footprint")[session] == (39184,)
+    assert len(figures.per_session("AEGRU", "r2")[session]) == 5
+    assert figures.per_session("AEGRU", "footprint_parameters_only") == {}

@@ -5,7 +5,7 @@ from spikereach.workflow.job import job
 with job(snakemake):
     from spikereach.config import System
     from spikereach.models import checkpoint
-    from spikereach.published.checkpoints import published_checkpoint
+    from spikereach.published.importers import published_checkpoint
 
     system = System.model_validate_json(snakemake.params.system)
     imported = published_checkpoint(snakemake.wildcards.system, system, snakemake.input.weights)

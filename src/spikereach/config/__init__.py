@@ -9,17 +9,10 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spikereach.config.architectures import locate
 from spikereach.config.errors import ConfigError
@@ -130,21 +123,15 @@ NumberFormat = Literal["float32", "float16"] | tuple[int, int]
 class Step(Model):
     """One step of a compression: `spikereach.compression.<kind>` does what it says."""
 
+    formats: ClassVar[tuple[NumberFormat, NumberFormat] | None] = None
+    """Of weights and buffers after it, where it quantises: then it is the last step."""
+    listed: ClassVar[dict[str, Any]] = {}
+    """Beside the formats, what a table of hyperparameters says of it."""
+
     @property
     def retrainings(self) -> list[Stage]:
         """Every training that it may take: one where it has a ``retrain``."""
-        stage = getattr(self, "retrain", None)
-        return [] if stage is None else [stage]
-
-    @property
-    def formats(self) -> tuple[NumberFormat, NumberFormat] | None:
-        """Of weights and buffers after it, where it quantises: then it is the last step."""
-        return None
-
-    @property
-    def listed(self) -> dict[str, Any]:
-        """Beside the formats, what a table of hyperparameters says of it."""
-        return {}
+        return [self.retrain] if hasattr(self, "retrain") else []
 
 
 class Prune(Step):
@@ -195,10 +182,7 @@ class Half(Step):
     """Half precision (IEEE 754 binary16) weights and buffers."""
 
     kind: Literal["half"]
-
-    @property
-    def formats(self) -> tuple[NumberFormat, NumberFormat]:
-        return "float16", "float16"
+    formats: ClassVar = ("float16", "float16")
 
 
 class Retrain(Step):
@@ -434,10 +418,8 @@ class Config(Model):
 
 
 def validate(raw: dict) -> Config:
-    """Check a loaded configuration.
+    """Check a configuration as YAML gives it.
 
-    Args:
-        raw: the mapping as YAML gives it.
     Raises:
         ConfigError: with one line per wrong key: its dotted path, the value, what is expected.
     """
@@ -446,7 +428,7 @@ def validate(raw: dict) -> Config:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            where = ".".join(map(str, problem["loc"])) or "configuration"
             value = problem["input"]
             shown = "" if isinstance(value, dict) else f" (got {value!r})"
             message = problem["msg"].removeprefix("Value error, ")
@@ -458,6 +440,10 @@ def read(*paths: str | Path) -> Config:
     """Read YAML files, each laid over the one before it, and validate the result."""
     merged: dict = {}
     for path in paths:
+        if not Path(path).is_file():
+            raise ConfigError(
+                f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
+            )
         try:
             loaded = yaml.safe_load(Path(path).read_text())
         except yaml.YAMLError as error:

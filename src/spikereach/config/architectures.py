@@ -20,11 +20,8 @@ ARCHITECTURES: dict[str, str] = {
 
 
 def locate(architecture: str) -> tuple[str, str]:
-    """Module and class of a name in :data:`ARCHITECTURES` or of a path ``package.module:Class``.
-
-    Raises:
-        ConfigError: neither of them.
-    """
+    """Module and class of a name in :data:`ARCHITECTURES` or of a path ``package.module:Class``; a
+    `ConfigError` for what is neither."""
     module, separator, name = ARCHITECTURES.get(architecture, architecture).partition(":")
     if not (separator and module and name):
         raise ConfigError(

@@ -26,12 +26,14 @@ class Session:
     """Of the file, where known in advance."""
     test_steps: int | None = None
     """Steps in NeuroBench's test part of the real file: a checksum of binning and split."""
-    pretrain: bool = True
-    """Among the sessions Liu et al. (2024) pretrain on."""
 
     @property
     def channels(self) -> int:
         return sum(self.areas.values())
+
+    @property
+    def area_of_channels(self) -> tuple[str, ...]:
+        return tuple(area for area, channels in self.areas.items() for _ in range(channels))
 
 
 # File checksums and test parts of the six evaluation sessions. The step counts follow from
@@ -45,54 +47,38 @@ _EVALUATION = {
     "loco_20170301_05": ("47342da09f9c950050c9213c3df38ea3", 113_159),
 }
 
+# Liu et al. (2024) do not pretrain on these; Krausse et al. (2025) use their M1 half.
+_INDY_BOTH = """
+20160407_02 20160411_01 20160411_02 20160418_01 20160419_01 20160420_01 20160426_01
+"""
 _INDY_M1 = """
 20160622_01 20160624_03 20160627_01 20160630_01 20160915_01 20160916_01 20160921_01 20160927_04
 20160927_06 20160930_02 20160930_05 20161005_06 20161006_02 20161007_02 20161011_03 20161013_03
 20161014_04 20161017_02 20161024_03 20161025_04 20161026_03 20161027_03 20161206_02 20161207_02
 20161212_02 20161220_02 20170123_02 20170124_01 20170127_03 20170131_02
 """
-_INDY_BOTH = """
-20160407_02 20160411_01 20160411_02 20160418_01 20160419_01 20160420_01 20160426_01
-"""
 _LOCO = """
 20170210_03 20170213_02 20170214_02 20170215_02 20170216_02 20170217_02 20170227_04 20170228_02
 20170301_05 20170302_02
 """
-
 _M1 = {"M1": 96}
 _BOTH = {"M1": 96, "S1": 96}
+_RECORDED = (("indy", _BOTH, _INDY_BOTH), ("indy", _M1, _INDY_M1), ("loco", _BOTH, _LOCO))
 
-
-def _sessions(monkey: str, dates: str, areas: dict[str, int], pretrain: bool) -> dict[str, Session]:
-    names = [f"{monkey}_{date}" for date in dates.split()]
-    return {
-        name: Session(name, monkey, areas, *_EVALUATION.get(name, (None, None)), pretrain)
-        for name in names
-    }
-
-
-ZENODO: dict[str, Session] = dict(
-    sorted(
-        (
-            _sessions("indy", _INDY_M1, _M1, True)
-            # Liu et al. leave these out; Krausse et al. (2025) use their M1 half.
-            | _sessions("indy", _INDY_BOTH, _BOTH, False)
-            | _sessions("loco", _LOCO, _BOTH, True)
-        ).items()
-    )
-)
+ZENODO: dict[str, Session] = {
+    name: Session(name, monkey, areas, *_EVALUATION.get(name, ()))
+    for monkey, areas, dates in _RECORDED
+    for name in [f"{monkey}_{date}" for date in dates.split()]
+}
 """The 47 sessions of Zenodo record 583331 by name."""
 
 _SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 
 
 def find(name: str, catalogue: Mapping[str, SessionEntry]) -> Session:
-    """The session of that name.
+    """A Zenodo session, ``synthetic_indy_N`` or ``synthetic_loco_N`` with N >= 1, or one of
+    `Config.catalogue`.
 
-    Args:
-        name: a Zenodo session, ``synthetic_indy_N`` or ``synthetic_loco_N`` with N >= 1, or a
-            key of the catalogue.
-        catalogue: `Config.catalogue`.
     Raises:
         ConfigError: no such session, or the catalogue redefines a built-in name.
     """

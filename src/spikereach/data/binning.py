@@ -28,6 +28,7 @@ from spikereach.identity import array_checksum, file_checksum
 
 Scheme = Literal["neurobench", "liu2024"]
 
+_HEADER = ("name", "monkey", "areas", "provenance")
 _REMEDY = "delete the file and bin the session again"
 
 
@@ -50,7 +51,8 @@ class BinnedSession:
     """(T, C) uint8: 1 at step k where any unit of the channel fired from 8 to 4 ms before the
     sample ``t[k]``. NeuroBench's bins end one step early; step 0 is always empty."""
     velocity: np.ndarray
-    """(T, 2) float32: change of cursor position per step, in the file's unit of position."""
+    """(T, 2) float32: change of cursor position per step, in the file's unit of position. As
+    NeuroBench's labels: central differences, one-sided at both ends."""
     position: np.ndarray
     """(T, 2) float32: cursor position in the file's unit."""
     areas: tuple[str, ...]
@@ -63,9 +65,9 @@ class BinnedSession:
     def split(self, scheme: Scheme) -> Split:
         """Training, validation and test part.
 
-        Args:
-            scheme: ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024``
-                keeps that test part and divides the other segments 65:10 (Liu et al. 2024).
+        ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024`` keeps that test
+        part and divides the other segments 65:10 (Liu et al. 2024).
+
         Raises:
             SessionError: a part has no step or no spike.
         """
@@ -95,11 +97,8 @@ class BinnedSession:
         return split
 
     def channels(self, areas: Sequence[str]) -> np.ndarray:
-        """Columns of the channels in those cortex areas, where the session has them, (n,).
-
-        Raises:
-            SessionError: the session has none of them.
-        """
+        """Columns of the channels in those cortex areas, where the session has them, (n,); a
+        `SessionError` if it has none of them."""
         columns = np.flatnonzero(np.isin(self.areas, list(areas)))
         if not columns.size:
             raise SessionError(
@@ -117,15 +116,7 @@ class BinnedSession:
             WriteError: the file cannot be written; an earlier one is left as it was.
         """
         packed = np.packbits(self.spikes, axis=1)
-        header = json.dumps(
-            {
-                "name": self.name,
-                "monkey": self.monkey,
-                "areas": self.areas,
-                "provenance": self.provenance,
-            },
-            sort_keys=True,
-        )
+        header = json.dumps({name: getattr(self, name) for name in _HEADER}, sort_keys=True)
         arrays = {"spikes": packed, "position": self.position, "segments": self.segments}
         # Built in memory, so that a full disk meets Python's own file and not the HDF5 library.
         image = io.BytesIO()
@@ -155,27 +146,18 @@ class BinnedSession:
                 raise file.error("content", "does not match its checksum")
             fields = json.loads(header)
             _check(file, fields, **arrays)
-            return cls(
-                name=fields["name"],
-                monkey=fields["monkey"],
-                spikes=np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"])),
-                velocity=_velocity(arrays["position"]),
-                position=arrays["position"],
-                areas=tuple(fields["areas"]),
-                segments=arrays["segments"],
-                provenance=fields["provenance"],
-            )
+            fields = {name: fields[name] for name in _HEADER} | arrays
+            fields["areas"] = tuple(fields["areas"])
+            fields["spikes"] = np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"]))
+            return cls(**fields, velocity=np.gradient(arrays["position"], axis=0))
 
 
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
-    """Bin a session file.
+    """Bin a session file (`data.matfile`); peak memory is below twice the binned array.
 
-    Peak memory is below twice the binned array.
+    ``session`` is what it should hold: channels per area, and for the evaluation sessions the
+    published length of the test part.
 
-    Args:
-        path: the session file (`data.matfile`).
-        session: what it should hold: channels per area, and for the evaluation sessions the
-            published length of the test part.
     Raises:
         SessionError: the file is damaged or is not that session.
     """
@@ -192,7 +174,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         name=session.name,
         monkey=session.monkey,
         spikes=spikes,
-        velocity=_velocity(position),
+        velocity=np.gradient(position, axis=0),
         position=position,
         areas=areas,
         segments=segments,
@@ -204,21 +186,19 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "spikereach": spikereach.__version__,
         },
     )
-    if session.test_steps is not None:
-        steps = len(binned.split("neurobench").test)
-        if steps != session.test_steps:
-            raise file.error(
-                "target_pos",
-                f"gives a test part of {steps} steps, published for {session.name}: "
-                f"{session.test_steps}",
-                "fetch the file again",
-            )
+    published = session.test_steps
+    if published and (steps := len(binned.split("neurobench").test)) != published:
+        raise file.error(
+            "target_pos",
+            f"gives a test part of {steps} steps, published for {session.name}: {published}",
+            "fetch the file again",
+        )
     return binned
 
 
 def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
     """Area of each channel, checked against the file's own channel names ("M1 001")."""
-    areas = tuple(area for area, channels in session.areas.items() for _ in range(channels))
+    areas = session.area_of_channels
     if len(areas) != file.channels:
         raise file.error(
             "spikes",
@@ -273,11 +253,8 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
     Equals ``numpy.histogram(times, edges)`` followed by NeuroBench's shift by one. Almost every
     bin follows from the even spacing alone; only spikes so close to an edge that rounding could
-    matter are compared with the edges themselves.
-
-    Args:
-        times: sorted spike times (n,).
-        edges: evenly spaced up to rounding, at least two.
+    matter are compared with the edges themselves. ``times`` (n,) are sorted, ``edges`` evenly
+    spaced up to rounding, at least two.
     """
     first, last = edges[0], edges[-1]
     step = edges[1] - first
@@ -294,11 +271,6 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return bins
 
 
-def _velocity(position: np.ndarray) -> np.ndarray:
-    """NeuroBench's labels: central differences in float32, one-sided at both ends."""
-    return np.gradient(position, axis=0)
-
-
 def _segments(target_pos: np.ndarray) -> np.ndarray:
     """Segments (S, 2) from target_pos (2, T). As in NeuroBench, a segment starts at the last
     sample before its target appears."""
@@ -313,11 +285,11 @@ def _check(
     """Refuse what `BinnedSession.save` never writes; anybody can compute a right checksum."""
     steps, channels = len(spikes), len(fields["areas"])
     bounds = np.append(segments[:1, 0], segments[:, 1])
+    texts = [fields["name"], fields["monkey"], *fields["areas"]]
     sound = {
-        "header": all(isinstance(fields[name], str) for name in ("name", "monkey"))
-        and isinstance(fields["provenance"], dict)
+        "header": isinstance(fields["provenance"], dict)
         and isinstance(fields["areas"], list)
-        and all(isinstance(area, str) for area in fields["areas"]),
+        and all(isinstance(text, str) for text in texts),
         "spikes": spikes.dtype == np.uint8
         and spikes.shape == (steps, -(-channels // 8))
         and 0 < steps * channels <= MEMORY_LIMIT,

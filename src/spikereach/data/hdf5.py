@@ -13,7 +13,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +61,11 @@ class Stored:
         return bool(value)
 
 
-class GuardedFile:
+class GuardedFile(AbstractContextManager):
     """An HDF5 file opened for reading, every problem of which is a `SessionError`.
 
-    Args:
-        path: the file.
-        remedy: what the user can do about a damaged file; ends every message without its own.
+    ``remedy``, what the user can do about a damaged file, ends every message without its own.
+
     Raises:
         SessionError: the file is missing, unreadable, truncated or not HDF5.
     """
@@ -86,13 +85,7 @@ class GuardedFile:
             self._raw = open(self.path, "rb")  # noqa: SIM115
         self._limit = min(MEMORY_LIMIT, max(SMALL, EXPANSION_LIMIT * self.size))
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
+    def __exit__(self, *_) -> None:
         with self.guard("whole file"):
             self._raw.close()
             self._file.close()
@@ -117,11 +110,7 @@ class GuardedFile:
             return name in self._file
 
     def attribute(self, name: str) -> str:
-        """A text attribute of the file.
-
-        Raises:
-            SessionError: it is missing or not text.
-        """
+        """A text attribute of the file; a `SessionError` if it is missing or not text."""
         with self.guard(name):
             if name not in self._file.attrs:
                 raise self.error(name, "missing")
@@ -131,11 +120,8 @@ class GuardedFile:
             return value
 
     def field(self, name: str) -> Stored:
-        """A dataset at the top of the file.
-
-        Raises:
-            SessionError: it is missing, a link elsewhere, or not a dataset.
-        """
+        """A dataset at the top of the file; a `SessionError` if it is missing, a link elsewhere
+        or not a dataset."""
         with self.guard(name):
             link = self._file.get(name, getlink=True)
             if link is None:
@@ -145,22 +131,15 @@ class GuardedFile:
             return self._checked(name, self._file[name].id)
 
     def follow(self, field: str, reference: h5py.Reference) -> Stored:
-        """The dataset an object reference points to.
-
-        Raises:
-            SessionError: it points nowhere or to something else.
-        """
+        """The dataset an object reference points to; a `SessionError` if there is none."""
         with self.guard(field):
             if not reference:
                 raise self.error(field, "is a reference into nowhere")
             return self._checked(field, h5r.dereference(reference, self._file.id))
 
     def references(self, name: str) -> np.ndarray:
-        """A MATLAB cell array: object references of shape (columns, rows).
-
-        Raises:
-            SessionError: it is not a two-dimensional array of references.
-        """
+        """A MATLAB cell array: object references of shape (columns, rows); a `SessionError` if it
+        is not a two-dimensional array of references."""
         dataset = self.field(name)
         with self.guard(name):
             if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or len(dataset.shape) != 2:
@@ -179,12 +158,8 @@ class GuardedFile:
     def values(self, field: str, dataset: Stored, kind: str = "f") -> np.ndarray:
         """All values of a numeric dataset, in its own shape and type (native byte order).
 
-        Args:
-            field: name in messages.
-            dataset: from `field` or `follow`.
-            kind: expected kind, as in ``numpy.dtype.kind``.
-        Raises:
-            SessionError: wrong type, too large, incomplete, or damaged.
+        ``kind`` is the expected one, as in ``numpy.dtype.kind``; a `SessionError` that names the
+        ``field`` if the type is another or the dataset too large, incomplete or damaged.
         """
         with self.guard(field):
             dtype = dataset.dtype

@@ -26,8 +26,6 @@ _REMEDY = "fetch the file again, or export it again in the layout of Zenodo reco
 class SessionFile(GuardedFile):
     """An open session file, read field by field so that memory stays small.
 
-    Args:
-        path: the file.
     Raises:
         SessionError: on opening or on reading a field; names file, field and remedy.
     """
@@ -109,12 +107,10 @@ class SessionFile(GuardedFile):
         return tuple(names)
 
     def spike_times(self, channel: int) -> list[np.ndarray]:
-        """Spike times of each unit of a channel, sorted, in seconds, (n,) float64.
+        """Spike times of each unit of a channel, sorted, in seconds, (n,) float64; a `SessionError`
+        if a unit has non-finite or unsorted times or the wrong type.
 
         Some may lie outside ``t``: recordings of spikes and of kinematics do not start together.
-
-        Raises:
-            SessionError: a unit has non-finite or unsorted times or the wrong type.
         """
         return [
             self._unit(f"spikes (channel {channel}, unit {unit})", cell)

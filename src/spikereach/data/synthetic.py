@@ -19,9 +19,9 @@ from scipy.signal import lfilter
 from spikereach import files
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
+from spikereach.data.matfile import STEP_S
 from spikereach.identity import text_checksum
 
-STEP_S = 0.004
 RATE_HZ = 250
 
 #: Mean number of spikes per 4 ms bin, binary per channel and summed over channels, of the
@@ -94,25 +94,22 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
     steps = round(duration_s * RATE_HZ)
     rng = _rng(seed, session.name)
 
-    movement = _reach(steps + 2 * MARGIN, rng)
+    position, target = _reach(steps + 2 * MARGIN, rng)
     start_s = round(rng.uniform(60.0, 900.0), 3)
-    channels = _record(session, movement, steps, seed, rng)
+    channels = _record(session, position, steps, seed, rng)
     cells = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
 
     shown = slice(MARGIN, MARGIN + steps)
-    _write(
-        path,
-        note=f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording",
-        time=start_s + np.arange(steps) * STEP_S,
-        cursor=movement.position[:, shown],
-        target=movement.target[:, shown],
-        cells=[[_clock(spikes, start_s, steps) for spikes in units] for units in cells],
-        channel_names=[
-            f"{area} {index + 1:03d}"
-            for area, count in session.areas.items()
-            for index in range(count)
-        ],
-    )
+    x, y = cursor = position[:, shown]
+    fields = {
+        "t": start_s + np.arange(steps)[None] * STEP_S,
+        "cursor_pos": cursor,
+        "target_pos": target[:, shown],
+        "finger_pos": np.stack([np.full(steps, 150.0), -x, -y]) / 10,  # (z, -x, -y) in cm
+    }
+    note = f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording"
+    spikes = [[_clock(times, start_s, steps) for times in units] for units in cells]
+    _write(path, note, fields, spikes, session.areas)
 
 
 def _rng(*key: object) -> np.random.Generator:
@@ -121,23 +118,11 @@ def _rng(*key: object) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
 
 
-# Movement ------------------------------------------------------------------------------------
+def _reach(steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Position and target at 250 Hz in mm, (2, T) each: reach after reach, without gaps.
 
-
-@dataclass(frozen=True)
-class Movement:
-    """Kinematics at 250 Hz: position and target in mm, velocity in mm/s, each (2, T)."""
-
-    position: np.ndarray
-    velocity: np.ndarray
-    target: np.ndarray
-
-
-def _reach(steps: int, rng: np.random.Generator) -> Movement:
-    """Reach after reach, without gaps: a target appears when the last one has been held.
-
-    Each reach is a curved minimum-jerk movement (Flash and Hogan 1985) that lands near the
-    target, and a smaller one that corrects it.
+    A target appears when the last one has been held. Each reach is a curved minimum-jerk movement
+    (Flash and Hogan 1985) that lands near the target, and a smaller one that corrects it.
     """
     increments = np.zeros((2, steps))
     target = np.empty((2, steps))
@@ -159,17 +144,18 @@ def _reach(steps: int, rng: np.random.Generator) -> Movement:
         bend = rng.normal(0, 0.08)
         begin = now + round(reaction_s * RATE_HZ)
         primary = _minimum_jerk(landing - hand, bend, duration_s)
-        _add(increments, primary, begin)
         correction_at = begin + round(0.75 * duration_s * RATE_HZ)
         correction = _minimum_jerk(goal - landing, 0.0, 0.32)
-        _add(increments, correction, correction_at)
+        for first, way in ((begin, primary), (correction_at, correction)):
+            place = increments[:, first : first + way.shape[1]]
+            place += way[:, : place.shape[1]]
 
         held = correction_at + correction.shape[1] + round(hold_s * RATE_HZ)
         target[:, now:held] = goal[:, None]
         hand, now = goal, held
     position = origin[:, None] + np.cumsum(increments, axis=1)
     position += 0.6 * _smooth_noise((2, steps), 0.12, rng)  # mm; the hand is never quite still
-    return Movement(position, np.gradient(position, STEP_S, axis=1), target)
+    return position, target
 
 
 def _target_mm(cell: np.ndarray) -> np.ndarray:
@@ -177,20 +163,12 @@ def _target_mm(cell: np.ndarray) -> np.ndarray:
 
 
 def _minimum_jerk(way: np.ndarray, bend: float, duration_s: float) -> np.ndarray:
-    """Position increments (2, n) of a minimum-jerk movement along ``way`` (mm).
-
-    ``bend`` is the height of its arc relative to its length.
-    """
+    """Increments (2, n) along ``way`` (mm); ``bend``: height of the arc relative to its length."""
     s = np.linspace(0, 1, max(2, round(duration_s * RATE_HZ)) + 1)
     along = s**3 * (10 - 15 * s + 6 * s**2)
     aside = 64 * bend * (s * (1 - s)) ** 3
     across = np.array([-way[1], way[0]])
     return np.diff(way[:, None] * along + across[:, None] * aside, axis=1)
-
-
-def _add(increments: np.ndarray, movement: np.ndarray, begin: int) -> None:
-    room = max(0, increments.shape[1] - begin)
-    increments[:, begin : begin + movement.shape[1]] += movement[:, :room]
 
 
 def _smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generator) -> np.ndarray:
@@ -201,9 +179,6 @@ def _smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generato
     warm_up = round(8 * time_s * RATE_HZ)
     white = rng.standard_normal((*shape[:-1], shape[-1] + warm_up))
     return lfilter([1.0], [1.0, -2 * pole, pole**2], white)[..., warm_up:] / np.sqrt(variance)
-
-
-# Units ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -255,29 +230,20 @@ def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
     return [_draw_unit(row, area, rng) for row in rows]
 
 
-def _today(unit: Unit, rng: np.random.Generator) -> Unit:
-    """The unit as one session finds it: the electrodes have moved a little since."""
-    return replace(
-        unit,
-        rate=min(80.0, unit.rate * rng.lognormal(0, 0.25)),
-        direction=unit.direction + rng.normal(0, np.deg2rad(15)),
-        depth=unit.depth * rng.lognormal(0, 0.15),
-    )
-
-
 def _record(
-    session: Session, movement: Movement, steps: int, seed: int, rng: np.random.Generator
+    session: Session, position: np.ndarray, steps: int, seed: int, rng: np.random.Generator
 ) -> list[list[tuple[Unit, np.ndarray]]]:
     """Every channel's units with their rates (T,) in Hz, mean as in ``Unit.rate``."""
     seconds = np.arange(steps) * STEP_S
+    knots = np.arange(0, seconds[-1] + 60, 30.0)
     arousal = np.exp(0.15 * _smooth_noise((steps,), 2.0, rng))
+    velocity = np.gradient(position, STEP_S, axis=1)  # mm/s
     channels = []
     for name, count in session.areas.items():
         area = AREAS[name]
         tuning = _rng(seed, session.monkey, name)
-        total = movement.velocity.shape[1]
-        noise = area.private_noise * _smooth_noise((2, total), 0.08, rng)
-        encoded = movement.velocity / VELOCITY_MM_S + noise
+        noise = area.private_noise * _smooth_noise(velocity.shape, 0.08, rng)
+        encoded = velocity / VELOCITY_MM_S + noise
         shared = _smooth_noise((SHARED, steps), 0.06, rng)
         for _ in range(count):
             units = _draw_channel(area, tuning)
@@ -285,15 +251,22 @@ def _record(
                 units = _draw_channel(area, rng)
             channels.append([])
             for unit in units:
-                unit = _today(unit, rng)
-                rate = arousal * _rate(unit, encoded, movement, shared, steps)
-                rate *= _drift(seconds, rng)
-                channels[-1].append((unit, rate * (unit.rate / rate.mean())))
+                found = replace(  # as today finds it: the electrodes have moved a little since
+                    unit,
+                    rate=min(80.0, unit.rate * rng.lognormal(0, 0.25)),
+                    direction=unit.direction + rng.normal(0, np.deg2rad(15)),
+                    depth=unit.depth * rng.lognormal(0, 0.15),
+                )
+                rate = arousal * _rate(found, encoded, position, shared, steps)
+                # It changes slowly: a random walk with a step of some 5 % per minute.
+                walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
+                rate *= np.exp(np.interp(seconds, knots, walk))
+                channels[-1].append((found, rate * (found.rate / rate.mean())))
     return channels
 
 
 def _rate(
-    unit: Unit, encoded: np.ndarray, movement: Movement, shared: np.ndarray, steps: int
+    unit: Unit, encoded: np.ndarray, position: np.ndarray, shared: np.ndarray, steps: int
 ) -> np.ndarray:
     """Relative firing rate (T,): cosine tuning to velocity, position and speed, rectified.
 
@@ -304,7 +277,7 @@ def _rate(
     x, y = encoded[:, begin : begin + steps]
     along = np.cos(unit.direction) * x + np.sin(unit.direction) * y
     speed = np.sqrt(x**2 + y**2)
-    px, py = movement.position[:, begin : begin + steps] / POSITION_MM
+    px, py = position[:, begin : begin + steps] / POSITION_MM
     drive = 1 + unit.speed * (speed - 0.8)
     drive += unit.depth * along * (1 - unit.compression + unit.compression / (0.5 + speed))
     drive += unit.position[0] * px + unit.position[1] * py
@@ -313,31 +286,18 @@ def _rate(
     return np.logaddexp(0, unit.sharpness * drive)
 
 
-def _drift(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Slow change of a unit's rate: a random walk with a step of some 5 % per minute."""
-    knots = np.arange(0, seconds[-1] + 60, 30.0)
-    walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
-    return np.exp(np.interp(seconds, knots, walk))
-
-
-# Spikes --------------------------------------------------------------------------------------
-
-
 def _calibrate(
     channels: list[list[tuple[Unit, np.ndarray]]],
     steps: int,
     mean_spikes: float,
     rng: np.random.Generator,
 ) -> list[list[np.ndarray]]:
-    """Draw spikes so that exactly the wanted number of (channel, bin) pairs is occupied.
+    """Sorted spike times in seconds from the session's start, per channel and unit row, such that
+    exactly the wanted number of (channel, bin) pairs is occupied.
 
     More spikes than needed are drawn, each with a random mark; those with marks below a
     threshold stay. Thinning keeps tuning, the spread of rates and refractoriness.
-
-    Returns:
-        per channel and unit row, sorted spike times in seconds from the session's start.
     """
-    wanted = round(mean_spikes * steps)
     rates = np.array([sum(unit.rate for unit, _ in units) for units in channels])
     gain = 1.0
     while (occupied := -np.expm1(-gain * rates * STEP_S).sum()) < 1.3 * mean_spikes:
@@ -351,14 +311,9 @@ def _calibrate(
             bins = np.minimum((times * RATE_HZ).astype(np.int64), steps - 1)
             np.minimum.at(first, bins, marks)
         lowest.append(first[np.isfinite(first)])
-    threshold = np.sort(np.concatenate(lowest))[wanted - 1]
-    cells = []
-    for units in marked:
-        rows = [np.empty(0)] * UNITS
-        for row, times, marks in units:
-            rows[row] = times[marks <= threshold]
-        cells.append(rows)
-    return cells
+    threshold = np.sort(np.concatenate(lowest))[round(mean_spikes * steps) - 1]
+    kept = [{row: times[marks <= threshold] for row, times, marks in units} for units in marked]
+    return [[units.get(row, np.empty(0)) for row in range(UNITS)] for units in kept]
 
 
 def _spikes(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -380,46 +335,38 @@ def _clock(times: np.ndarray, start_s: float, steps: int) -> np.ndarray:
     return ticks[ticks <= last] / CLOCK_HZ
 
 
-# File ----------------------------------------------------------------------------------------
-
-
 def _write(
     path: Path,
-    *,
     note: str,
-    time: np.ndarray,
-    cursor: np.ndarray,
-    target: np.ndarray,
+    fields: dict[str, np.ndarray],
     cells: list[list[np.ndarray]],
-    channel_names: list[str],
+    areas: dict[str, int],
 ) -> None:
-    """Write the fields as MATLAB's v7.3 files hold them, under a temporary name first."""
-    hand = np.stack([np.full(time.size, 150.0), -cursor[0], -cursor[1]]) / 10  # (z, -x, -y), cm
+    """Write the fields as MATLAB's v7.3 files hold them."""
+    channel_names = [f"{area} {i + 1:03d}" for area, count in areas.items() for i in range(count)]
     image = io.BytesIO()  # HDF5 in memory: a full disk then gives one plain error
     with h5py.File(image, "w", userblock_size=512) as file:
         file.attrs["synthetic"] = note
-        fields = {"t": time[None], "cursor_pos": cursor, "target_pos": target, "finger_pos": hand}
         for name, values in fields.items():
-            dataset = file.create_dataset(
-                name, data=values, compression="gzip", compression_opts=3, track_times=False
-            )
-            dataset.attrs["MATLAB_class"] = np.bytes_("double")
+            # Open until the next one is there: the layout of the file depends on it.
+            _last = _dataset(file, name, values, "double", compression=3)
         heap = file.create_group("#refs#")
         spikes = np.empty((UNITS, len(cells)), dtype=h5py.ref_dtype)
         names = np.empty((1, len(cells)), dtype=h5py.ref_dtype)
         for channel, units in enumerate(cells):
-            for row, values in enumerate(units):
-                spikes[row, channel] = _cell(heap, f"s{row}_{channel}", values).ref
+            for row, times in enumerate(units):
+                # (1, n) doubles, or MATLAB's mark of an empty 0 x 0 array.
+                values, marks = times[None], {}
+                if not times.size:
+                    values, marks = np.zeros(2, np.uint64), {"MATLAB_empty": np.uint8(1)}
+                name = f"s{row}_{channel}"
+                spikes[row, channel] = _dataset(heap, name, values, "double", **marks).ref
             text = np.frombuffer(channel_names[channel].encode("utf-16-le"), dtype=np.uint16)
-            cell = heap.create_dataset(f"n{channel}", data=text[:, None], track_times=False)
-            cell.attrs["MATLAB_class"] = np.bytes_("char")
-            cell.attrs["MATLAB_int_decode"] = np.int32(2)
+            decoded = np.int32(2)
+            cell = _dataset(heap, f"n{channel}", text[:, None], "char", MATLAB_int_decode=decoded)
             names[0, channel] = cell.ref
         for name, references in {"spikes": spikes, "chan_names": names}.items():
-            dataset = file.create_dataset(
-                name, data=references, dtype=h5py.ref_dtype, track_times=False
-            )
-            dataset.attrs["MATLAB_class"] = np.bytes_("cell")
+            _last = _dataset(file, name, references, "cell")
     # MATLAB's own header: 124 characters of text, then version and byte order.
     text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
     image.seek(0)
@@ -427,13 +374,9 @@ def _write(
     files.replace(path, image.getbuffer())
 
 
-def _cell(heap: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
-    """One cell: (1, n) doubles, or MATLAB's mark of an empty 0 x 0 array."""
-    if values.size:
-        cell = heap.create_dataset(name, data=values[None], track_times=False)
-    else:
-        cell = heap.create_dataset(name, data=np.zeros(2, dtype=np.uint64), track_times=False)
-    cell.attrs["MATLAB_class"] = np.bytes_("double")
-    if not values.size:
-        cell.attrs["MATLAB_empty"] = np.uint8(1)
-    return cell
+def _dataset(
+    group: h5py.Group, name: str, values: np.ndarray, kind: str, compression=None, **attributes
+) -> h5py.Dataset:
+    dataset = group.create_dataset(name, data=values, compression=compression)
+    dataset.attrs.update(MATLAB_class=np.bytes_(kind), **attributes)
+    return dataset

@@ -54,10 +54,8 @@ def _dense(decoder: Decoder) -> float:
     """Dense operations per step after the first prediction."""
     steps = decoder.timing.settled
     silence = as_input(decoder, torch.zeros(steps, decoder.channels))
-    tally = metrics.Tally()
     with torch.inference_mode():
         _, state = decoder(silence)
         with recording(decoder) as record:
             decoder(silence, state)
-            tally.add_piece(record)
-    return tally.dense / steps
+    return metrics.dense(record) / steps

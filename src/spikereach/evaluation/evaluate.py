@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 from pydantic import ValidationError
 
-from spikereach import config, files
+from spikereach import files
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics, neurobench, realtime
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.footprint import deployment
-from spikereach.evaluation.records import Measured, Realtime, Record, faults
+from spikereach.evaluation.records import Measured, Realtime, faults
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.passes import usable_steps
@@ -40,19 +40,6 @@ class Measurement:
     """True position, (T, 2) float32."""
     spikes: np.ndarray
     """Input of the decoder, (T, C) uint8."""
-
-
-@dataclass(frozen=True, eq=False)
-class Result(Measurement):
-    """A measurement and the real-time check."""
-
-    realtime: Realtime
-
-
-def evaluate(checkpoint: Checkpoint, binned: BinnedSession, settings: config.Evaluation) -> Result:
-    """All that is measured of a decoder on a session: :func:`measure` and :func:`stream`."""
-    measurement = measure(checkpoint, binned, settings.neurobench_steps)
-    return Result(**vars(measurement), realtime=stream(checkpoint, binned, settings.stream_steps))
 
 
 def measure(
@@ -78,19 +65,23 @@ def measure(
     verified = min(steps, max(neurobench_steps or steps, decoder.timing.whole_windows))
     verified = usable_steps(decoder, verified)
     neurobench.verify(decoder, spikes[:verified], velocity[:verified])
-    measured, predicted = metrics.measure(decoder, spikes, velocity)
+    counted, predicted = metrics.measure(decoder, spikes, velocity)
+    memory = deployment(decoder)
     r2_x, r2_y = metrics.r2_axes(predicted, velocity)
     with _finite():
-        found = Measured.of(
-            decoder,
-            measured,
-            deployment(decoder),
+        found = Measured(
             **_identity(checkpoint, binned),
             monkey=binned.monkey,
             test_steps=steps,
             verified_steps=verified,
+            parameters=sum(parameter.numel() for parameter in decoder.parameters()),
             r2_x=r2_x,
             r2_y=r2_y,
+            macs=counted.pop("effective_macs"),  # NeuroBench's names end here
+            acs=counted.pop("effective_acs"),
+            deployment_bytes=memory.pop("total_bytes"),
+            **counted,
+            **memory,
         )
     return Measurement(found, test.start, predicted, velocity, binned.position[part], spikes)
 
@@ -154,16 +145,7 @@ def _counted(areas: tuple[str, ...]) -> str:
     return " + ".join(f"{areas.count(area)} {area}" for area in dict.fromkeys(areas))
 
 
-def write_json(record: Record, path: str | Path) -> None:
-    """Write a record as strict JSON, whole or not at all.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
-    files.replace(path, record.json_text().encode())
-
-
-def write_predictions(result: Result, path: str | Path) -> None:
+def write_predictions(measured: Measurement, path: str | Path) -> None:
     """Write an HDF5 file, whole or not at all.
 
     Datasets: ``predicted`` and ``velocity`` (T, 2) float32, position unit per step;
@@ -175,20 +157,11 @@ def write_predictions(result: Result, path: str | Path) -> None:
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
-        arrays = {
-            "predicted": result.predicted,
-            "velocity": result.velocity,
-            "position": result.position,
-            "spikes": np.packbits(result.spikes, axis=1),
-        }
-        for name, values in arrays.items():
-            file.create_dataset(name, data=values, compression="gzip")
-        file.attrs.update(
-            result.metrics.model_dump(include={"system", "session", "seed", "r2"})
-            | {
-                "channels": result.spikes.shape[1],
-                "first_step": result.first_step,
-                "dt_s": STEP_S,
-            }
-        )
+        for name in ("predicted", "velocity", "position"):
+            file.create_dataset(name, data=getattr(measured, name), compression="gzip")
+        spikes = np.packbits(measured.spikes, axis=1)
+        file.create_dataset("spikes", data=spikes, compression="gzip")
+        file.attrs.update(measured.metrics.model_dump(include={"system", "session", "seed", "r2"}))
+        channels = measured.spikes.shape[1]
+        file.attrs.update(channels=channels, first_step=measured.first_step, dt_s=STEP_S)
     files.replace(path, image.getbuffer())

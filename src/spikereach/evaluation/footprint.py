@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,13 +11,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from spikereach.models.decoder import Decoder
 from spikereach.ops.common.fixed_point import Format
 
-_FORMATS = {"float32": 32, "float16": 16}
-
 
 def bits(number_format: Format) -> int:
     """Bits of one value: "float32", "float16", or a sign bit, integer and fractional bits."""
     if isinstance(number_format, str):
-        return _FORMATS[number_format]
+        return {"float32": 32, "float16": 16}[number_format]
     return 1 + sum(number_format)
 
 
@@ -32,47 +31,34 @@ def deployment(decoder: Decoder) -> dict[str, Any]:
         buffer_format as the decoder has them; ``parts``, a list of layer, kind ("weights",
         "input", "buffer" or "state"), values and bytes.
     """
-    weight_bits, buffer_bits = bits(decoder.weight_format), bits(decoder.buffer_format)
+    sizes = [(*each, bits(decoder.weight_format)) for each in _weights(decoder)]
+    for size in decoder.buffer_sizes():
+        each = size.input_bits if size.kind == "input" else bits(decoder.buffer_format)
+        sizes.append((size.layer, size.kind, size.values, each))
     parts = [
-        _part(name, "weights", values, weight_bits) for name, values in _weights(decoder).items()
+        {"layer": layer, "kind": kind, "values": values, "bytes": -(-values * each // 8)}
+        for layer, kind, values, each in sizes
     ]
-    parts += [
-        _part(
-            size.layer,
-            size.kind,
-            size.values,
-            size.input_bits if size.kind == "input" else buffer_bits,
-        )
-        for size in decoder.buffer_sizes()
-    ]
-    totals = {
-        f"{group}_bytes": sum(part["bytes"] for part in parts if part["kind"] in kinds)
-        for group, kinds in {
-            "weights": {"weights"},
-            "buffers": {"input", "buffer"},
-            "states": {"state"},
-        }.items()
-    }
+
+    def total(*kinds: str) -> int:
+        return sum(part["bytes"] for part in parts if part["kind"] in kinds)
+
     return {
-        **totals,
-        "total_bytes": sum(totals.values()),
+        "weights_bytes": total("weights"),
+        "buffers_bytes": total("input", "buffer"),
+        "states_bytes": total("state"),
+        "total_bytes": total("weights", "input", "buffer", "state"),
         "weight_format": decoder.weight_format,
         "buffer_format": decoder.buffer_format,
         "parts": parts,
     }
 
 
-def _part(layer: str, kind: str, values: int, bits_each: int) -> dict[str, Any]:
-    return {"layer": layer, "kind": kind, "values": values, "bytes": -(-values * bits_each // 8)}
-
-
-def _weights(decoder: torch.nn.Module) -> dict[str, int]:
-    """Values per module that has any of its own."""
-    counts = {}
+def _weights(decoder: torch.nn.Module) -> Iterator[tuple[str, str, int]]:
+    """Name, kind and number of values of each module that has any of its own."""
     for name, module in decoder.named_modules():
         values = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         if isinstance(module, _NormBase) and module.track_running_stats:
             values += module.running_mean.numel() + module.running_var.numel()
         if values:
-            counts[name or "own"] = values
-    return counts
+            yield name or "own", "weights", values

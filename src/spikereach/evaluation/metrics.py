@@ -38,7 +38,6 @@ FEW = 16
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _STATELESS = (nn.Linear, *_CONVOLUTIONS)
-_CELLS = (nn.RNNCellBase,)
 
 
 def r2_axes(pred: np.ndarray | Tensor, true: np.ndarray | Tensor) -> tuple[float, float]:
@@ -90,40 +89,17 @@ def connection_sparsity(decoder: nn.Module) -> float:
     Raises:
         EvaluationError: the decoder has no connection layer.
     """
-    weights = _connections(decoder)
+    weights = []
+    for module in decoder.modules():
+        if isinstance(module, _STATELESS):
+            weights.append(module.weight)
+        elif isinstance(module, nn.RNNCellBase):
+            weights += module.parameters(recurse=False)
     count = sum(weight.numel() for weight in weights)
     if count == 0:
         raise EvaluationError("connection sparsity: the decoder has no connection layer")
     zeros = sum(torch.sum(weight == 0) for weight in weights)
     return round((zeros / count).item(), 4)
-
-
-def _connections(module: nn.Module) -> list[Tensor]:
-    found = []
-    for child in module.children():
-        if list(child.children()):
-            found += _connections(child)
-        elif isinstance(child, _STATELESS):
-            found.append(child.weight)
-        elif isinstance(child, _CELLS):
-            found += list(child.parameters(recurse=False))
-    return found
-
-
-def exact(
-    decoder: Decoder,
-    spikes: np.ndarray | Tensor,
-    velocity: np.ndarray | Tensor,
-    *,
-    like_neurobench: int | None = None,
-) -> dict[str, float]:
-    """All metrics of a decoder on a continuous recording; see :func:`measure`.
-
-    Returns:
-        r2, footprint (bytes), connection_sparsity, activation_sparsity, and per 4 ms step
-        dense, effective_macs, effective_acs.
-    """
-    return measure(decoder, spikes, velocity, like_neurobench=like_neurobench)[0]
 
 
 def measure(
@@ -133,7 +109,7 @@ def measure(
     *,
     like_neurobench: int | None = None,
 ) -> tuple[dict[str, float], np.ndarray]:
-    """The metrics of :func:`exact` and the predicted velocity.
+    """All metrics of a decoder on a continuous recording, and the predicted velocity.
 
     NeuroBench calls the operations of one layer call MACs, unless all inputs of the call
     are 0, 1 or -1: then ACs. A layer that runs over all steps in one call has one such
@@ -147,8 +123,9 @@ def measure(
             step, in pieces of this many steps that are judged one by one, which is what
             `evaluation.neurobench.run` makes NeuroBench see.
     Returns:
-        the metrics, and the predicted velocity (T', 2) float32 in session units, where T'
-        leaves out a window that is not whole.
+        r2, footprint (bytes), connection_sparsity, activation_sparsity, and per 4 ms step dense,
+        effective_macs and effective_acs; and the predicted velocity (T', 2) float32 in session
+        units, where T' leaves out a window that is not whole.
     Raises:
         EvaluationError: too few steps, wrong shapes, or a layer NeuroBench has no rule for.
     """
@@ -166,10 +143,9 @@ def measure(
             tally.add_piece(record)
             predicted.append(part[:, 0].float().cpu())
     prediction = torch.cat(predicted)
-    score = r2(prediction, torch.as_tensor(velocity[:steps]))
     macs, acs = tally.effective()
     metrics = {
-        "r2": score,
+        "r2": r2(prediction, velocity[:steps]),
         "footprint": footprint(decoder),
         "connection_sparsity": connection_sparsity(decoder),
         "activation_sparsity": tally.activation_sparsity(),
@@ -234,6 +210,11 @@ class Tally:
         if self.activations == 0:
             return 0.0
         return (self.activations - self.nonzero) / self.activations
+
+
+def dense(record: Record) -> int:
+    """Dense operations of all calls; their list is emptied."""
+    return sum(count(calls)[2] for calls in by_layer(record.calls))
 
 
 def by_layer(calls: list[LayerCalls]) -> Iterator[LayerCalls]:
@@ -335,21 +316,16 @@ def _taps(layer: nn.Module, positions: Sequence[int]) -> np.ndarray:
 def _gru_cell(layer: nn.GRUCell, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, int]:
     if not layer.bias:
         raise EvaluationError("synaptic operations: NeuroBench cannot count a GRUCell without bias")
-    parameters = (layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh)
-    present = [p != 0 for p in parameters]
+    present = [p != 0 for p in layer.parameters()]
+    everything = [torch.ones_like(p) for p in present]
     x, h = (v.reshape(len(v), -1, v.shape[-1]) != 0 for v in (inputs, hidden))
+    ones = torch.ones_like(x[:1, 0]), torch.ones_like(h[:1, 0])
     # Inputs and states are hardly ever zero: all rows without a zero have one count.
-    full = int(_gru_operations(*_ones(x, h), *present))
-    operations = torch.full(x.shape[:2], full, device=x.device)
+    operations = torch.full(x.shape[:2], int(_gru_operations(*ones, *present)), device=x.device)
     others = ~(x.all(dim=2) & h.all(dim=2))
     operations[others] = _gru_operations(x[others], h[others], *present)
-    ones = [torch.ones_like(p) for p in present]
-    dense = int(_gru_operations(*_ones(x, h), *ones)) * len(inputs) * x.shape[1]
+    dense = int(_gru_operations(*ones, *everything)) * operations.numel()
     return operations.sum(dim=1), dense
-
-
-def _ones(x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.ones_like(x[:1, 0]), torch.ones_like(h[:1, 0])
 
 
 def _gru_operations(

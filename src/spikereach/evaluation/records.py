@@ -7,9 +7,11 @@ imports torch, so that they can do so quickly.
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spikereach import files
 
 Format = str | tuple[int, int]
 """float32, float16, or integer and fractional bits of a fixed-point number (sign bit extra)."""
@@ -33,9 +35,14 @@ class Record(BaseModel):
     session: str
     seed: int
 
-    def json_text(self) -> str:
-        """As strict JSON, in the order of the fields."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    def write(self, path: str | Path) -> None:
+        """Write strict JSON, in the order of the fields, whole or not at all.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
+        text = json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False)
+        files.replace(path, f"{text}\n".encode())
 
 
 class Part(BaseModel):
@@ -75,28 +82,6 @@ class Measured(Record):
     weight_format: Format
     buffer_format: Format
     parts: tuple[Part, ...]
-
-    @classmethod
-    def of(
-        cls, decoder: Any, counted: dict[str, Any], deployed: dict[str, Any], **known: Any
-    ) -> Measured:
-        """From what the parts of the evaluation found.
-
-        Args:
-            decoder: as deployed; its class is not imported, or tables would depend on models.
-            counted: of `metrics.measure`; NeuroBench's names of operations end here.
-            deployed: of `footprint.deployment`.
-            known: all other fields.
-        """
-        found = counted | deployed
-        return cls(
-            macs=counted["effective_macs"],
-            acs=counted["effective_acs"],
-            deployment_bytes=deployed["total_bytes"],
-            parameters=sum(parameter.numel() for parameter in decoder.parameters()),
-            **{name: found[name] for name in found.keys() & cls.model_fields.keys()},
-            **known,
-        )
 
 
 class Provenance(BaseModel):

@@ -102,11 +102,9 @@ class Block(nn.Module):
         """Whether :meth:`_pass` takes these inputs, and faster than the modules."""
         if state.odd.shape[1]:
             return False
-        if self.training:
-            wanted = self.spikes and any(part.requires_grad for part in x)
-            on_cpu = x[0].device.type == "cpu" and not wanted
-            return on_cpu and buffer_format != "float16"
-        return compiled(*x)
+        if self.training and not self.spikes:  # differentiated by a pass of its own
+            x = [part.detach() for part in x]
+        return compiled(*x) and not (self.training and buffer_format == "float16")
 
     def _pass(self, parts: Sequence[Tensor], buffer_format: Format) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""

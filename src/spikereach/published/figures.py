@@ -81,18 +81,13 @@ def _merged() -> dict[str, Figures]:
             for name, row in data["liu2024_cost_mean"].items()
         ),
         *({"system": name, **row} for name, row in data["leaderboard"].items()),
-        *(
-            {"system": name, "receptive_field": steps}
-            for name, steps in data["receptive_field_steps"].items()
-        ),
+        *({"system": s, "receptive_field": n} for s, n in data["receptive_field_steps"].items()),
         *({"system": name, "latency_ms": latency} for name, latency in data["latency_ms"].items()),
     ]
     merged: dict[str, dict[str, Any]] = {}
     for row in rows:
-        own = merged.setdefault(row["system"], {})
-        for key, value in row.items():
-            if key in known and value is not None:
-                own.setdefault(key, value)
+        printed = {key: row[key] for key in row.keys() & known if row[key] is not None}
+        merged[row["system"]] = printed | merged.get(row["system"], {})
     return {name: Figures(**values) for name, values in merged.items()}
 
 
@@ -102,16 +97,11 @@ def systems() -> tuple[str, ...]:
 
 
 def system(name: str) -> Figures:
-    """The published figures of one system.
-
-    Raises:
-        KeyError: for a system no paper prints, naming those that are known.
-    """
-    try:
-        return _merged()[name]
-    except KeyError:
+    """The published figures of one system; a KeyError with those known if no paper prints it."""
+    if name not in _merged():
         known = ", ".join(sorted(_merged()))
-        raise KeyError(f"no published figures of {name!r}; known: {known}") from None
+        raise KeyError(f"no published figures of {name!r}; known: {known}")
+    return _merged()[name]
 
 
 def per_session(name: str, metric: str) -> dict[str, tuple[float, ...]]:
@@ -119,9 +109,6 @@ def per_session(name: str, metric: str) -> dict[str, tuple[float, ...]]:
 
     The order of a session's seeds is not the seeds' numbers: compare them as a set.
 
-    Args:
-        name: a system; see ``figures.json`` for those with values per session.
-        metric: one of :data:`PER_SESSION`.
     Returns:
         session name -> values; empty where the system or metric is not published so.
     Raises:
@@ -132,8 +119,12 @@ def per_session(name: str, metric: str) -> dict[str, tuple[float, ...]]:
     entry = load()["per_session"].get(name, {})
     if metric in entry:  # one value per session
         return {session: (value,) for session, value in entry[metric].items()}
-    by_seed = {key: value for key, value in entry.items() if key in sessions().values()}
-    return {key: tuple(value[metric]) for key, value in by_seed.items() if metric in value}
+    found = {key: entry[key].get(metric) for key in sessions().values() if key in entry}
+    return {
+        session: tuple(values) if isinstance(values, list) else (values,)  # one for all seeds
+        for session, values in found.items()
+        if values is not None
+    }
 
 
 def per_session_std(name: str) -> dict[str, float]:
@@ -148,7 +139,7 @@ def cortex_ablation() -> dict[str, dict[str, tuple[float, float]]]:
     """Figure 5 of Krausse et al. 2025: session -> input -> (R2, its deviation) of BMnet."""
     figure = load()["figure_cortex_ablation"]
     return {
-        session: {name: (value[0], value[1]) for name, value in bars.items()}
+        session: {name: tuple(value) for name, value in bars.items()}
         for session, bars in figure.items()
         if session != "about"
     }

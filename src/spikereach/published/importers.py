@@ -1,13 +1,17 @@
-"""Files of published weights as parameters and buffers of our decoders."""
+"""Files of published weights as checkpoints of our decoders, evaluated like trained ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from spikereach.config import System
+from spikereach.config.sessions import ZENODO
+from spikereach.identity import file_checksum
+from spikereach.models import zoo
+from spikereach.models.checkpoint import Checkpoint, load_parameters
 from spikereach.published.weights import WeightsError, of_system
 
 #: Liu et al.'s names for tinyRSNN's parameters, and ours. Their file holds the time constants
@@ -22,69 +26,82 @@ _RSNN_NAMES = {
     "group3.syn_param_readout": "readout_syn_param",
 }
 
-_LINEAR = {f"fc{i}.{kind}" for i in (1, 2, 3) for kind in ("weight", "bias")}
-_ANN = _LINEAR | {
-    f"batchnorm{i}.{kind}"
-    for i in (1, 2)
-    for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-}
 
+def published_checkpoint(name: str, system: System, path: str | Path) -> Checkpoint:
+    """The checkpoint of a published file, which its SHA-256 identifies.
 
-def _leaky(*layers: str) -> set[str]:
-    names = ("threshold", "beta", "graded_spikes_factor", "reset_mechanism_val")
-    return {f"{layer}.{name}" for layer in layers for name in names}
+    ``published`` in the configuration of ``system`` names the published system (default: ``name``);
+    its sizes must be the published ones.
 
-
-#: Tensors of each system's decoder.
-_NAMES = {
-    "ANN2": _ANN,
-    "ANN3": _ANN,
-    "SNN2": {"fc1.weight", "fc_out.weight"} | _leaky("lif1", "lif_out"),
-    "SNN3": _LINEAR
-    | {"norm_layer.weight", "norm_layer.bias", "v_x", "v_y"}
-    | _leaky("lif1", "lif2", "lif3"),
-    "tinyRSNN": set(_RSNN_NAMES.values()),
-}
+    Raises:
+        WeightsError: unreadable file, the weights of another system or no published ones,
+            or weights that do not fit the configured sizes.
+        ConfigError: sizes that the architecture does not take.
+    """
+    publication = system.published or name
+    tensors = import_weights(publication, path)
+    sha256 = file_checksum(path)
+    source = next((each for each in of_system(publication) if each.sha256 == sha256), None)
+    if source is None:
+        raise WeightsError(f"{path}: no published file of {publication} has its SHA-256 {sha256}")
+    session = ZENODO[source.session]
+    decoder = zoo.build(system, session.channels).eval()
+    if any(tensor.dtype == torch.float16 for tensor in tensors.values()):
+        decoder.half()
+        decoder.weight_format = decoder.buffer_format = "float16"
+    try:
+        load_parameters(decoder, tensors)
+    except ValueError as error:
+        raise WeightsError(
+            f"{path}: systems.{name}.sizes are not the published ones: {error}"
+        ) from None
+    return Checkpoint(
+        decoder=decoder,
+        system=system,
+        system_name=name,
+        dataset=session.name,
+        monkey=session.monkey,
+        areas=session.area_of_channels,
+        seed=source.seed,
+        provenance={"address": source.address, "sha256": sha256, "licence": source.licence},
+    )
 
 
 def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
-    """Read a published file into the parameters and buffers of our decoder.
+    """Read a published file of ANN2, ANN3, SNN2, SNN3 or tinyRSNN, ``.pth`` or ``.pt``.
 
     Values keep the file's type: float16 for tinyRSNN, float32 for the others.
 
-    Args:
-        system: ANN2, ANN3, SNN2, SNN3 or tinyRSNN.
-        path: the published file, ``.pth`` or ``.pt``.
     Returns:
-        a state dict for `checkpoint.load_parameters`.
+        parameters and buffers of our decoder, for `checkpoint.load_parameters`.
     Raises:
         WeightsError: unknown system, unreadable file, or the weights of another system.
     """
     of_system(system)
-    tensors = _tensors(_read(path), path)
-    if system == "tinyRSNN":
-        tensors = _from_stork(tensors, path)
-    _check_names(system, tensors, path)
-    return tensors
-
-
-def _read(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle or itself raises
         raise WeightsError(
             f"{path}: not a readable file of weights ({type(error).__name__}); fetch it again"
         ) from error
-
-
-def _tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("model_state_dict"), dict):
-        content = content["model_state_dict"]  # SNN2: saved with its epoch
+    if isinstance(content, dict):
+        content = content.get("model_state_dict", content)  # SNN2: saved with its epoch
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path}: not a state dict of tensors")
-    return dict(content)
+    tensors = _from_stork(content, path) if system == "tinyRSNN" else dict(content)
+    architecture = zoo.find("rsnn" if system == "tinyRSNN" else system.lower())
+    with torch.device("meta"):
+        expected = architecture(channels=1).state_dict().keys()
+    missing, extra = expected - tensors.keys(), tensors.keys() - expected
+    if missing or extra:
+        raise WeightsError(
+            f"{path}: not the weights of {system}: "
+            f"missing {', '.join(sorted(missing)) or 'nothing'}; "
+            f"unexpected {', '.join(sorted(extra)) or 'nothing'}"
+        )
+    return tensors
 
 
 def _from_stork(tensors: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
@@ -95,14 +112,3 @@ def _from_stork(tensors: dict[str, Tensor], path: str | Path) -> dict[str, Tenso
             if first not in tensors or not torch.equal(tensors[first], tensor):
                 raise WeightsError(f"{path}: {name} and {first} should be equal")
     return {ours: tensors[name] for name, ours in _RSNN_NAMES.items() if name in tensors}
-
-
-def _check_names(system: str, tensors: dict[str, Tensor], path: str | Path) -> None:
-    expected = _NAMES[system]
-    missing, extra = expected - tensors.keys(), tensors.keys() - expected
-    if missing or extra:
-        raise WeightsError(
-            f"{path}: not the weights of {system}: "
-            f"missing {', '.join(sorted(missing)) or 'nothing'}; "
-            f"unexpected {', '.join(sorted(extra)) or 'nothing'}"
-        )

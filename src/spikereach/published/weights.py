@@ -65,11 +65,7 @@ def sources() -> tuple[Source, ...]:
 
 
 def of_system(system: str) -> tuple[Source, ...]:
-    """The files of one system.
-
-    Raises:
-        WeightsError: there are none; the message names the systems that have some.
-    """
+    """The files of one system; a `WeightsError` with the systems that have some if it has none."""
     found = tuple(source for source in sources() if source.system == system)
     if not found:
         known = ", ".join(dict.fromkeys(source.system for source in sources()))
@@ -82,12 +78,9 @@ def fetch(
 ) -> None:
     """Put a published file at ``target``, unless it lies there already.
 
-    Args:
-        source: the file, known by its SHA-256.
-        target: where it shall lie; its folder is made if need be.
-        folder: where to look for a copy, by any name and at any depth; None: download.
-        settings: the block ``download`` of the configuration.
-        progress: show a progress bar.
+    A copy is looked for in ``folder``, by any name and at any depth; where that is None the file
+    is downloaded as the block ``download`` of the configuration says.
+
     Raises:
         WeightsError: ``folder`` has no copy, or the download failed; with the remedy.
     """
@@ -114,8 +107,5 @@ def fetch(
 
 
 def _is(source: Source, path: Path) -> bool:
-    return (
-        path.is_file()
-        and path.stat().st_size == source.size
-        and file_checksum(path) == source.sha256
-    )
+    same_size = path.is_file() and path.stat().st_size == source.size
+    return same_size and file_checksum(path) == source.sha256

@@ -39,11 +39,8 @@ class Source(ABC):
 
     @abstractmethod
     def fetch(self, session: Session, target: Path) -> None:
-        """Put the file of a session at ``target``, whole or not at all.
+        """Put the file of a session at ``target``, whole or not at all; make its folder if need be.
 
-        Args:
-            session: as found in the catalogue (`sessions.find`).
-            target: where the file shall lie; its folder is made if need be.
         Raises:
             SessionError: the source does not have the session, or getting it failed; the message
                 names the file and the remedy.

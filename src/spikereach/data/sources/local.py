@@ -20,13 +20,11 @@ class Local(Source):
     def fetch(self, session: Session, target: Path) -> None:
         """Copy ``folder``/NAME.mat. The copy shares nothing with the original, which may change."""
         original = self.local_file(session)
-        if session.md5 is not None:
-            found = file_checksum(original, "md5")
-            if found != session.md5:
-                raise SessionError(
-                    f"{original}: is not the published file of that name (MD5 {found}, expected "
-                    f"{session.md5}); replace it, or rename it and describe it under `catalogue`"
-                )
+        if session.md5 and (found := file_checksum(original, "md5")) != session.md5:
+            raise SessionError(
+                f"{original}: is not the published file of that name (MD5 {found}, expected "
+                f"{session.md5}); replace it, or rename it and describe it under `catalogue`"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         try:
@@ -64,6 +62,5 @@ class Local(Source):
 def _contents(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no folder {folder} either: put the session there or change `folder`"
-    names = sorted(path.name for path in folder.iterdir() if path.suffix == ".mat")
-    listed = ", ".join(names) if names else "no .mat files"
+    listed = ", ".join(sorted(path.name for path in folder.glob("*.mat"))) or "no .mat files"
     return f"{folder} has {listed}: put it there, or change `folder` or `sessions` to match"

@@ -12,7 +12,7 @@ from pathlib import Path
 from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
 from spikereach.data.sources import Source
-from spikereach.data.transfer import NoNetworkError, RemoteFile, Server
+from spikereach.data.transfer import RemoteFile, Server
 from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class Zenodo(Source):
         if md5 is None or not target.exists():
             try:
                 remote = server.retried(lambda: _find(session, record, server))
-            except NoNetworkError as reason:
-                if not target.exists():
-                    raise server.failed(f"no network ({reason})") from None
+            except SessionError:
+                if not (server.offline and target.exists()):
+                    raise
                 log.warning(
                     "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
                     target,
@@ -71,21 +71,19 @@ class Zenodo(Source):
 def _find(session: Session, record: str, server: Server) -> RemoteFile:
     """Look the session's file up in the record's metadata."""
     name, remedy = f"{session.name}.mat", "check download.record in the config"
+    remote = None
     with server.get(record) as response:
         try:
-            entries = {entry["key"]: entry for entry in response.json()["files"]}
-            if name not in entries:
-                raise SessionError(f"{record} lists no file {name}; {remedy}")
-            entry = entries[name]
-            algorithm, _, md5 = entry["checksum"].lower().partition(":")
-            remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
-        except SessionError:
-            raise
+            if entry := {each["key"]: each for each in response.json()["files"]}.get(name):
+                algorithm, _, md5 = entry["checksum"].lower().partition(":")
+                remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise SessionError(
                 f"{record} is not the metadata of a Zenodo record "
                 f"({type(error).__name__}: {error}); {remedy}"
             ) from None
+    if remote is None:
+        raise SessionError(f"{record} lists no file {name}; {remedy}")
     if algorithm != "md5" or not re.fullmatch(r"[0-9a-f]{32}", md5):
         raise SessionError(f"{record} gives no MD5 for {name}: {entry['checksum']!r}")
     if session.md5 not in (None, md5):
