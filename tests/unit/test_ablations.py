@@ -13,13 +13,13 @@ from spikereach.config import FixedPoint, System, validate
 from spikereach.evaluation.footprint import deployment
 from spikereach.models import checkpoint
 from spikereach.models.zoo import build
-from spikereach.reporting import ablations
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.energy import operation_pj
 from spikereach.reporting.make import write
-from spikereach.reporting.plots.compression import compression as compression_plot
-from spikereach.reporting.tables.compression import compression as compression_table
-from spikereach.reporting.tables.cortex import cortex as cortex_table
+from spikereach.reporting.plots.ablations import compression as compression_plot
+from spikereach.reporting.tables.ablations import compression as compression_table
+from spikereach.reporting.tables.ablations import compression_values
+from spikereach.reporting.tables.ablations import cortex as cortex_table
 from spikereach.training.fit import fit
 from training_cases import CHANNELS, run_options, session, stage, system
 
@@ -164,7 +164,7 @@ def frame(tmp_path):
 
 
 def test_compression_by_hand(frame):
-    values = ablations.compression(frame, STEPS, entries(STEPS.values())).set_index("system")
+    values = compression_values(frame, STEPS, entries(STEPS.values())).set_index("system")
     # a bitmap of 800 bits costs 100 bytes: it pays from a sparsity of 100 / 900 on
     assert values["footprint_bytes"].tolist() == [1700, 1000, pytest.approx(560)]
     half = (1000 * 1.5 + 100 * 0.4) / 1e3
@@ -182,8 +182,8 @@ def test_compression_files(frame, tmp_path):
     systems = entries(STEPS.values())
     table = compression_table(frame, STEPS, systems)
     plot = compression_plot(frame, STEPS, systems)
-    write(table, tmp_path / "tables" / table.name)
-    write(plot, tmp_path / "figures" / table.name)
+    write(table.files(), tmp_path / "tables" / table.name)
+    write(plot.files(), tmp_path / "figures" / table.name)
     tex = (tmp_path / "tables" / "compression_ablation.tex").read_text()
     assert tex.index("half precision") < tex.index("fixed point &") < tex.index("pruning &")
     assert "0.675" in tex
@@ -201,7 +201,7 @@ def test_mixed_formats_are_refused(frame):
     mixed = frame.copy()
     mixed.at[mixed.index[0], "weight_format"] = "float32"
     with pytest.raises(ResultError, match="different number formats"):
-        ablations.compression(mixed, STEPS, entries(STEPS.values()))
+        compression_values(mixed, STEPS, entries(STEPS.values()))
 
 
 def test_cortex_table_prints_published_values_beside(tmp_path):

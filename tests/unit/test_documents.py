@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spikereach.reporting.documents import metrics, summarise
+from spikereach.reporting.documents import metrics
 from spikereach.reporting.make import write
 
 COOPT = """\
@@ -20,6 +20,10 @@ Wiener,published,I1,0.125
 """
 
 
+def numbers(paths):
+    return json.loads(metrics(paths).texts[".json"])
+
+
 @pytest.fixture
 def tables(tmp_path):
     paths = tmp_path / "coopt.csv", tmp_path / "per_session.csv"
@@ -29,7 +33,7 @@ def tables(tmp_path):
 
 
 def test_numbers_stand_under_table_row_and_column(tables):
-    found = summarise(tables)
+    found = numbers(tables)
     assert found["coopt"] == {
         "Wiener": {"r2": 0.5, "footprint": 11528.0},
         "RTnet, float32": {"r2": 0.75, "r2_std": 0.01, "footprint": 30024.0},
@@ -37,7 +41,7 @@ def test_numbers_stand_under_table_row_and_column(tables):
 
 
 def test_rows_are_named_by_as_many_columns_as_tell_them_apart(tables):
-    assert summarise(tables)["per_session"] == {
+    assert numbers(tables)["per_session"] == {
         "Wiener": {
             "ours": {"I1": {"r2": 0.5}, "L1": {"r2": 0.25}},
             "published": {"I1": {"r2": 0.125}},
@@ -49,14 +53,14 @@ def test_name_that_is_missing_is_left_out(tables):
     tables[0].write_text(
         "system,session,weights,rank,r2\na,I1,I1,1,0.5\na,mean,,1,0.25\na,I1,x,2,1\n"
     )
-    assert summarise(tables[:1])["coopt"] == {
+    assert numbers(tables[:1])["coopt"] == {
         "a": {"I1": {"I1": {"rank": 1, "r2": 0.5}, "x": {"rank": 2, "r2": 1}},
               "mean": {"rank": 1, "r2": 0.25}},
     }  # fmt: skip
 
 
 def test_file_is_equal_to_the_byte_whatever_the_order(tables, tmp_path):
-    write(metrics(tables), tmp_path / "first")
-    write(metrics(reversed(tables)), tmp_path / "second")
+    write(metrics(tables).files(), tmp_path / "first")
+    write(metrics(reversed(tables)).files(), tmp_path / "second")
     assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
-    assert json.loads((tmp_path / "first.json").read_text()) == summarise(tables)
+    assert json.loads((tmp_path / "first.json").read_text()) == numbers(tables)

@@ -79,7 +79,7 @@ def save_session(path):
 WRITERS = {
     "checkpoint": lambda path: lambda p: checkpoint.save(tiny(), p),
     "session": save_session,
-    "table": lambda path: lambda p: write(Document({"": "text"}), p),
+    "table": lambda path: lambda p: write(Document({"": "text"}).files(), p),
 }
 
 

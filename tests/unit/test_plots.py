@@ -23,9 +23,8 @@ from spikereach.reporting import energy
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.make import write
 from spikereach.reporting.plots import colours, drawing
-from spikereach.reporting.plots.buffers import buffers
-from spikereach.reporting.plots.cortex import cortex
-from spikereach.reporting.plots.latency import latency
+from spikereach.reporting.plots.ablations import cortex
+from spikereach.reporting.plots.computed import buffers, latency
 from spikereach.reporting.plots.pareto import pareto
 from spikereach.reporting.plots.r2_by_session import r2_by_session
 from spikereach.reporting.plots.trajectory import trajectory
@@ -114,7 +113,7 @@ def drawn(axes):
 
 def test_files_fonts_and_resolution(frame, tmp_path):
     for name, plot in all_plots(frame, tmp_path / "predictions").items():
-        write(plot, tmp_path / "a" / name)
+        write(plot.files(), tmp_path / "a" / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(names) == 18
     for name in names:
@@ -134,7 +133,7 @@ def test_files_fonts_and_resolution(frame, tmp_path):
 def test_bytes_are_repeatable(synthetic_frame, tmp_path):
     for folder in ("a", "b"):
         shuffled = synthetic_frame.sample(frac=1, random_state=ord(folder))
-        write(r2_by_session(shuffled, systems()), tmp_path / folder / "r2")
+        write(r2_by_session(shuffled, systems()).files(), tmp_path / folder / "r2")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -142,7 +141,7 @@ def test_bytes_are_repeatable(synthetic_frame, tmp_path):
 def test_fonts_are_embedded_says_poppler(tmp_path):
     if shutil.which("pdffonts") is None:
         pytest.skip("pdffonts is absent; install poppler-utils to check the fonts")
-    write(latency(), tmp_path / "latency")
+    write(latency().files(), tmp_path / "latency")
     listing = subprocess.run(
         ["pdffonts", tmp_path / "latency.pdf"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[2:]
@@ -287,7 +286,7 @@ def test_cortex_ablation_bars(frame):
 
 def test_pareto_energy_in_closed_form(frame):
     # 1,000 MACs at 4.6 pJ and 100 ACs at 0.9 pJ
-    assert energy.energy_nj(1000, 100) == pytest.approx(4.69)
+    assert energy.energy_nj(1000, 100, "float32", "float32") == pytest.approx(4.69)
     data = pareto(frame, systems()).data.set_index(["system", "origin"])
     theirs = data.loc["sRTnet", "published"]
     # 9-bit weights with float32 buffers are computed in float32
@@ -394,10 +393,10 @@ def test_an_unknown_system_has_a_stable_look():
 def test_no_torch_and_no_pyplot():
     code = (
         "import sys\n"
-        "from spikereach.reporting.make import located\n"
+        "from pkgutil import resolve_name\n"
         "from spikereach.reporting.registry import REGISTRY\n"
         "for kind in REGISTRY.values():\n"
-        "    for entry in kind.values(): located(entry.target)\n"
+        "    for entry in kind.values(): resolve_name(entry.target)\n"
         "assert not {'torch', 'matplotlib.pyplot', 'seaborn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,12 +2,12 @@
 
 import json
 from inspect import signature
+from pkgutil import resolve_name
 
 import pytest
 import yaml
 
 from spikereach.config import ConfigError, overlay, validate
-from spikereach.reporting.make import located
 from spikereach.reporting.registry import REGISTRY
 from spikereach.workflow import reports as module
 from spikereach.workflow.plan import Plan
@@ -48,7 +48,7 @@ def test_every_function_gets_the_arguments_that_it_names(make):
             *json.loads(job["settings"]),
             *(made.get(n, n) for n in reports.inputs(kind, name)),
         }
-        assert signature(located(job["function"])).parameters.keys() <= given, name
+        assert signature(resolve_name(job["function"])).parameters.keys() <= given, name
     listed = {(kind, "trajectory" if "trajectory" in name else name) for kind, name in planned}
     assert listed == set(ENTRIES), "nothing is listed and never made"
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from spikereach.config import ConfigError, Search, System, overlay, validate
 from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
+from spikereach.reporting.documents import best_system
 from spikereach.reporting.make import write
-from spikereach.reporting.plots.search import pareto_front, plot
+from spikereach.reporting.plots import search as plots
 from spikereach.reporting.search import importance
 from spikereach.workflow import search as search_module
 from spikereach.workflow.search import SearchError, open_study, run_trial
@@ -260,26 +261,16 @@ def trial(number, r2, size, *, state="complete", **parameters):
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.booleans()), min_size=1))
-def test_pareto_front_against_its_definition(drawn):
+def test_nothing_completed_surpasses_the_best_trial(drawn):
     trials = [
         trial(n, r2 / 10, size, state="complete" if complete else "pruned")
         for n, (r2, size, complete) in enumerate(drawn)
     ]
-    complete = [(t["r2"], t["deployment_bytes"]) for t in trials if t["state"] == "complete"]
-    undominated = {
-        (r2, size)
-        for r2, size in complete
-        if not any(
-            (a >= r2 and b <= size) and (a > r2 or b < size) for a, b in complete
-        )
-    }  # fmt: skip
-    front = pareto_front(trials)
-    assert {(trials[n]["r2"], trials[n]["deployment_bytes"]) for n in front} == undominated
-    assert len(front) == len(undominated)
+    complete = [(t["r2"], -t["deployment_bytes"]) for t in trials if t["state"] == "complete"]
     if complete:
         best = reporting.best(trials)
-        assert best["r2"] == max(r2 for r2, _ in complete)
-        assert best["number"] in front
+        assert (best["r2"], -best["deployment_bytes"]) == max(complete)
+        assert best["state"] == "complete"
 
 
 def test_importance_finds_what_matters():
@@ -301,14 +292,13 @@ def test_best_trial_is_a_ready_system(repository):
     drawn = {"N_C": 16, "k": 11, "N_L": 3, "N_LIF": 24, "L_seq": 1024}
     trials = [trial(0, 0.1, 10, **drawn | {"k": 3}), trial(1, 0.2, 10, **drawn)]
     trials.append(trial(2, 0.9, 10, state="pruned", **drawn))
-    found = reporting.overlay(trials, config.search, config.systems["RTnet"])
-    about = reporting.about(reporting.best(trials) | {"realtime": False})
-    assert "Trial 1 " in about
-    assert "R2 0.200" in about
-    assert "not real-time" in about
-    text = yaml.safe_dump(found)
+    trials[1]["realtime"] = False
+    text = best_system(trials, config.search, config.systems).texts[".yaml"]
+    assert text.startswith("# Trial 1 ")
+    assert "R2 0.200" in text
+    assert "not real-time" in text
     assert "&" not in text, "no anchors, so that any part of it can be pasted"
-    written = yaml.safe_load(about + text)
+    written = yaml.safe_load(text)
     best = validate(overlay(content, written)).systems["RTnet-best"]
     expected = config.search.configured(config.systems["RTnet"], drawn)
     assert best == System.model_validate(expected.model_dump() | {"published": None})
@@ -319,11 +309,12 @@ def test_figure_holds_every_trial(tmp_path):
     trials = [trial(n, 0.1 * n, 1000 - n) | {"realtime": n < 4} for n in range(6)]
     trials += [trial(6, 0.05, 10, state="pruned"), trial(7, None, 10, state="failed")]
     search = settings()
-    figure = plot(trials, search, {"units": 0.7, "L": 0.3}, source="synthetic")
-    write(figure, tmp_path / "search")
+    figure = plots.search(trials, search, "synthetic")
+    write(figure.files(), tmp_path / "search")
     assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".csv"}
     assert len(figure.data) == 8 * 2
     assert figure.data.loc[figure.data["best"], "trial"].unique().tolist() == [5]
+    assert figure.data.loc[figure.data["pareto"], "trial"].unique().tolist() == [5]
     labels = [axes.get_xlabel() for axes in figure.figure.axes]
     assert labels == ["units", "$L$", "Deployed in float32 (kB)", "Importance"]
     for axes in figure.figure.axes[:3]:

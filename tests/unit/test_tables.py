@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pkgutil import resolve_name
 
 import pandas as pd
 import pytest
@@ -18,18 +19,17 @@ from spikereach.config import System, read
 from spikereach.published import figures
 from spikereach.reporting import documents, render
 from spikereach.reporting.collect import ResultError, collect
-from spikereach.reporting.make import located, write
+from spikereach.reporting.make import write
 from spikereach.reporting.registry import REGISTRY
 from spikereach.reporting.tables.comparisons import comparisons, paired_test
-from spikereach.reporting.tables.coopt import coopt
 from spikereach.reporting.tables.hyperparameters import hyperparameters
 from spikereach.reporting.tables.per_session import per_session
-from spikereach.reporting.tables.realtime import realtime
+from spikereach.reporting.tables.tracks import coopt, realtime
 
 COMMIT = "0123456789ab"
 #: of published weights there are tests of their own
 BUILDERS = {
-    name: located(entry.target)
+    name: resolve_name(entry.target)
     for name, entry in REGISTRY["tables"].items()
     if entry.inputs == "results" and name != "imported"
 }
@@ -381,7 +381,7 @@ def test_bytes_are_repeatable_and_order_does_not_matter(tmp_path):
     paths = handmade.write(tmp_path)
     for folder, order in (("a", paths), ("b", paths[::-1])):
         for table in all_tables(collect(order)):
-            write(table, tmp_path / folder / table.name)
+            write(table.files(), tmp_path / folder / table.name)
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert len(names) == 4 * (len(BUILDERS) + 1)
     for name in names:
@@ -457,11 +457,11 @@ def test_compiles_with_plain_pdflatex(tmp_path, frame):
     made += [*all_tables(frame)[-1:], wide(30), wide(30, groups=[f"g{i // 3}" for i in range(30)])]
     made[-1] = replace(made[-1], name="grouped")
     for table in made:
-        write(table, tmp_path / "out" / table.name)
+        write(table.files(), tmp_path / "out" / table.name)
     *names, last = (table.name for table in made)
     document = documents.paper(names, where_made=[last, "not_made"])
     assert document.texts[".tex"].count("usepackage") == 1
-    write(document, tmp_path / "out" / "all")
+    write(document.files(), tmp_path / "out" / "all")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
         cwd=tmp_path / "out",

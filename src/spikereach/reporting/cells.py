@@ -15,14 +15,11 @@ import pandas as pd
 from spikereach.config import System
 from spikereach.evaluation.records import Format
 from spikereach.published import figures
-from spikereach.reporting.captions import caption, comment
-from spikereach.reporting.collect import ResultError
+from spikereach.reporting.collect import ResultError, source_of
 from spikereach.reporting.render import MISSING, Align, Column, Table
 
 Systems = Mapping[str, System]
 """The rows of a table in order: system name to its entry in the configuration."""
-
-_STD = "_std"
 
 _WORST = {"realtime": min, "latency_ms": max, "execution_rate_hz": min}
 _WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured"), max)
@@ -30,6 +27,8 @@ _WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured"), max)
 
 class Rows:
     """A table with a row per system: our numbers, and the published ones beside.
+
+    Of each row, ``KEY_published`` is the published figure beside ours, None where there is none.
 
     Args:
         frame: from `collect`.
@@ -48,7 +47,7 @@ class Rows:
         beside: Sequence[str] = (),
         further: Sequence[str] = (),
     ):
-        needed = dict.fromkeys(name.removesuffix(_STD) for name in (*beside, *further))
+        needed = dict.fromkeys(name.removesuffix("_std") for name in (*beside, *further))
         if lacking := [name for name in needed if name not in frame]:
             raise ResultError(
                 f"the results lack {', '.join(lacking)}: give the metrics.json and the "
@@ -58,25 +57,15 @@ class Rows:
         self._beside, self._further = beside, further
         self.rows = [_row(frame, name, system) for name, system in systems.items()]
 
-    def table(
-        self, name: str, what: str, columns: list[Column], *, spread: bool = False, costs=False
-    ) -> Table:
-        """The table with these printed columns; arguments as of `captions.caption`."""
-        words = caption(what, self.frame, rows=self.rows, spread=spread, costs=costs)
-        return Table(name, words, comment(self.frame), self._values(), columns)
-
-    def _values(self) -> pd.DataFrame:
-        lines = []
-        for row in self.rows:
-            line = {key: row[key] for key in ("system", "spiking", "sessions", "seeds")}
-            for key in self._beside:
-                line[key] = row[key]
-                line[f"{key}_published"] = printed(row, key)
-            line |= {key: row[key] for key in self._further}
-            line["published_source"] = printed(row, "source")
-            lines.append(line)
+    def table(self, name: str, what: str, columns: list[Column], *, costs: bool = False) -> Table:
+        """The table with these printed columns; arguments as of `result_table`."""
+        keys = ["system", "spiking", "sessions", "seeds"]
+        keys += [key for each in self._beside for key in (each, f"{each}_published")]
+        keys += [*self._further, "source_published"]
         # object columns: integers stay integers beside empty fields
-        return pd.DataFrame(lines, dtype=object)
+        values = pd.DataFrame(self.rows, columns=keys, dtype=object)
+        values = values.rename(columns={"source_published": "published_source"})
+        return result_table(name, what, self.frame, values, columns, rows=self.rows, costs=costs)
 
     def names(self) -> list[Column]:
         return [
@@ -84,13 +73,12 @@ class Rows:
             Column("Spiking", [yes(row["spiking"]) for row in self.rows], align="c"),
         ]
 
-    def column(self, heading: str, group: str, form: Callable[..., str], *keys: str) -> Column:
-        """One column of ours: a number, or a number and its deviation."""
-        return Column(heading, [form(*(row[key] for key in keys)) for row in self.rows], group)
-
-    def published(self, heading: str, group: str, form: Callable[..., str], *keys: str) -> Column:
-        cells = [form(*(printed(row, key) for key in keys)) for row in self.rows]
-        return Column(heading, cells, group)
+    def column(
+        self, heading: str, group: str, form: Callable[..., str], *keys: str, align: Align = "r"
+    ) -> Column:
+        """A number of each row, or a number and its deviation."""
+        cells = [form(*(row[key] for key in keys)) for row in self.rows]
+        return Column(heading, cells, group, align)
 
     def beside(
         self,
@@ -103,28 +91,91 @@ class Rows:
         align: Align = "r",
     ) -> list[Column]:
         """Two columns: ours and the published figures, with deviations or without."""
-        keys = [metric, metric + _STD] if std else [metric]
-        ours = self.column("ours", group, form, *keys)
-        publ = self.published("publ.", group, theirs or form, *keys)
-        return [Column(each.heading, each.cells, group, align) for each in (ours, publ)]
+        keys = [metric, f"{metric}_std"] if std else [metric]
+        published = [f"{key}_published" for key in keys]
+        return [
+            self.column("ours", group, form, *keys, align=align),
+            self.column("publ.", group, theirs or form, *published, align=align),
+        ]
 
 
 def _row(frame: pd.DataFrame, name: str, system: System) -> dict[str, Any]:
-    """The numbers of a system with their deviations, and its published `Figures` or None."""
+    """The numbers of a system with their deviations, and its published `Figures`."""
     part = frame[frame["system"] == name]
     if part.empty:
         known = ", ".join(sorted(frame["system"].unique()))
         raise ResultError(f"no results of the system {name!r}; there are some of: {known}")
     row: dict[str, Any] = {"system": name, "spiking": system.spiking}
     row["sessions"], row["seeds"] = part["session"].nunique(), part["seed"].nunique()
-    row["published"] = figures.system(system.published) if system.published else None
+    published = figures.system(system.published) if system.published else figures.Figures("")
+    row |= {f"{key}_published": value for key, value in vars(published).items()}
     by_seed = part.groupby("seed")
     for metric in part.select_dtypes(["number", "bool"]).columns.drop("seed"):
         if metric in _WORST:
             row[metric] = _WORST[metric](part[metric])
         else:
-            row[metric], row[metric + _STD] = spread(by_seed[metric].mean())
+            row[metric], row[f"{metric}_std"] = spread(by_seed[metric].mean())
     return row
+
+
+def result_table(
+    name: str,
+    what: str,
+    frame: pd.DataFrame,
+    values: pd.DataFrame,
+    columns: list[Column],
+    *,
+    stub: int = 1,
+    rows: list[dict[str, Any]] = (),
+    costs: bool = False,
+) -> Table:
+    """A table whose caption says what it shows, from which data, and against which papers.
+
+    ``what`` are the table's own sentences, without the last full stop; ``rows``, where published
+    figures stand beside ours, those of `Rows`; with ``costs`` the table holds figures that
+    NeuroBench counts over the test steps. All others are as of `Table`.
+    """
+    source = source_of(frame)
+    names = sorted(frame["session"].unique())
+    sessions, seeds = ", ".join(names), _seeds(frame)
+    commits = ", ".join(sorted(frame["commit"].unique()))  # of the code that made the results
+    parts = [what + "."]
+    deviations = any("±" in cell for column in columns for cell in column.cells)
+    if deviations and frame["seed"].nunique() > 1:
+        parts.append("± is the population standard deviation over seeds.")
+    plural = "s" * (len(names) > 1)
+    parts.append(f"{source.caption}, session{plural} {sessions}; {seeds}; commit {commits}.")
+    sliced = frame[frame["verified_steps"] < frame["test_steps"]]
+    if costs and len(sliced):
+        parts.append(
+            "Sparsities and operations are counted over the whole test split; NeuroBench itself "
+            f"counted at least the first {sliced['verified_steps'].min():,} steps and agreed."
+        )
+    cited = sorted({row["source_published"] for row in rows} - {None})
+    if cited:
+        papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
+        parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
+        if source.apart:
+            parts.append(source.apart)
+    comment = (
+        f"source: {source.name}",
+        f"sessions: {sessions}",
+        seeds.replace(" ", ": ", 1),
+        f"commit: {commits}",
+    )
+    return Table(name, " ".join(parts), comment, values, columns, stub)
+
+
+def _seeds(frame: pd.DataFrame) -> str:
+    """``seeds 0, 1, 2``, and which systems have other ones."""
+    every = sorted(frame["seed"].unique())
+    others = [
+        f"{name}: {', '.join(map(str, sorted(set(own))))}"
+        for name, own in frame.groupby("system")["seed"]
+        if set(own) != set(every)
+    ]
+    text = f"seed{'s' * (len(every) > 1)} {', '.join(map(str, every))}"
+    return text + (f" ({'; '.join(others)})" if others else "")
 
 
 def spread(values: pd.Series, std: float = math.nan) -> tuple[float, float]:
@@ -134,37 +185,25 @@ def spread(values: pd.Series, std: float = math.nan) -> tuple[float, float]:
     return float(values.mean()), std
 
 
-def printed(row: dict[str, Any], metric: str) -> Any:
-    """A published figure of a row; None where no paper prints it."""
-    return getattr(row["published"], metric, None)
-
-
 # ---- Numbers as text -------------------------------------------------------------------
 
 
-def absent(value: float | None) -> bool:
-    return value is None or math.isnan(value)
+def number(form: str) -> Callable[[float | None], str]:
+    return lambda value: MISSING if pd.isna(value) else form.format(value)
+
+
+count = number("{:,.0f}")
+share = number("{:.3f}")
+rate = number("{:.3g}")
 
 
 def r2(value: float | None, std: float | None = None) -> str:
-    return MISSING if absent(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
-
-
-def count(value: float | None) -> str:
-    return MISSING if absent(value) else f"{round(value):,}"
-
-
-def share(value: float | None) -> str:
-    return MISSING if absent(value) else f"{value:.3f}"
-
-
-def rate(value: float | None) -> str:
-    return MISSING if absent(value) else f"{value:.3g}"
+    return MISSING if pd.isna(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
 
 
 def cost(value: float, std: float) -> str:
     """Operations per step: one decimal below 1,000, none above; an exact 0 is bare."""
-    if value == 0 and (absent(std) or std == 0):
+    if value == 0 and (pd.isna(std) or std == 0):
         return "0"
     form = "{:,.1f}" if value < 1000 else "{:,.0f}"
     return _pair(form.format(value), std, form)
@@ -172,7 +211,7 @@ def cost(value: float, std: float) -> str:
 
 def as_printed(value: float | None, std: float | None = None) -> str:
     """A published figure with the digits its paper gives."""
-    return MISSING if absent(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
+    return MISSING if pd.isna(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
 
 
 def significant(value: float) -> str:
@@ -200,4 +239,4 @@ def minus(text: str) -> str:
 
 
 def _pair(value: str, std: float | None, form: str) -> str:
-    return value if absent(std) else f"{value} ± {form.format(std)}"
+    return value if pd.isna(std) else f"{value} ± {form.format(std)}"

@@ -44,13 +44,21 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         rows.setdefault(path.name, []).append(_read(path))
     if not rows:
         raise ResultError("no result files were given")
-    frames = {name: _unique(pd.DataFrame(found), name) for name, found in rows.items()}
-    frame = next(iter(frames.values()))
-    if len(frames) == 2:
-        _same_runs(frames)
-        frame = frames["metrics.json"].merge(frames["realtime.json"], on=KEY, validate="1:1")
+    frames = {name: pd.DataFrame(found) for name, found in rows.items()}
+    for name, frame in frames.items():
+        for run in _runs(frame[frame.duplicated(KEY)]):
+            raise ResultError(f"{name} of {run} was given twice")
+    for name, other in permutations(frames, 2):
+        for run in sorted(_runs(frames[other]) - _runs(frames[name])):
+            raise ResultError(f"{name} of {run} is missing, {other} is there")
+    first, *others = frames.values()
+    frame = first.merge(*others, on=KEY) if others else first
     _comparable(frame)
     return frame.sort_values(KEY, ignore_index=True)
+
+
+def _runs(frame: pd.DataFrame) -> set[str]:
+    return {"/".join(map(str, run)) for run in frame[KEY].itertuples(index=False)}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -66,23 +74,8 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     row = record.model_dump(exclude={"parts", "provenance"})
     if isinstance(record, Metrics):
-        origin = record.provenance
-        row["commit"] = short_commit(origin.commit, origin.dirty)
+        row["commit"] = short_commit(record.provenance.commit, record.provenance.dirty)
     return row
-
-
-def _unique(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    twice = frame[frame.duplicated(KEY)]
-    if len(twice):
-        raise ResultError(f"{name} of {_run(twice.iloc[0])} was given twice")
-    return frame
-
-
-def _same_runs(frames: dict[str, pd.DataFrame]) -> None:
-    runs = {name: set(frame[KEY].itertuples(index=False)) for name, frame in frames.items()}
-    for name, other in permutations(runs, 2):
-        for run in sorted(runs[other] - runs[name])[:1]:
-            raise ResultError(f"{name} of {'/'.join(map(str, run))} is missing, {other} is there")
 
 
 def _comparable(frame: pd.DataFrame) -> None:
@@ -100,17 +93,13 @@ def _comparable(frame: pd.DataFrame) -> None:
         raise ResultError(f"results come from different data sources ({sources}): tabulate one")
 
 
-def _run(row: pd.Series) -> str:
-    return "/".join(str(row[key]) for key in KEY)
-
-
 def source_of(frame: pd.DataFrame) -> type[Source]:
     """Where the recordings of these results are from."""
     (name,) = frame["source"].unique()
     return named(name)
 
 
-def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:
+def check_present(frame: pd.DataFrame, systems: Iterable[str], purpose: str = "to draw") -> None:
     """Every one of the systems has results.
 
     Raises:
@@ -118,4 +107,4 @@ def check_present(frame: pd.DataFrame, systems: Iterable[str]) -> None:
     """
     for name in systems:
         if name not in set(frame["system"]):
-            raise ResultError(f"no results of the system {name!r} to draw")
+            raise ResultError(f"no results of the system {name!r} {purpose}")

@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from pandas.api.types import is_numeric_dtype, is_string_dtype
+from pandas.api.types import is_string_dtype
 
 from spikereach.config import Search, System
 from spikereach.reporting.render import page, quote
-from spikereach.reporting.search import Trials, about, best, overlay
+from spikereach.reporting.search import Trials, best
 
 
 @dataclass(frozen=True)
@@ -59,41 +59,46 @@ def configuration(config: Mapping[str, Any]) -> Document:
 
 
 def best_system(trials: Trials, search: Search, systems: Mapping[str, System]) -> Document:
-    """The best trial of a search, to lay over its configuration."""
-    found = overlay(trials, search, systems[search.system])
-    return Document({".yaml": about(best(trials)) + yaml.safe_dump(found, sort_keys=False)})
+    """The best trial of a search as a system of its own, to lay over its configuration.
+
+    It keeps the recipe of the searched system, pretraining and compression included.
+    """
+    trial = best(trials)
+    found = search.configured(systems[search.system], trial["parameters"])
+    entry = found.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
+    verdict = "real-time" if trial["realtime"] else "not real-time"
+    about = (
+        f"# Trial {trial['number']} of the search: validation R2 {trial['r2']:.3f}, "
+        f"{trial['deployment_bytes']:,} bytes deployed in float32,\n"
+        f"# latency {trial['latency_ms']:g} ms ({verdict}). Lay it over the configuration of the "
+        "search, with --configfile.\n"
+    )
+    overlay = {"systems": {f"{search.system}-best": entry}}
+    return Document({".yaml": about + yaml.safe_dump(overlay, sort_keys=False)})
 
 
 def metrics(tables: Iterable[str | Path]) -> Document:
     """The numbers of all tables in one JSON file, for tools that compare runs
-    (`dvc metrics diff`), with sorted keys."""
-    text = json.dumps(summarise(tables), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    return Document({".json": text})
+    (`dvc metrics diff`), with sorted keys.
 
-
-def summarise(paths: Iterable[str | Path]) -> dict[str, Any]:
-    """Table -> names of a row, level by level -> column -> number.
-
-    The names of a row are as many leading columns of text as tell all rows apart. Other columns
-    without numbers and those of published figures are left out, as is what is missing.
+    Table -> names of a row, level by level -> column -> number. The names of a row are as many
+    leading columns of text as tell all rows apart. Other columns without numbers and those of
+    published figures are left out, as is what is missing.
 
     Args:
-        paths: tables as CSV files; their names without suffix are the names of the tables.
+        tables: CSV files; their names without suffix are the names of the tables.
     """
-    return {Path(path).stem: _nest(pd.read_csv(path)) for path in paths}
+    numbers = {Path(path).stem: _nest(pd.read_csv(path)) for path in tables}
+    return Document(
+        {".json": json.dumps(numbers, indent=1, sort_keys=True, allow_nan=False) + "\n"}
+    )
 
 
 def _nest(frame: pd.DataFrame) -> dict[str, Any]:
     texts = list(takewhile(lambda column: is_string_dtype(frame[column]), frame))
     prefixes = [texts[:end] for end in range(1, len(texts))]
     names = next((each for each in prefixes if not frame.duplicated(each).any()), texts)
-    numbers = [
-        column
-        for column in frame
-        if is_numeric_dtype(frame[column])
-        and frame[column].dtype != bool
-        and not column.endswith("_published")
-    ]
+    numbers = [each for each in frame.select_dtypes("number") if not each.endswith("_published")]
     nested: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         level = nested

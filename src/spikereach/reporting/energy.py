@@ -5,6 +5,8 @@ Of operations alone, without memory traffic, which in many chips needs more.
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from spikereach.evaluation.records import Format
@@ -38,10 +40,10 @@ def operation_pj(weights: Format, activations: Format) -> tuple[float, float]:
     return multiply + add, add
 
 
-def energy_nj(
-    macs: float, acs: float, weights: Format = "float32", activations: Format = "float32"
-) -> float:
-    """Nanojoules of effective operations, in float32 unless said otherwise."""
+def energy_nj(macs: float, acs: float, weights: Format, activations: Format) -> float:
+    """Nanojoules of effective operations; NaN where these are None."""
+    if macs is None or acs is None:
+        return math.nan
     mac_pj, ac_pj = operation_pj(weights, activations)
     return (macs * mac_pj + acs * ac_pj) / 1e3
 

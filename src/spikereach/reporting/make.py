@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
-from typing import Any, Protocol
+from pkgutil import resolve_name
+from typing import Any
 
 from spikereach import files
 from spikereach.config import Search, System, Trajectory
 from spikereach.reporting.collect import collect
 
 
-class Made(Protocol):
-    """What the functions of the registry give: a `Table`, a `Plot` or a `Document`."""
-
-    def files(self) -> Mapping[str, bytes]:
-        """Suffix -> content."""
-
-
-def make(function: str, inputs: Mapping[str, Any], settings: str) -> Made:
+def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, bytes]:
     """Call a function of the registry with those of its inputs and settings that it names.
 
     Args:
@@ -29,6 +22,8 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> Made:
         inputs: name -> file or files. Results (``metrics``, ``realtime``) reach the function as
             one ``frame``, ``trials`` as what is in them, all others as paths.
         settings: JSON; ``systems`` as pairs of name and entry.
+    Returns:
+        suffix -> content.
     """
     known = {**json.loads(settings), **inputs}
     if "systems" in known:
@@ -40,20 +35,15 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> Made:
         known["frame"] = collect([*known["metrics"], *known.get("realtime", ())])
     if "trials" in known:
         known["trials"] = [json.loads(Path(path).read_text()) for path in known["trials"]]
-    build = located(function)
-    return build(**{name: known[name] for name in signature(build).parameters})
+    build = resolve_name(function)
+    return build(**{name: known[name] for name in signature(build).parameters}).files()
 
 
-def located(function: str) -> Callable[..., Made]:
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
-
-
-def write(made: Made, stem: str | Path) -> None:
+def write(made: Mapping[str, bytes], stem: str | Path) -> None:
     """Write all files of one name, each replaced in one step.
 
     Raises:
         OSError: naming the file.
     """
-    for suffix, content in made.files().items():
+    for suffix, content in made.items():
         files.replace(f"{stem}{suffix}", content)

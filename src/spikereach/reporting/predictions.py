@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +52,29 @@ def read(path: Path) -> Predictions:
             )
     except (OSError, KeyError, ValueError) as error:
         raise ResultError(f"{path}: cannot be read ({error}); evaluate this system again") from None
+
+
+def stretch(
+    found: Sequence[Predictions], start_s: float, seconds: float, *, shorten: bool = False
+) -> slice:
+    """The steps of a part of what all systems decoded, of one session.
+
+    Args:
+        found: one of each system.
+        start_s: in seconds after the start of the test part.
+        seconds: its length.
+        shorten: whether it may end where the test part does.
+    Raises:
+        ResultError: it does not lie in the steps decoded by all systems.
+    """
+    first = found[0]
+    known = min(len(one.predicted) for one in found)
+    begin, count = round(start_s / first.dt_s), round(seconds / first.dt_s)
+    if shorten:
+        count = min(count, known - begin)
+    if begin < 0 or count < 2 or begin + count > known:
+        raise ResultError(
+            f"session {first.session}: {seconds:g} s from {start_s:g} s do not lie in the "
+            f"{known * first.dt_s:.1f} s decoded by all systems; choose another stretch"
+        )
+    return slice(begin, begin + count)

@@ -156,13 +156,11 @@ def _fit(columns: list[Column], stub: int) -> tuple[list[list[Column]], str, flo
     first = columns[:stub]
     pieces = [first]
     for _, members in _groups(columns[stub:]):
-        # columns without a group may part anywhere
-        for added in [members] if members[0].group else [[member] for member in members]:
-            longer = pieces[-1] + added
-            if len(pieces[-1]) > stub and _width(longer, digit, gap) > _TEXT_WIDTH:
-                longer = first + added
-                pieces.append(longer)
-            pieces[-1] = longer
+        longer = pieces[-1] + members
+        if len(pieces[-1]) > stub and _width(longer, digit, gap) > _TEXT_WIDTH:
+            longer = first + members
+            pieces.append(longer)
+        pieces[-1] = longer
     return pieces, size, gap
 
 
@@ -189,7 +187,9 @@ def _digits(text: str) -> float:
 
 
 def _groups(columns: list[Column]) -> list[tuple[str, list[Column]]]:
-    return [(group, list(members)) for group, members in groupby(columns, lambda c: c.group)]
+    """Columns of one group; one without a group stands for itself."""
+    parts = [list(part) for _, part in groupby(columns, lambda column: column.group or id(column))]
+    return [(part[0].group, part) for part in parts]
 
 
 def csv(table: Table) -> str:

@@ -14,55 +14,53 @@ TRUE = "#000000"
 
 GREY = "#8C8C8C"
 
-_COLOURS = {
-    "Wiener": "#999999",
-    "Kalman": "#5A5A5A",
-    "SNN2": "#56B4E9",
-    "SNN3": "#1F6F9F",
-    "ANN2": "#C9B037",
-    "ANN3": "#7A6A16",
-    "tinyRSNN": "#009E73",
-    "bigRSNN": "#00553E",
-    "LIF-t2": "#CC79A7",
-    "LIF-t1": "#8A2D63",
-    "sGRU-t2": "#B9A3E3",
-    "sGRU-t1": "#6F4FB3",
-    "GRU-t2": "#E69F00",
-    "GRU-t1": "#9A6A00",
-    "AEGRU": "#661100",
-    "BMnet": "#003A66",
-    "RTnet": "#0072B2",
-    "sRTnet": "#D55E00",
-    "BMnet-M1": "#9CC3E0",
-    "BMnet-S1": "#E3C4A8",
-    "BMnet-pre": "#4A86B4",
-    "BMnet-post": "#85759F",
-    "RTnet-float32": "#84BCE0",
-    "RTnet-spikes": "#3C5F8A",
-    "RTnet-regularised": "#6A5A7C",
-    "RTnet-weights": "#9C5B52",
-    "sRTnet-pruned": "#A84A00",
-    "sRTnet-sparse": "#6B2F00",
+_LOOKS = {
+    "Wiener": ("#999999", "D"),
+    "Kalman": ("#5A5A5A", "D"),
+    "SNN2": ("#56B4E9", "o"),
+    "SNN3": ("#1F6F9F", "s"),
+    "ANN2": ("#C9B037", "o"),
+    "ANN3": ("#7A6A16", "s"),
+    "tinyRSNN": ("#009E73", "o"),
+    "bigRSNN": ("#00553E", "s"),
+    "LIF-t2": ("#CC79A7", "o"),
+    "LIF-t1": ("#8A2D63", "s"),
+    "sGRU-t2": ("#B9A3E3", "o"),
+    "sGRU-t1": ("#6F4FB3", "s"),
+    "GRU-t2": ("#E69F00", "o"),
+    "GRU-t1": ("#9A6A00", "s"),
+    "AEGRU": ("#661100", "o"),
+    "BMnet": ("#003A66", "s"),
+    "RTnet": ("#0072B2", "o"),
+    "sRTnet": ("#D55E00", "o"),
+    "BMnet-M1": ("#9CC3E0", "o"),
+    "BMnet-S1": ("#E3C4A8", "o"),
+    "BMnet-pre": ("#4A86B4", "o"),
+    "BMnet-post": ("#85759F", "o"),
+    "RTnet-float32": ("#84BCE0", "o"),
+    "RTnet-spikes": ("#3C5F8A", "o"),
+    "RTnet-regularised": ("#6A5A7C", "o"),
+    "RTnet-weights": ("#9C5B52", "o"),
+    "sRTnet-pruned": ("#A84A00", "o"),
+    "sRTnet-sparse": ("#6B2F00", "o"),
 }
-_LARGE = {"SNN3", "ANN3", "bigRSNN", "LIF-t1", "sGRU-t1", "GRU-t1", "BMnet"}
-_BASELINES = {"Wiener", "Kalman"}
 _FURTHER = ("#332288", "#44AA99", "#AA4499", "#117733", "#882255", "#DDAA33", "#88CCEE", "#999933")
 _FURTHER_MARKERS = ("^", "v", "<", ">", "P", "X", "h", "p")
 
 
 def colour(system: str) -> str:
     """Hex colour of a system; one without its own gets a fixed further one by its name."""
-    return _COLOURS.get(system) or _FURTHER[_number(system) % len(_FURTHER)]
+    return _look(system)[0]
 
 
 def marker(system: str) -> str:
     """Matplotlib marker of a system."""
-    if system not in _COLOURS:
-        return _FURTHER_MARKERS[_number(system) // len(_FURTHER) % len(_FURTHER_MARKERS)]
-    if system in _BASELINES:
-        return "D"
-    return "s" if system in _LARGE else "o"
+    return _look(system)[1]
 
 
-def _number(name: str) -> int:
-    return int(text_checksum(name)[:8], 16)
+def _look(system: str) -> tuple[str, str]:
+    if system in _LOOKS:
+        return _LOOKS[system]
+    number = int(text_checksum(system)[:8], 16)
+    row, column = divmod(number, len(_FURTHER))
+    return _FURTHER[column], _FURTHER_MARKERS[row % len(_FURTHER_MARKERS)]

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 
 import matplotlib.style
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from spikereach.reporting.collect import source_of
+from spikereach.data.sources import Source
 from spikereach.reporting.plots.colours import GREY
 
 COLUMN, DOUBLE = 3.5, 7.2
 """Widths in inches of one and of two columns of a paper."""
+
+DASHED = {"color": GREY, "linewidth": 0.8, "linestyle": "--"}
+"""A Pareto front, which is a stair."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,15 @@ class Plot:
 
     def files(self) -> dict[str, bytes]:
         """Suffix -> content: PDF, PNG and the plotted data as CSV."""
-        with style():  # one layout for both files
-            self.figure.draw_without_rendering()
-            self.figure.set_layout_engine("none")
         found = {}
-        # without dates, equal data give equal bytes
-        for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-            image = io.BytesIO()
-            with style():
-                self.figure.savefig(image, format=suffix[1:], metadata=metadata)
-            found[suffix] = image.getvalue()
+        with style():
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")  # one layout for both files
+            # without dates, equal data give equal bytes
+            for suffix, date in ((".pdf", "CreationDate"), (".png", "Software")):
+                image = io.BytesIO()
+                self.figure.savefig(image, format=suffix[1:], metadata={date: None})
+                found[suffix] = image.getvalue()
         return found | {".csv": self.data.to_csv(index=False, lineterminator="\n").encode()}
 
 
@@ -53,32 +55,30 @@ def style():
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches, without pyplot and its global state."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
+@contextmanager
+def drawn(width: float, height: float) -> Iterator[Figure]:
+    """A figure of this size in inches to draw on, without pyplot and its global state."""
+    with style():
+        yield Figure(figsize=(width, height))
 
 
-def legend_above(figure: Figure, handles: list, labels: list[str], width: float) -> None:
+def legend_above(figure: Figure, entries: Mapping[str, Artist]) -> None:
+    """A legend of these labels and handles, in rows."""
     # as many entries per row as their text leaves room for, at about 0.045 in per character
-    entry = 0.36 + 0.045 * max(map(len, labels))
-    fitting = min(len(labels), max(1, int(width / entry)))
-    rows = math.ceil(len(labels) / fitting)
-    columns = math.ceil(len(labels) / rows)
+    entry = 0.36 + 0.045 * max(map(len, entries))
+    fitting = min(len(entries), max(1, int(figure.get_figwidth() / entry)))
+    rows = math.ceil(len(entries) / fitting)
+    columns = math.ceil(len(entries) / rows)
     # matplotlib fills columns, people read rows
-    order = [n for column in range(columns) for n in range(column, len(labels), columns)]
-    figure.legend(
-        [handles[n] for n in order],
-        [labels[n] for n in order],
-        loc="outside upper center",
-        ncols=columns,
-    )
+    order = [label for column in range(columns) for label in list(entries)[column::columns]]
+    handles = [entries[label] for label in order]
+    figure.legend(handles, order, loc="outside upper center", ncols=columns)
 
 
-def dot(shade: str, size: float, marker: str = "o", **look) -> Line2D:
+def dot(shade: str, size: float | None = None, marker: str = "o", **look) -> Line2D:
     """A mark in a legend."""
-    return Line2D([], [], color=shade, marker=marker, linestyle="none", markersize=size, **look)
+    look = {"linestyle": "none"} | look
+    return Line2D([], [], color=shade, marker=marker, markersize=size, **look)
 
 
 def diamond(shade: str) -> Line2D:
@@ -87,30 +87,31 @@ def diamond(shade: str) -> Line2D:
 
 def diamonds(axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6) -> None:
     """Published values."""
-    axes.scatter(
-        x, y, s=size, marker="D", facecolors="white", edgecolors=shade, linewidths=linewidths,
-        zorder=4,
-    )  # fmt: skip
+    look = {"facecolors": "white", "edgecolors": shade, "linewidths": linewidths}
+    axes.scatter(x, y, s=size, marker="D", zorder=4, **look)
 
 
 def logarithmic(axes: Axes, label: str) -> None:
     """A logarithmic axis of x with plain numbers."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label)
     axes.grid()
 
 
-def two_lines(session: str) -> str:
-    """``indy_20160622_01`` over two lines, so that ticks do not touch."""
-    return session.replace("_", "\n", 1)
+def by_session(axes: Axes, names: Sequence[str]) -> None:
+    """R2 above the names of sessions, which stand over two lines, so that they do not touch."""
+    axes.set_xticks(range(len(names)), [name.replace("_", "\n", 1) for name in names])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("Test $R^2$")
+    axes.grid(axis="y")
 
 
-def note(axes: Axes, frame: pd.DataFrame) -> None:
+def note(axes: Axes, source: type[Source]) -> None:
     """Says on the figure itself when the data are not real."""
-    if not source_of(frame).real:
+    if not source.real:
         axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
 
 
@@ -119,9 +120,7 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 
     By cost, the smallest first; of equal points the first. Points without a cost are left out.
     """
-    known = [n for n, cost in enumerate(costs) if not math.isnan(cost)]
-    front: list[int] = []
-    for n in sorted(known, key=lambda n: (costs[n], -scores[n], n)):
-        if not front or scores[n] > scores[front[-1]]:
-            front.append(n)
-    return front
+    points = pd.DataFrame({"cost": costs, "score": scores}).dropna(subset="cost")
+    points = points.sort_values(["cost", "score"], ascending=[True, False])
+    before = points["score"].cummax().shift()  # of the first, nothing
+    return list(points.index[~(points["score"] <= before)])

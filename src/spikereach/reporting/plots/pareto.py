@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 from matplotlib.lines import Line2D
 
@@ -33,53 +31,39 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
         mean = part[["r2", "deployment_bytes", "footprint", "macs", "acs"]].mean()
         numbers = formats(part)
         energy = energy_nj(mean["macs"], mean["acs"], *numbers)
-        sizes = (mean["deployment_bytes"] / 1e3, mean["footprint"] / 1e3)
+        sizes = mean["deployment_bytes"], mean["footprint"]
         rows.append((name, "ours", mean["r2"], *sizes, energy))
         if system.published is None or source_of(frame).apart:
             continue
         theirs = figures.system(system.published)
-        costs = (theirs.macs, theirs.acs)
-        energy = math.nan if None in costs else energy_nj(*costs, *numbers)
-        footprint = math.nan if theirs.footprint is None else theirs.footprint / 1e3
-        rows.append((name, "published", theirs.r2, footprint, math.nan, energy))
-    data = pd.DataFrame(
-        rows,
-        columns=["system", "origin", "r2", "footprint_kb", "neurobench_footprint_kb", "energy_nj"],
-    )
-    with drawing.style():
-        figure = drawing.new_figure(drawing.DOUBLE, 2.9)
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, column, label in zip(
-            panels,
-            ("footprint_kb", "energy_nj"),
-            ("Footprint where deployed (kB)", "Energy of operations per 4 ms step (nJ)"),
-            strict=True,
+        energy = energy_nj(theirs.macs, theirs.acs, *numbers)
+        rows.append((name, "published", theirs.r2, theirs.footprint, None, energy))
+    sizes = ["footprint_kb", "neurobench_footprint_kb"]
+    data = pd.DataFrame(rows, columns=["system", "origin", "r2", *sizes, "energy_nj"])
+    data[sizes] /= 1e3
+    ours, theirs = (data[data["origin"] == origin] for origin in ("ours", "published"))
+    with drawing.drawn(drawing.DOUBLE, 2.9) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, column, label in (
+            (left, "footprint_kb", "Footprint where deployed (kB)"),
+            (right, "energy_nj", "Energy of operations per 4 ms step (nJ)"),
         ):
-            ours = data[data["origin"] == "ours"]
             front = ours.iloc[drawing.pareto_front(list(ours[column]), list(ours["r2"]))]
             axes.plot(
-                front[column], front["r2"], drawstyle="steps-post", color=GREY, linewidth=0.8,
-                linestyle="--", zorder=1,
-            )  # fmt: skip
+                front[column], front["r2"], drawstyle="steps-post", zorder=1, **drawing.DASHED
+            )
             for name, part in data.groupby("system", sort=False):
                 look = {"marker": marker(name), "s": 22, "edgecolors": colour(name), "zorder": 3}
-                ours = part[part["origin"] == "ours"]
-                theirs = part[part["origin"] == "published"]
                 axes.plot(part[column], part["r2"], color=colour(name), linewidth=0.5, alpha=0.6)
-                axes.scatter(ours[column], ours["r2"], facecolors=colour(name), **look)
-                axes.scatter(theirs[column], theirs["r2"], facecolors="white", **look)
+                for points, inside in ((ours, colour(name)), (theirs, "white")):
+                    own = points[points["system"] == name]
+                    axes.scatter(own[column], own["r2"], facecolors=inside, **look)
             drawing.logarithmic(axes, label)
-        panels[0].set_ylabel("Test $R^2$")
-        handles = [
-            Line2D([], [], color=colour(n), marker=marker(n), linestyle="none") for n in systems
-        ]
-        handles.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"))
-        labels = [*systems, "Pareto front"]
-        if (data["origin"] == "published").any():
-            handles.append(
-                Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none")
-            )
-            labels.append("published")
-        drawing.legend_above(figure, handles, labels, drawing.DOUBLE)
-        drawing.note(panels[1], frame)
+        left.set_ylabel("Test $R^2$")
+        entries = {name: drawing.dot(colour(name), marker=marker(name)) for name in systems}
+        entries["Pareto front"] = Line2D([], [], **drawing.DASHED)
+        if len(theirs):
+            entries["published"] = drawing.dot(GREY, markerfacecolor="white")
+        drawing.legend_above(figure, entries)
+        drawing.note(right, source_of(frame))
     return drawing.Plot(figure, data)

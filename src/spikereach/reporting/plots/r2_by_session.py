@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from spikereach.config import System
 from spikereach.published import figures
@@ -29,41 +28,33 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
     groups = [*order, "mean"] if len(order) > 1 else [*order]
     rows = []
     for group in groups:
+        within = frame if group == "mean" else frame[frame["session"] == group]
         for name, system in systems.items():
-            part = frame[frame["system"] == name]
-            if group == "mean":
-                values = part.groupby("seed")["r2"].mean()
-            else:
-                values = part[part["session"] == group].set_index("seed")["r2"].sort_index()
-            for seed, value in values.items():
+            part = within[within["system"] == name]
+            for seed, value in part.groupby("seed")["r2"].mean().items():
                 rows.append((group, name, "ours", seed, value))
-            if (printed := _published_r2(frame, system, group)) is not None:
+            if (printed := _published_r2(frame, system).get(group)) is not None:
                 rows.append((group, name, "published", None, printed))
     data = pd.DataFrame(rows, columns=["session", "system", "origin", "seed", "r2"])
     data["seed"] = data["seed"].astype("Int64")
 
-    with drawing.style():
-        places = len(groups) * len(systems)
-        width = drawing.DOUBLE if places > 12 else drawing.COLUMN
-        in_row = -(-len(groups) // -(-places // 80))  # so that dots stay apart
-        rows = [groups[n : n + in_row] for n in range(0, len(groups), in_row)]
-        figure = drawing.new_figure(width, 0.8 + 1.7 * len(rows))
+    places = len(groups) * len(systems)
+    width = drawing.DOUBLE if places > 12 else drawing.COLUMN
+    in_row = -(-len(groups) // -(-places // 80))  # so that dots stay apart
+    rows = [groups[n : n + in_row] for n in range(0, len(groups), in_row)]
+    with drawing.drawn(width, 0.8 + 1.7 * len(rows)) as figure:
         panels = figure.subplots(len(rows), 1, sharey=True, squeeze=False)[:, 0]
         for axes, shown in zip(panels, rows, strict=True):
             _groups(axes, data, shown, systems)
             axes.set_xlim(-0.5, in_row - 0.5)
         low, high = data["r2"].min(), data["r2"].max()
         axes.set_ylim(low - 0.08 * (high - low) - 0.01, high + 0.08 * (high - low) + 0.01)
-        handles = [
-            Line2D([], [], color=colour(n), marker="o", markersize=3, linewidth=1.6)
-            for n in systems
-        ]
-        labels = list(systems)
+        line = {"linestyle": "-", "linewidth": 1.6}
+        entries = {name: drawing.dot(colour(name), 3, **line) for name in systems}
         if (data["origin"] == "published").any():
-            handles.append(drawing.diamond(GREY))
-            labels.append("published")
-        drawing.legend_above(figure, handles, labels, width)
-        drawing.note(panels[0], frame)
+            entries["published"] = drawing.diamond(GREY)
+        drawing.legend_above(figure, entries)
+        drawing.note(panels[0], source_of(frame))
     return drawing.Plot(figure, data)
 
 
@@ -87,18 +78,15 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
                 x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
             )
             drawing.diamonds(axes, np.full(len(theirs), x), theirs, colour(name), size=13)
-    axes.set_xticks(range(len(groups)), [drawing.two_lines(group) for group in groups])
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("Test $R^2$")
-    axes.grid(axis="y")
+    drawing.by_session(axes, groups)
 
 
-def _published_r2(frame: pd.DataFrame, system: System, group: str) -> float | None:
-    """The published mean of a session or of all six; None on other data."""
+def _published_r2(frame: pd.DataFrame, system: System) -> dict[str, float | None]:
+    """The published mean of each session and, beside all six, of these; none on other data."""
     if source_of(frame).apart or system.published is None:
-        return None
-    if group == "mean":
-        six = set(figures.sessions().values())
-        return figures.system(system.published).r2 if set(frame["session"]) == six else None
-    seeds = figures.per_session(system.published, "r2").get(group)
-    return None if seeds is None else float(np.mean(seeds))
+        return {}
+    seeds = figures.per_session(system.published, "r2")
+    printed = {session: float(np.mean(values)) for session, values in seeds.items()}
+    if set(frame["session"]) == set(figures.sessions().values()):
+        printed["mean"] = figures.system(system.published).r2
+    return printed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -12,52 +10,34 @@ from spikereach.config import Search
 from spikereach.data import sources
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.plots.drawing import DOUBLE, Plot, dot, legend_above, new_figure, style
+from spikereach.reporting.plots.drawing import DASHED, DOUBLE, Plot, dot
 from spikereach.reporting.search import Trials, best, importance
 
 
 def search(trials: Trials, search: Search, source: str) -> Plot:
-    """The trials, with the importance of each parameter among them; see :func:`plot`."""
-    return plot(trials, search, importance(trials, search), source=source)
-
-
-def pareto_front(trials: Trials) -> list[int]:
-    """Numbers of the completed trials that no other surpasses in R2 at no larger footprint.
-
-    By footprint, the smallest first.
-    """
-    complete = [trial for trial in trials if trial["state"] == "complete"]
-    complete.sort(key=lambda trial: trial["number"])
-    costs = [trial["deployment_bytes"] for trial in complete]
-    places = drawing.pareto_front(costs, [trial["r2"] for trial in complete])
-    return [complete[place]["number"] for place in places]
-
-
-def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, source: str) -> Plot:
     """R2 against every parameter, their importance, and R2 against the deployment footprint.
 
     The footprint is that of the float32 decoder that was trained; a system's compression comes
     after its search.
 
     Args:
-        trials: all of the search.
+        trials: all of the search, by number.
         search: its settings.
-        importance: parameter -> share.
         source: as in the configuration.
     """
-    front, top = pareto_front(trials), best(trials)["number"]
+    shares, top = importance(trials, search), best(trials)
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    costs, r2 = ([trial[key] for trial in complete] for key in ("deployment_bytes", "r2"))
+    front = [complete[n] for n in drawing.pareto_front(costs, r2)]
     shade = colour(search.system)
-    open_ = {"facecolors": "none", "edgecolors": shade}
-    looks = {
-        "real-time": {"color": shade, "marker": "o", "s": 10, "linewidths": 0.7},
-        "not real-time": open_ | {"marker": "o", "s": 10, "linewidths": 0.7},
-        "pruned": {"color": GREY, "marker": "x", "s": 9, "linewidths": 0.7},
-    }
-    shown = {
-        "real-time": [t for t in trials if t["state"] == "complete" and t["realtime"]],
-        "not real-time": [t for t in trials if t["state"] == "complete" and not t["realtime"]],
-        "pruned": [t for t in trials if t["state"] == "pruned"],
-    }
+    realtime = [trial for trial in complete if trial["realtime"]]
+    late = [trial for trial in complete if not trial["realtime"]]
+    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    shown = (
+        (realtime, {"color": shade, "marker": "o", "s": 10}),
+        (late, {"facecolors": "none", "edgecolors": shade, "marker": "o", "s": 10}),
+        (pruned, {"color": GREY, "marker": "x", "s": 9}),
+    )
     measured = ("r2", "epochs", "deployment_bytes", "latency_ms", "realtime")
     data = pd.DataFrame(
         [
@@ -66,66 +46,55 @@ def plot(trials: Trials, search: Search, importance: Mapping[str, float], *, sou
                 "state": trial["state"],
                 "parameter": name,
                 "value": trial["parameters"][name],
-                "importance": importance[name],
+                "importance": shares[name],
                 **{key: trial[key] for key in measured},
-                "pareto": trial["number"] in front,
-                "best": trial["number"] == top,
+                "pareto": trial in front,
+                "best": trial == top,
             }
             for trial in trials
             for name in search.space
         ]
     )
-    with style():
-        columns = 4
-        rows = -(-(len(search.space) + 2) // columns)
-        figure = new_figure(DOUBLE, 0.35 + 1.75 * rows)
+    panels = {_symbol(name): lambda t, n=name: t["parameters"][n] for name in search.space}
+    panels["Deployed in float32 (kB)"] = lambda t: t["deployment_bytes"] / 1e3
+    columns = 4
+    rows = -(-(len(search.space) + 2) // columns)
+    with drawing.drawn(DOUBLE, 0.35 + 1.75 * rows) as figure:
         grid = figure.add_gridspec(rows, columns)
-        places = [grid[n // columns, n % columns] for n in range(rows * columns)]
         first = None
-        panels = [(name, lambda t, n=name: t["parameters"][n]) for name in search.space]
-        panels.append(("Deployed in float32 (kB)", lambda t: t["deployment_bytes"] / 1e3))
-        for index, (label, value) in enumerate(panels):
-            axes = figure.add_subplot(places[index], sharey=first)
+        for index, (label, value) in enumerate(panels.items()):
+            axes = figure.add_subplot(grid[divmod(index, columns)], sharey=first)
             first = first or axes
-            for kind, part in shown.items():
-                x, y = list(map(value, part)), [trial["r2"] for trial in part]
-                axes.scatter(x, y, **looks[kind], zorder=3)
-            winner = next(trial for trial in trials if trial["number"] == top)
-            axes.scatter(
-                value(winner), winner["r2"], s=34, marker="o", facecolors="none",
-                edgecolors=TRUE, linewidths=0.9, zorder=4,
-            )  # fmt: skip
-            axes.set_xlabel(_symbol(label) if label in search.space else label)
+            for part, look in shown:
+                points = list(map(value, part)), [trial["r2"] for trial in part]
+                axes.scatter(*points, linewidths=0.7, zorder=3, **look)
+            ring = {"facecolors": "none", "edgecolors": TRUE, "linewidths": 0.9, "zorder": 4}
+            axes.scatter(value(top), top["r2"], s=34, marker="o", **ring)
+            axes.set_xlabel(label)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.grid(axis="y")
             if index % columns:
                 axes.tick_params(labelleft=False)
             else:
                 axes.set_ylabel("Validation $R^2$")
-        by_number = {trial["number"]: trial for trial in trials}
-        axes.plot(
-            [by_number[n]["deployment_bytes"] / 1e3 for n in front],
-            [by_number[n]["r2"] for n in front],
-            drawstyle="steps-post", color=GREY, linewidth=0.8, linestyle="--", zorder=2,
-        )  # fmt: skip
-        last = len(panels)
-        bars = figure.add_subplot(grid[last // columns, last % columns :])
-        names = sorted(search.space, key=lambda name: importance[name])
-        bars.barh(range(len(names)), [importance[n] for n in names], 0.6, color=shade)
-        bars.set_yticks(range(len(names)), [_symbol(name) for name in names])
+        stair = [value(trial) for trial in front], [trial["r2"] for trial in front]
+        axes.plot(*stair, drawstyle="steps-post", zorder=2, **DASHED)
+        row, column = divmod(len(panels), columns)
+        bars = figure.add_subplot(grid[row, column:])
+        names = sorted(search.space, key=shares.get)
+        bars.barh(list(map(_symbol, names)), [shares[n] for n in names], 0.6, color=shade)
         bars.tick_params(axis="y", length=0)
         bars.set_xlim(0, 1)
         bars.set_xlabel("Importance")
-        handles = [
-            dot(shade, 3.5),
-            dot(shade, 3.5, markerfacecolor="none"),
-            dot(GREY, 3.5, marker="x"),
-            dot(TRUE, 6, markerfacecolor="none"),
-            Line2D([], [], color=GREY, linewidth=0.8, linestyle="--"),
-        ]
-        legend_above(figure, handles, [*looks, "best", "Pareto front"], DOUBLE)
-        if not sources.named(source).real:
-            bars.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
+        entries = {
+            "real-time": dot(shade, 3.5),
+            "not real-time": dot(shade, 3.5, markerfacecolor="none"),
+            "pruned": dot(GREY, 3.5, marker="x"),
+            "best": dot(TRUE, 6, markerfacecolor="none"),
+            "Pareto front": Line2D([], [], **DASHED),
+        }
+        drawing.legend_above(figure, entries)
+        drawing.note(bars, sources.named(source))
     return Plot(figure, data)
 
 

@@ -15,8 +15,8 @@ from spikereach.config import Trajectory
 from spikereach.data import sources
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.plots.drawing import DOUBLE, Plot, new_figure, style
-from spikereach.reporting.predictions import read
+from spikereach.reporting.plots.drawing import DOUBLE, Plot, drawn
+from spikereach.reporting.predictions import read, stretch
 
 
 def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source: str) -> Plot:
@@ -43,29 +43,23 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
                 f"predictions of {first.session} and {other.session} do not begin at the same "
                 "step: draw the results of one session"
             )
-    begin, count = round(start_s / first.dt_s), round(duration_s / first.dt_s)
-    known = min(len(one.predicted) for one in found.values())
-    if begin < 0 or count < 2 or begin + count > known:
-        raise ResultError(
-            f"session {first.session}: {duration_s:g} s from {start_s:g} s do not lie in the "
-            f"{known * first.dt_s:.1f} s decoded by all systems; choose another stretch"
-        )
-    here = slice(begin, begin + count)
-    time = start_s + np.arange(count) * first.dt_s
+    here = stretch([first, *others], start_s, duration_s)
     data = sources.named(source)
+    unit = data.unit
     title = f"{first.session}, seed {first.seed}" + ", synthetic data" * (not data.real)
 
-    origin = first.position[begin : begin + 1]
+    origin = first.position[here][:1]
     movement = {"true": (first.velocity[here], first.position[here])}
     for name, one in found.items():
         part = one.predicted[here].astype(float)
         steps = np.vstack([np.zeros((1, 2)), np.cumsum(part[1:], axis=0)])
         movement[name] = (part, origin + steps)
-    unit = data.unit
-    at, channel = np.nonzero(first.spikes[here])
+    spikes = first.spikes[here]
+    time = start_s + np.arange(len(spikes)) * first.dt_s
+    at, channel = np.nonzero(spikes)
+    series = [("raster", "spikes", time[at], channel)]
 
-    with style():
-        figure = new_figure(DOUBLE, 3.6)
+    with drawn(DOUBLE, 3.6) as figure:
         grid = figure.add_gridspec(4, 2, width_ratios=[1.45, 1], height_ratios=[0.12, 1.25, 1, 1])
         raster = figure.add_subplot(grid[1, 0])
         lines = [figure.add_subplot(grid[row, 0], sharex=raster) for row in (2, 3)]
@@ -74,19 +68,20 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         raster.plot(
             time[at], channel, "|", color=TRUE, markersize=0.9, markeredgewidth=0.35, zorder=3
         )
-        raster.set(ylim=(-1, first.spikes.shape[1]), ylabel="Channel")
+        raster.set(ylim=(-1, spikes.shape[1]), ylabel="Channel")
         raster.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         raster.tick_params(labelbottom=False)
-        for axis, name in enumerate("xy"):
-            axes = lines[axis]
+        for axis, (name, axes) in enumerate(zip("xy", lines, strict=True)):
             axes.axhline(0, color=GREY, linewidth=0.4)
             for system, (velocity, _) in movement.items():
-                axes.plot(time, velocity[:, axis] / first.dt_s, **_line(system))
+                series.append((f"velocity_{name}", system, time, velocity[:, axis] / first.dt_s))
+                axes.plot(*series[-1][2:], **_line(system))
             axes.set_ylabel(f"$v_{name}$ ({unit}/s)")
         lines[0].tick_params(labelbottom=False)
         lines[1].set_xlabel("Time in the test part (s)")
         raster.set_xlim(start_s, start_s + duration_s)
         for system, (_, position) in movement.items():
+            series.append(("path", system, *position.T))
             path.plot(*position.T, **_line(system))
         path.plot(*origin[0], "o", color=TRUE, markersize=4, zorder=9)
         path.margins(0.1)
@@ -106,25 +101,12 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         key.legend(handles, list(movement), loc="center", ncols=len(movement))
         raster.set_title(title, loc="left", color=GREY, fontsize=6, pad=3)
 
-    data = pd.concat(
-        [
-            _long("raster", "spikes", time[at], channel),
-            *(
-                _long(f"velocity_{name}", system, time, velocity[:, axis] / first.dt_s)
-                for axis, name in enumerate("xy")
-                for system, (velocity, _) in movement.items()
-            ),
-            *(_long("path", system, *position.T) for system, (_, position) in movement.items()),
-        ]
-    )
-    return Plot(figure, data)
+    columns = ("panel", "series", "x", "y")
+    frames = [pd.DataFrame(dict(zip(columns, each, strict=True))) for each in series]
+    return Plot(figure, pd.concat(frames))
 
 
 def _line(system: str) -> dict:
     if system == "true":
         return {"color": TRUE, "linewidth": 1.2, "zorder": 3}
     return {"color": colour(system), "linewidth": 0.9, "zorder": 4, "alpha": 0.9}
-
-
-def _long(panel: str, series: str, x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({"panel": panel, "series": series, "x": x, "y": y})

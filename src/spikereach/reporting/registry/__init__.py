@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 Inputs = Literal[
     "results",  # frame, systems: those of the table; all tabled ones where it lists none
@@ -40,10 +40,7 @@ class Entry(BaseModel):
         return f"spikereach.reporting.{self.function}"
 
 
-_ENTRIES = yaml.safe_load(resources.files(__package__).joinpath("entries.yaml").read_text("utf-8"))
+_TEXT = resources.files(__package__).joinpath("entries.yaml").read_text("utf-8")
 
-REGISTRY = {
-    kind: {name: Entry.model_validate(each) for name, each in entries.items()}
-    for kind, entries in _ENTRIES.items()
-}
+REGISTRY = TypeAdapter(dict[str, dict[str, Entry]]).validate_python(yaml.safe_load(_TEXT))
 """tables, figures, documents (these by their files, without suffix) -> name -> entry."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from spikereach.reporting.captions import caption, comment
-from spikereach.reporting.cells import Systems, signed
-from spikereach.reporting.collect import ResultError
+from spikereach.reporting.cells import Systems, result_table, signed
+from spikereach.reporting.collect import ResultError, check_present
 from spikereach.reporting.render import Column, Table
 
 _VALUES = [
@@ -22,7 +20,6 @@ def comparisons(frame: pd.DataFrame, systems: Systems) -> Table:
     """The first of the systems against each of the others."""
     first, *others = systems
     tests = [paired_test(frame, first, second) for second in others]
-    part = frame[frame["system"].isin(systems)]
     printed = [
         ("mean", "mean_difference", signed, "Difference of R²"),
         ("median", "median_difference", signed, "Difference of R²"),
@@ -32,18 +29,15 @@ def comparisons(frame: pd.DataFrame, systems: Systems) -> Table:
         ("n", "sessions", str, "Sessions"),
         ("p", "p_sessions", _p, "Sessions"),
     ]
-    return Table(
-        name="comparisons",
-        caption=caption(
-            "Paired comparisons of R²: first minus second system; two-sided Wilcoxon signed-rank "
-            "tests over pairs of session and seed, and over sessions (mean of the seeds). Seeds "
-            "of a session share its data, so the former is optimistic; p-values are not corrected "
-            "for the number of comparisons",
-            part,
-        ),
-        comment=comment(part),
-        values=pd.DataFrame(tests, columns=_VALUES),
-        columns=[
+    return result_table(
+        "comparisons",
+        "Paired comparisons of R²: first minus second system; two-sided Wilcoxon signed-rank "
+        "tests over pairs of session and seed, and over sessions (mean of the seeds). Seeds "
+        "of a session share its data, so the former is optimistic; p-values are not corrected "
+        "for the number of comparisons",
+        frame[frame["system"].isin(systems)],
+        pd.DataFrame(tests, columns=_VALUES),
+        [
             *(Column(n.capitalize(), [t[n] for t in tests], align="l") for n in _VALUES[:2]),
             *(Column(head, [form(t[key]) for t in tests], grp) for head, key, form, grp in printed),
         ],
@@ -59,27 +53,32 @@ def paired_test(frame: pd.DataFrame, first: str, second: str) -> dict[str, Any]:
     Raises:
         ResultError: when a system is absent, or they lack common sessions and seeds.
     """
-    for name in (first, second):
-        if name not in set(frame["system"]):
-            raise ResultError(f"no results of the system {name!r} to compare")
+    check_present(frame, (first, second), "to compare")
     wide = frame.pivot(index=["session", "seed"], columns="system", values="r2")
     difference = (wide[first] - wide[second]).dropna()
     if difference.empty:
         raise ResultError(f"{first} and {second} share no session and seed")
     per_session = difference.groupby("session").mean()
-    mean, median = float(difference.mean()), float(difference.median())
-    over_all, over_sessions = _wilcoxon(difference), _wilcoxon(per_session)
-    found = (first, second, len(difference), mean, median, *over_all)
-    return dict(zip(_VALUES, (*found, len(per_session), over_sessions[1]), strict=True))
+    statistic, p = _wilcoxon(difference)
+    return {
+        "first": first,
+        "second": second,
+        "pairs": len(difference),
+        "mean_difference": float(difference.mean()),
+        "median_difference": float(difference.median()),
+        "statistic": statistic,
+        "p": p,
+        "sessions": len(per_session),
+        "p_sessions": _wilcoxon(per_session)[1],
+    }
 
 
 def _wilcoxon(difference: pd.Series) -> tuple[float, float]:
     from scipy.stats import wilcoxon  # slow to import, and only this table needs it
 
-    values = np.asarray(difference, dtype=float)
-    if not values.any():  # equal everywhere: scipy gives NaN
+    if not difference.any():  # equal everywhere: scipy gives NaN
         return 0.0, 1.0
-    result = wilcoxon(values)
+    result = wilcoxon(difference.to_numpy())
     return float(result.statistic), float(result.pvalue)
 
 

@@ -7,25 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from spikereach.config import NumberFormat, Stage, Step, System
+from spikereach.config import System
 from spikereach.provenance import repository_state, short_commit
 from spikereach.reporting.cells import bits
 from spikereach.reporting.render import MISSING, Column, Table
 
 _STAGE = (
-    "window",
-    "stride",
-    "batch",
-    "updates_per_epoch",
-    "epochs",
-    "patience",
-    "optimiser",
-    "learning_rate",
-    "weight_decay",
-    "schedule",
-    "loss",
-    "clip_norm",
-    "jitter",
+    *("window", "stride", "batch", "updates_per_epoch", "epochs", "patience"),
+    *("optimiser", "learning_rate", "weight_decay", "schedule", "loss", "clip_norm", "jitter"),
 )
 
 
@@ -39,20 +28,13 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
     commit = short_commit(*repository_state())
     columns = {name: _parameters(system, systems) for name, system in systems.items()}
     keys = list(dict.fromkeys(key for parameters in columns.values() for key in parameters))
-    sections = list(dict.fromkeys(_SECTIONS + [section for section, _ in keys]))
-    keys.sort(key=lambda key: sections.index(key[0]))
-    values = pd.DataFrame(
-        [
-            {"section": s, "parameter": p}
-            | {name: parameters.get((s, p)) for name, parameters in columns.items()}
-            for s, p in keys
-        ],
-        dtype=object,
-    )
-    shown = [
-        section if i == 0 or keys[i - 1][0] != section else ""
-        for i, (section, _) in enumerate(keys)
-    ]
+    order = ["Network", "Training", "Pretraining", "Fine-tuning", "Compression"]
+    keys.sort(key=lambda key: order.index(key[0]))
+    sections, parameters = zip(*keys, strict=True)
+    values = pd.DataFrame({"section": sections, "parameter": parameters}, dtype=object)
+    for name, found in columns.items():
+        values[name] = pd.Series([found.get(key) for key in keys], dtype=object)
+    shown = list(values["section"].mask(values["section"].duplicated(), ""))
     return Table(
         name="hyperparameters",
         caption=(
@@ -64,14 +46,11 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
         values=values,
         columns=[
             Column("", shown, align="l"),
-            Column("Parameter", [p.replace("_", " ") for _, p in keys], align="l"),
+            Column("Parameter", [each.replace("_", " ") for each in parameters], align="l"),
             *(Column(n, [_text(p.get(key)) for key in keys]) for n, p in columns.items()),
         ],
         stub=2,
     )
-
-
-_SECTIONS = ["Network", "Training", "Pretraining", "Fine-tuning", "Compression"]
 
 
 def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str, str], Any]:
@@ -88,25 +67,14 @@ def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str
         stages = {"Pretraining": training.pretrain, "Fine-tuning": training.finetune}
         for section, stage in stages.items():
             if stage is not None:
-                found |= {(section, key): value for key, value in _stage(stage).items()}
+                values = {key: getattr(stage, key) for key in _STAGE} | dict(stage.penalties)
+                found |= {(section, key): value for key, value in values.items() if value}
     found |= {("Compression", "weights"): "float32", ("Compression", "buffers"): "float32"}
     for step in system.compression:
-        found |= {("Compression", key): value for key, value in _compression(step).items()}
+        printed = (f if isinstance(f, str) else f"{bits(f)} bits" for f in step.formats or ())
+        values = dict(zip(("weights", "buffers"), printed, strict=False)) | step.listed
+        found |= {("Compression", key): value for key, value in values.items()}
     return found
-
-
-def _stage(stage: Stage) -> dict[str, Any]:
-    set_values = {key: getattr(stage, key) for key in _STAGE if getattr(stage, key)}
-    return set_values | {key: value for key, value in stage.penalties.model_dump().items() if value}
-
-
-def _compression(step: Step) -> dict[str, Any]:
-    formats = zip(("weights", "buffers"), map(_bits, step.formats or ()), strict=False)
-    return dict(formats) | step.listed
-
-
-def _bits(number_format: NumberFormat) -> str:
-    return bits(number_format) + " bits" * (not isinstance(number_format, str))
 
 
 def _text(value: Any) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
-from typing import Any
 
 import pandas as pd
 
 from spikereach.config import System
 from spikereach.config.sessions import evaluation_session
 from spikereach.published import figures
-from spikereach.reporting.captions import caption, comment
-from spikereach.reporting.cells import Systems, minus
+from spikereach.reporting.cells import Systems, minus, result_table
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.render import MISSING, Column, Table
 
@@ -40,42 +37,42 @@ def imported(frame: pd.DataFrame, systems: Systems) -> Table:
         ResultError: no results of a system, or not as many as were published.
     """
     frame = frame[frame["system"].isin(systems)]
-    values = pd.DataFrame(
-        [pair for name, system in systems.items() for pair in _pairs(frame, name, system)],
-        dtype=object,
-    )
-    keys = ["system", "session"]
-    runs = list(values[keys].drop_duplicates().itertuples(index=False, name=None))
-    by_run = dict(list(values.groupby([*keys, "metric"], sort=False)))
-    repeated = [False, *(a == b for (a, _), (b, _) in pairwise(runs))]
-    names = ["" if r else systems[n].published for (n, _), r in zip(runs, repeated, strict=True)]
+    pairs = [
+        (*pair, our, their, None if their is None else our - their)
+        for name, system in systems.items()
+        for *pair, our, their in _pairs(frame, name, system)
+    ]
+    names = ["system", "session", "weights", "metric", "rank", "ours", "published", "difference"]
+    values = pd.DataFrame(pairs, columns=names, dtype=object)
+    runs = values[["system", "session"]].drop_duplicates()
+    shown = runs["system"].map(lambda name: systems[name].published)
     short = {session: label for label, session in figures.sessions().items()}
-    sessions = [short.get(session, session) for _, session in runs]
-    columns = [Column("System", names, align="l"), Column("Session", sessions, align="l")]
+    columns = [
+        Column("System", list(shown.mask(runs["system"].duplicated(), "")), align="l"),
+        Column("Session", list(runs["session"].replace(short)), align="l"),
+    ]
     for metric, (heading, form) in METRICS.items():
-        cells = [_cells(by_run[*run, metric], form, mean=run[1] == _MEAN) for run in runs]
+        by_run = values[values["metric"] == metric].groupby(["system", "session"], sort=False)
+        cells = [_cells(part, form, mean=session == _MEAN) for (_, session), part in by_run]
         for n, label in enumerate(("ours", "publ.", "diff.")):
             columns.append(Column(label, [minus(cell[n]) for cell in cells], heading))
-    return Table(
-        name="imported",
-        caption=caption(
-            "Published weights, evaluated here without training, beside the published figures of "
-            "the same weights per session: R² over the whole test split; effective accumulates "
-            "(ACs), multiply-accumulates (MACs) and dense operations per 4 ms step; shares of "
-            "activations and weights that are zero; footprint in bytes. tinyRSNN: means over "
-            "five seeds, and the largest difference of the seeds in ascending order. Means are "
-            "beside those of the papers' tables" + _stand_ins(session for _, session in runs),
-            frame,
-            costs=True,
-        ),
-        comment=comment(frame),
-        values=values,
-        columns=columns,
+    return result_table(
+        "imported",
+        "Published weights, evaluated here without training, beside the published figures of "
+        "the same weights per session: R² over the whole test split; effective accumulates "
+        "(ACs), multiply-accumulates (MACs) and dense operations per 4 ms step; shares of "
+        "activations and weights that are zero; footprint in bytes. tinyRSNN: means over "
+        "five seeds, and the largest difference of the seeds in ascending order. Means are "
+        "beside those of the papers' tables" + _stand_ins(runs["session"]),
+        frame,
+        values,
+        columns,
         stub=2,
+        costs=True,
     )
 
 
-def _pairs(frame: pd.DataFrame, name: str, system: System) -> Iterator[dict[str, Any]]:
+def _pairs(frame: pd.DataFrame, name: str, system: System) -> Iterator[tuple]:
     part = frame[frame["system"] == name]
     if part.empty:
         raise ResultError(f"no results of the system {name!r}: evaluate it first")
@@ -90,18 +87,12 @@ def _pairs(frame: pd.DataFrame, name: str, system: System) -> Iterator[dict[str,
                     f"{name} on {session}: {len(ours)} results, but {len(theirs)} published"
                 )
             for rank, (our, their) in enumerate(zip(ours, theirs, strict=True), start=1):
-                yield _pair(name, session, original, metric, rank, our, their)
+                yield name, session, original, metric, rank, our, their
     if set(part["session"]) == set(figures.sessions().values()):  # beside the printed means
         for metric in METRICS:
             our = float(part.groupby("session")[metric].mean().mean())
             their = getattr(figures.system(system.published), metric)
-            yield _pair(name, _MEAN, None, metric, 1, our, their)
-
-
-def _pair(system, session, weights, metric, rank, ours, published) -> dict[str, Any]:
-    difference = None if published is None else ours - published
-    names = {"system": system, "session": session, "weights": weights, "metric": metric}
-    return names | dict(rank=rank, ours=ours, published=published, difference=difference)
+            yield name, _MEAN, None, metric, 1, our, their
 
 
 def _cells(pairs: pd.DataFrame, form: str, *, mean: bool) -> tuple[str, str, str]:

@@ -1,5 +1,154 @@
-"""A page to explore decoders: one HTML file with its data, styles and program inside."""
+"""Results of one session, several systems side by side, as one self-contained HTML file.
 
-from spikereach.reporting.view.page import write
+The page needs no server and no network: its content security policy forbids all requests, and
+allows only the style and the program that are written into it.
+"""
 
-__all__ = ["write"]
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikereach import files
+from spikereach.data import sources
+from spikereach.identity import text_checksum
+from spikereach.reporting import predictions
+from spikereach.reporting.collect import KEY, ResultError, collect
+from spikereach.reporting.plots.colours import TRUE, colour
+from spikereach.reporting.predictions import Predictions
+
+
+def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, seconds: float) -> str:
+    """Write the page of some results, whole or not at all.
+
+    Args:
+        results: folders ``results/evaluate/SYSTEM/SESSION/seedN`` of one session, in the order
+            in which they shall stand on the page.
+        out: the HTML file.
+        start_s: start of the stretch shown, in seconds after the start of the test part.
+        seconds: its length; shortened where the test part ends.
+    Returns:
+        what the page shows, in words.
+    Raises:
+        ResultError: a file is missing or damaged, a result is given twice, the results are not
+            of one session, or the stretch begins after the end of the test part.
+    """
+    folders = list(map(Path, results))
+    about, decoded = zip(*map(_read, folders), strict=True)
+    _check(folders, decoded)
+    here = predictions.stretch(decoded, start_s, seconds, shorten=True)
+    files.replace(out, _page(_content(about, decoded, here)).encode())
+    names = ", ".join(dict.fromkeys(one.system for one in decoded))
+    length = (here.stop - here.start) * decoded[0].dt_s
+    return f"{names} on {decoded[0].session}, {length:g} s of the test part"
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], Predictions]:
+    """The row of `collect` of a result folder, and what was decoded."""
+    about = collect([folder / "metrics.json", folder / "realtime.json"]).iloc[0].to_dict()
+    decoded = predictions.read(folder / "predictions.h5")
+    for key in KEY:
+        if getattr(decoded, key) != about[key]:
+            raise ResultError(
+                f"{folder}: predictions.h5 is of {key} {getattr(decoded, key)}, metrics.json of "
+                f"{about[key]}; evaluate this system again"
+            )
+    return about, decoded
+
+
+def _check(folders: list[Path], decoded: Sequence[Predictions]) -> None:
+    """All of one session, and each once."""
+    first = decoded[0]
+    seen: dict[tuple[str, int], Path] = {}
+    for folder, one in zip(folders, decoded, strict=True):
+        if one.session != first.session:
+            raise ResultError(
+                f"{folder} is of session {one.session}, {folders[0]} of {first.session}: give "
+                "results of one session"
+            )
+        steps = min(len(one.velocity), len(first.velocity))
+        same = (one.first_step, one.dt_s) == (first.first_step, first.dt_s)
+        if not same or not np.array_equal(one.position[:steps], first.position[:steps]):
+            raise ResultError(
+                f"{folder} and {folders[0]} were evaluated on different recordings "
+                f"named {one.session}: evaluate both again"
+            )
+        key = (one.system, one.seed)
+        if seen.setdefault(key, folder) is not folder:
+            raise ResultError(
+                f"{one.system} with seed {one.seed} is given twice: {seen[key]}, {folder}"
+            )
+
+
+def _content(
+    about: Sequence[dict[str, Any]], decoded: Sequence[Predictions], here: slice
+) -> dict[str, Any]:
+    """Everything that the page shows, as JSON-like values."""
+    first = decoded[0]
+    # Systems read different cortex areas; those that read all of them show the most.
+    raster = max(decoded, key=lambda one: one.spikes.shape[1])
+    source = sources.named(about[0]["source"])
+    return {
+        "session": first.session,
+        "monkey": about[0]["monkey"],
+        "source": source.name,
+        "real": source.real,
+        "unit": source.unit,
+        "dt": first.dt_s,
+        "start": here.start * first.dt_s,
+        "steps": here.stop - here.start,
+        "test": len(first.predicted) * first.dt_s,
+        "channels": raster.spikes.shape[1],
+        "spikes": _base64(np.packbits(raster.spikes[here], axis=1)),
+        "position": _packed(first.position[here]),
+        "velocity": _packed(first.velocity[here] / first.dt_s),
+        "true": TRUE,
+        "systems": [
+            measured  # under the names of `evaluation.records`
+            | {
+                "colour": colour(one.system),
+                "channels": one.spikes.shape[1],
+                "velocity": _packed(one.predicted[here] / first.dt_s),
+            }
+            for measured, one in zip(about, decoded, strict=True)
+        ],
+    }
+
+
+def _packed(values: np.ndarray) -> dict[str, Any]:
+    """An array as int16 and a scale: 1/32767 of its largest value is far below a pixel."""
+    scale = float(np.abs(values).max()) / 32767 or 1.0
+    return {"scale": scale, "data": _base64(np.rint(values / scale).astype("<i2"))}
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def _page(content: dict[str, Any]) -> str:
+    folder = resources.files(__package__)
+    style, program = (folder.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    # Inside a script element only "<" could end it; names reach the page as text alone.
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {
+        "title": html.escape(f"{content['session']} – decoders"),
+        "policy": f"default-src 'none'; img-src data:; style-src {_sha256(style)}; "
+        f"script-src {_sha256(program)}",
+        "style": style,
+        "program": program,
+        "data": data,
+    }
+    template = folder.joinpath("page.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def _sha256(text: str) -> str:
+    return f"'sha256-{base64.b64encode(bytes.fromhex(text_checksum(text))).decode()}'"

@@ -1,17 +1,55 @@
-"""Latency against kernel length (figure 4); computed, no data."""
+"""Frames that streaming keeps (figure 3) and latency (figure 4); computed, no data."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter
+from matplotlib.patches import Patch
 
 from spikereach.data.matfile import STEP_S
 from spikereach.models.buffers import layer_buffers
 from spikereach.published import figures
+from spikereach.reporting.cells import Systems
 from spikereach.reporting.plots.colours import TRUE, colour
-from spikereach.reporting.plots.drawing import COLUMN, Plot, new_figure, style
+from spikereach.reporting.plots.drawing import COLUMN, DOUBLE, Plot, drawn, legend_above
 
 LONGEST_KERNEL = 41
+
+
+def buffers(systems: Systems) -> Plot:
+    """Frames per layer for one keypoint, by the paper's algorithm (Krausse et al. 2025).
+
+    Args:
+        systems: with convolutions.
+    """
+    layers = {
+        name: pd.DataFrame(layer_buffers([kernel * 2**block for block in range(blocks)]))
+        for name, system in systems.items()
+        for kernel, blocks in [(system.sizes["kernel"], system.sizes["blocks"])]
+    }
+    kinds = {
+        "receptive_field": ("receptive field", "#C8C8C8"),
+        "needed": ("needed for the new data (kept)", "#4A4A4A"),
+        "new": ("new per keypoint", "#44AA99"),
+    }
+    longest = max(map(len, layers.values()))
+    with drawn(COLUMN if len(layers) == 1 else DOUBLE, 0.8 + 0.35 * longest) as figure:
+        panels = figure.subplots(1, len(layers), squeeze=False)[0]
+        for axes, (name, table) in zip(panels, layers.items(), strict=True):
+            for index, (kind, (_, shade)) in enumerate(kinds.items()):
+                at = np.arange(len(table)) + (1 - index) * 0.27
+                bars = axes.barh(at, table[kind], height=0.25, color=shade)
+                axes.bar_label(bars, padding=2, fontsize=5.5)
+            axes.set_yticks(range(len(table)), table["layer"])
+            axes.invert_yaxis()
+            axes.set_xscale("log")
+            axes.set_xlim(0.8, table[list(kinds)].to_numpy().max() * 1.8)
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_xlabel("Frames")
+            axes.set_title(name)
+        legend_above(figure, {label: Patch(color=shade) for label, shade in kinds.values()})
+    data = pd.concat([table.assign(system=name) for name, table in layers.items()])
+    return Plot(figure, data[["system", "layer", *kinds]])
 
 
 def latency() -> Plot:
@@ -28,8 +66,7 @@ def latency() -> Plot:
     ]
     data = pd.DataFrame(rows, columns=["blocks", "kernel", "receptive_field", "latency_ms"])
     limit, _ = figures.realtime_rule()
-    with style():
-        figure = new_figure(COLUMN, 2.3)
+    with drawn(COLUMN, 2.3) as figure:
         axes = figure.add_subplot()
         shades = {2: colour("RTnet"), 3: colour("BMnet")}
         for blocks, part in data.groupby("blocks"):
@@ -52,7 +89,7 @@ def latency() -> Plot:
                 textcoords="offset points", va="top",
             )  # fmt: skip
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(bottom=10)
         axes.set(xlabel="Kernel length $k$ (steps of 4 ms)", ylabel="Latency (ms)")
         axes.grid(which="major")
