@@ -1,7 +1,5 @@
 """Training batches of tinyRSNN, bigRSNN and RTnet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial

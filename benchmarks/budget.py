@@ -7,8 +7,6 @@ sum is an upper limit. Writes benchmarks/budget.json and prints a table;
 docs/budget.md tells more.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """What the contenders share: configured decoders and data."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Loading and binning a session file."""
 
-from __future__ import annotations
-
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial

@@ -1,7 +1,5 @@
 """Exact metrics over a recording, against NeuroBench's own benchmark."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

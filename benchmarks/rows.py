@@ -1,7 +1,5 @@
 """The rows of the benchmark: who does which work, and how much faster we mean to be."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ turns, and medians are kept. A peer that is not installed is named as absent.
 Writes benchmarks/results.json and benchmarks/results.md; a run of single rows updates theirs.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Decoding bin by bin."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

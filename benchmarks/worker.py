@@ -1,7 +1,5 @@
 """One contender of one row, in a process of its own: `run.py` calls these functions there."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc

@@ -6,8 +6,6 @@ digests are seeds of random numbers too, so that what stands here cannot change 
 change of every result.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

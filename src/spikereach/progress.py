@@ -1,7 +1,5 @@
 """Progress bars: animated on a terminal, a line now and then in a log."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What ran: software, commit and machine, as results and manifests have it, without wall times."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 import subprocess

@@ -4,8 +4,6 @@ A step is a model in `spikereach.config` and the module here that its ``kind`` n
 function ``apply(run, step)``.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib
 import itertools

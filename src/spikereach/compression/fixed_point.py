@@ -1,7 +1,5 @@
 """Quantisation-aware fine-tuning to fixed-point weights and buffers (Krausse et al. 2025)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize

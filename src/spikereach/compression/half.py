@@ -1,7 +1,5 @@
 """Half precision: IEEE 754 binary16 weights and buffers."""
 
-from __future__ import annotations
-
 import torch
 
 from spikereach import config

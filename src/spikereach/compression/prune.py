@@ -1,7 +1,5 @@
 """Iterative magnitude pruning with retraining (Liu et al. 2024)."""
 
-from __future__ import annotations
-
 import logging
 
 import torch

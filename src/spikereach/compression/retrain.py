@@ -1,7 +1,5 @@
 """Fine-tuning with further penalties (Krausse et al. 2025)."""
 
-from __future__ import annotations
-
 from spikereach import config
 from spikereach.compression import Run
 

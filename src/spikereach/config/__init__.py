@@ -5,8 +5,6 @@ reads, how it is trained and how it is compressed. Everything else in the config
 says on which sessions and seeds the systems run.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal

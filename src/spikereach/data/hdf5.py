@@ -7,8 +7,6 @@ let a compressed chunk grow far beyond its declared size, and h5py's ``read_dire
 writes past its buffer on some damaged chunk indices.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import zlib

@@ -5,8 +5,6 @@ The fields, as they lie in HDF5 (O'Doherty, Cardoso, Makin, Sabes 2017, Zenodo 5
 ``cursor_pos`` and ``target_pos`` (2, T), ``chan_names`` (1, channels). Others are not read.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 

@@ -6,8 +6,6 @@ whole pipeline runs without a download, and so that tests know the truth. What i
 listed in docs/assumptions.md; the mean number of spikes is calibrated to the real sessions.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -4,8 +4,6 @@ urllib3 cannot go on inside a body, and so every try is made here; pooch starts 
 cut connection, and leaves files that only their owner may read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging

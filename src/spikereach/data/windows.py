@@ -1,7 +1,5 @@
 """Training windows, cut on the fly from binned sessions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Counting operations: one pass over what a layer received."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What can be said of a system before it is trained."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Everything that is measured of one checkpoint on one session, and the files it goes into."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

@@ -1,7 +1,5 @@
 """The memory a decoder needs where it is deployed: weights, streaming buffers, neuron states."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

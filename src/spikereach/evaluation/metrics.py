@@ -6,8 +6,6 @@ are pairs of a non-zero input and a non-zero weight that meet, counted without f
 `evaluation.neurobench` is the oracle.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """NeuroBench's own benchmark, unmodified: the oracle of `evaluation.metrics`."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

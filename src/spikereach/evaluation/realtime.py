@@ -1,7 +1,5 @@
 """The real-time check: the decoder as it would run on a patient, one bin at a time."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import time

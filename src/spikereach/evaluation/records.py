@@ -4,8 +4,6 @@ Tables, figures, pages and the command line read these fields under the same nam
 imports torch, so that they can do so quickly.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """AEGRU: variational encoder and GRU on binned counts (Wang et al. 2024)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

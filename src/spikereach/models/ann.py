@@ -1,7 +1,5 @@
 """NeuroBench's ANN2 and ANN3 (Yik et al. 2025): counts of the last 200 ms through a small net."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

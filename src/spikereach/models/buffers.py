@@ -8,8 +8,6 @@ frames of every layer. Working back from one keypoint gives, per layer,
 (c) the frames needed to compute the next layer's new frames: what streaming keeps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A trained decoder with everything needed to rebuild it, in one safetensors file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields

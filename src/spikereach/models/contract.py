@@ -1,7 +1,5 @@
 """Whether a decoder keeps to the protocol, found out before it is trained for hours."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

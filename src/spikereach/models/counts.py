@@ -1,7 +1,5 @@
 """Spike counts over the last steps, as the NeuroBench baselines accumulate them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

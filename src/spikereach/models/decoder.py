@@ -3,8 +3,6 @@
 Shapes: ``T`` steps of 4 ms, ``B`` independent streams, ``C`` input channels.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple

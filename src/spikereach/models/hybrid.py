@@ -1,7 +1,5 @@
 """Hybrid convolutional and spiking decoders: BMnet, RTnet and sRTnet (Krausse et al. 2025)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise, repeat
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Velocities between keypoints."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ format of the inputs (float32), as processors without float16 arithmetic do. Neu
 operation counts stay exact too: in float16 they would overflow.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 

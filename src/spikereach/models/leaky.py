@@ -1,7 +1,5 @@
 """snnTorch's ``Leaky`` as a holder of parameters."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """One pass of a decoder over a recording, in pieces of bounded memory."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """A recurrent layer of leaky integrate-and-fire neurons as a module."""
 
-from __future__ import annotations
-
 import math
 
 import torch

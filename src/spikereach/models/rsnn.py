@@ -1,7 +1,5 @@
 """tinyRSNN and bigRSNN (Liu et al. 2024): one recurrent layer of current-based LIF neurons."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

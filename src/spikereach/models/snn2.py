@@ -1,7 +1,5 @@
 """NeuroBench's SNN2 (Yik et al. 2025): one layer of LIF neurons and a leaky read-out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """NeuroBench's SNN3 (Yik et al. 2025): a spiking network run anew for every prediction."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -4,8 +4,6 @@ A stream starts from a decoder's state and does what its `forward` does with one
 within microseconds: no tensor is made, and silent inputs cost nothing.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 

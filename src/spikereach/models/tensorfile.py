@@ -1,7 +1,5 @@
 """Tensors and JSON in one checksummed safetensors file: atomic to write, no code to read."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Windowed hybrid decoders: GRU, sGRU and LIF nets, t1 and t2 (Vasilache et al. 2024)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Architectures by name: the one place where a configured system becomes a decoder."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 from collections.abc import Sequence

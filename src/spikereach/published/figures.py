@@ -7,8 +7,6 @@ leaderboard. Everything is a mean over the six evaluation sessions unless it is 
 per session. What no paper prints is None.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, fields
 from functools import cache

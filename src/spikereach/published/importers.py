@@ -1,7 +1,5 @@
 """Files of published weights as checkpoints of our decoders, evaluated like trained ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -5,8 +5,6 @@ is Liu et al.'s (MIT), five seeds per session, in float16 after pruning. Nothing
 torch, so that the workflow can plan with it; `importers` reads the files.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache

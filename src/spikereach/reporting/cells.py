@@ -4,8 +4,6 @@ Every number of ours is the mean over the sessions for each seed, then mean and 
 standard deviation over the seeds. One seed has no deviation, and none is printed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

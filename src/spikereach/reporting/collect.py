@@ -1,7 +1,5 @@
 """Result files of the evaluation, read into one tidy frame: a row per system, session, seed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from itertools import permutations

@@ -1,7 +1,5 @@
 """What is written beside tables and figures: documents that hold or accompany all of them."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

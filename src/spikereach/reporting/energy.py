@@ -3,8 +3,6 @@
 Of operations alone, without memory traffic, which in many chips needs more.
 """
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """From the inputs of a table, figure or document to its files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from inspect import signature

@@ -1,7 +1,5 @@
 """Decoded and true movement of a result: the content of ``predictions.h5``, without torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables as files: LaTeX (booktabs), full-precision CSV, Markdown, HTML; equal to the byte."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape as quote

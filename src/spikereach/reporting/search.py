@@ -1,7 +1,5 @@
 """The outcome of a hyperparameter search: its best trial, and what mattered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

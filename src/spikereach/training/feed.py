@@ -1,7 +1,5 @@
 """Sessions as a training reads them: standardised, in batches of windows, as tensors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """From a configured system and sessions to a checkpoint: what every train job calls."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -4,8 +4,6 @@ An update is a function of the seed, the stage, its number and the weights: no r
 outlives it, so that a run can stop after any update and go on as if it had not.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

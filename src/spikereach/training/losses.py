@@ -1,7 +1,5 @@
 """Training losses and the penalties added to them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Loss and R2 of a decoder, in constant memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

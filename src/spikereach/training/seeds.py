@@ -1,7 +1,5 @@
 """Random numbers of a training, by purpose and time."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What of a training must survive a kill."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading

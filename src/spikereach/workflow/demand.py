@@ -4,8 +4,6 @@ Time is counted in window steps, that is 4 ms steps of training windows, and mem
 steps of one batch. A job that needs more is tried again with more.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

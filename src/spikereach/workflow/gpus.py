@@ -4,8 +4,6 @@ Snakemake counts GPUs but does not say which one a job gets. Here each job holds
 one place on one GPU as long as it lives; the system drops the lock of a job that is killed.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 import os

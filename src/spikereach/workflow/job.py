@@ -1,7 +1,5 @@
 """What every workflow script does around its work: logging, threads, errors, resumable state."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import fcntl

@@ -6,8 +6,6 @@ A job leaves one JSON file per folder that it writes to, under ``manifests/`` of
 there, so that results themselves are repeatable to the byte.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time

@@ -5,8 +5,6 @@ and does no work: a plan is made from a configuration, and can be asked anything
 are relative to the run folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property

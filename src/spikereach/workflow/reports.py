@@ -1,7 +1,5 @@
 """What the jobs of tables, figures and documents read and depend on: the registry, in a plan."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

@@ -7,8 +7,6 @@ files of a lock that were left on the same machine are of nobody. All who live s
 has no lock on a file that can be had alone first and shared then, hence the system's own call.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import logging

@@ -7,8 +7,6 @@ journal takes a trial when it is over: one that is killed leaves nothing there, 
 goes on from its resume file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Checksums of a run, recomputed from its tables down to the recordings."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Recordings of one's own: copied from a folder."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sessions that are made up, for a run without any download."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

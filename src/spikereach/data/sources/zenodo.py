@@ -3,8 +3,6 @@
 The registry (names, sizes, MD5 sums, addresses) is the record's own metadata.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which backend of an operation runs."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os

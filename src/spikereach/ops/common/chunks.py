@@ -5,8 +5,6 @@ of weights and constants, and the shares are added in order, so that results do 
 threads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache

@@ -1,7 +1,5 @@
 """What surrounds the compiled loops: tensors as arrays, rules as numbers, autograd."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 

@@ -3,8 +3,6 @@
 Event-driven loops ask for spikes only; everything else draws the same mask in full.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

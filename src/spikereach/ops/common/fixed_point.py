@@ -1,7 +1,5 @@
 """Fixed-point numbers with a straight-through gradient."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

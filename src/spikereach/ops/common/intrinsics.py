@@ -3,8 +3,6 @@
 Arrays are contiguous, and nothing checks indices.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils

@@ -19,8 +19,6 @@ surrogate code of the shape, slope and peak of a `Surrogate`
 ========= ========================================================================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

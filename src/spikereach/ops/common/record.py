@@ -4,8 +4,6 @@ Hooks note the calls of layers and what passes activations. What a fused operati
 hooks, it notes itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

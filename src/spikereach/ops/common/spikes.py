@@ -1,7 +1,5 @@
 """The place where NeuroBench sees spikes."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -12,8 +12,6 @@ arctan     ``peak / (1 + (slope x)**2)``
 ========== =========================================
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal, NamedTuple, get_args
 

@@ -1,7 +1,5 @@
 """PyTorch's small operations without its threads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 

@@ -15,8 +15,6 @@ less. Arguments come in groups, as tuples, and what is absent is None.
 Importing this module needs Triton, which comes with PyTorch's CUDA build.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -6,8 +6,6 @@ they are there. What lies between the convolution and the pooled frames is compu
 backward pass, and so is the convolution of spikes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Compiled loops of a convolution block: one stream, or frames in any order."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from spikereach.ops.common import loops

@@ -1,7 +1,5 @@
 """Current-based leaky integrate-and-fire neurons over time."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from spikereach.ops.common.backends import Backend, choose

@@ -5,8 +5,6 @@ from which the backward pass computes the membranes again. `received` and `sent`
 (T, B, words), which inputs and spikes are not dropped; checkpoints are (segments, 3, B N) or empty.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The neuron over time in plain PyTorch."""
 
-from __future__ import annotations
-
 import itertools
 
 import torch

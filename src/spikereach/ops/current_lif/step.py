@@ -1,7 +1,5 @@
 """Current-based leaky integrate-and-fire neuron of Liu et al. 2024 (the stork library's)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor, nn

@@ -5,8 +5,6 @@ With more units than `MAX_UNITS` the weights do not fit into one program: `wide_
 step and a kernel for the rest.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Leaky integrators over time, the read-outs of spiking nets."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from spikereach.ops.common.backends import Backend, choose

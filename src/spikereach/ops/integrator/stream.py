@@ -1,7 +1,5 @@
 """The integrators bin by bin."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

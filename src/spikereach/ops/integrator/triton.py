@@ -1,7 +1,5 @@
 """The integrators over time in a Triton kernel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

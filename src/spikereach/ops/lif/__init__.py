@@ -1,7 +1,5 @@
 """Leaky integrate-and-fire neurons over time."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The neuron over time in compiled loops."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 

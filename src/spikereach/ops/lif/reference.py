@@ -1,7 +1,5 @@
 """The neuron over time in plain PyTorch."""
 
-from __future__ import annotations
-
 import torch
 
 from spikereach.ops.lif.step import lif_step, silent

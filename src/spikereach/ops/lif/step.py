@@ -1,7 +1,5 @@
 """Leaky integrate-and-fire neuron with a delta synapse: Bellec's and snnTorch's ``Leaky``."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import torch

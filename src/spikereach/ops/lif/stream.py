@@ -1,7 +1,5 @@
 """The neuron bin by bin."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 

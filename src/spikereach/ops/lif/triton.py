@@ -1,7 +1,5 @@
 """The neuron over time in Triton kernels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

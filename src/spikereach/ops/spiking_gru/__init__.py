@@ -1,7 +1,5 @@
 """A GRU of LIF neurons over time."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

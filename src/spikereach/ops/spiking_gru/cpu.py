@@ -1,7 +1,5 @@
 """The GRU over time in compiled loops, without gradients."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from spikereach.ops.common import cpu

@@ -1,7 +1,5 @@
 """The GRU over time in plain PyTorch."""
 
-from __future__ import annotations
-
 import torch
 
 from spikereach.ops.common.threads import few_elements

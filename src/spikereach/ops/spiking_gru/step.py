@@ -4,8 +4,6 @@ r"""A GRU whose every non-linearity is a layer of LIF neurons (Vasilache et al. 
           n = \mathrm{LIF}(I_n + U_n ((1 - r) h)), \quad h \leftarrow (1 - z) h + z n
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """The ablations of cortex areas (bars, figure 5) and of compression (steps numbered in order)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

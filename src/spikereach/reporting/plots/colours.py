@@ -5,8 +5,6 @@ large sibling of a system has a darker shade of its hue and another marker. The 
 ablation stand around the one they vary; they differ in lightness too.
 """
 
-from __future__ import annotations
-
 from spikereach.identity import text_checksum
 
 TRUE = "#000000"

@@ -1,7 +1,5 @@
 """Frames that streaming keeps (figure 3) and latency (figure 4); computed, no data."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch

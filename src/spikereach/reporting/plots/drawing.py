@@ -1,7 +1,5 @@
 """What all figures share: sizes, style, files, legends."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """R2 against footprint and against energy per step, ours and published."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.lines import Line2D
 

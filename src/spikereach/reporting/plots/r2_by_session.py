@@ -1,7 +1,5 @@
 """R2 of every system and session, ours and published."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """All trials of a hyperparameter search (figure 2)."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator

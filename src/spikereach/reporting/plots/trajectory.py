@@ -1,7 +1,5 @@
 """Decoded movement: spike raster, true and decoded velocity, and cursor path."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

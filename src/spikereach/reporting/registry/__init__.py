@@ -4,8 +4,6 @@ Functions are named there and not imported: the workflow's plan reads the regist
 drawing anything, and a change of one function reruns no other.
 """
 
-from __future__ import annotations
-
 from importlib import resources
 from typing import Literal
 

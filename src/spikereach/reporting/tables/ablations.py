@@ -4,8 +4,6 @@ Numbers are the mean over the sessions for each seed, then mean and population s
 deviation over the seeds; published ones stand beside those of the Zenodo recordings alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Paired tests between systems that were run on the same sessions and seeds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The table of hyperparameters, straight from the configuration (Krausse et al. 2025, table I)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of published weights: their published figures, and what is measured of them here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """R2 per session and system, with a second row where it is published per session."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

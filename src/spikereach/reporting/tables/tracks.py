@@ -1,7 +1,5 @@
 """Tables with a row per system: ours beside the published figures."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from spikereach.published import figures

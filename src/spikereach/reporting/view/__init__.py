@@ -4,8 +4,6 @@ The page needs no server and no network: its content security policy forbids all
 allows only the style and the program that are written into it.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import json
