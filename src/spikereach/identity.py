@@ -97,9 +97,10 @@ def code_digest(script: str | Path, *modules: str) -> str:
 
     Snakemake itself tracks the text of a rule's script, but not the modules it imports: edits
     shall rerun what depends on them, and no more. Followed are ``import`` statements anywhere in
-    the files that lead into this package, or into the package of one of ``modules``. Comments,
-    docstrings and layout do not count. To a package belong the data files beside its
-    ``__init__.py``.
+    the files that lead into this package, or into the package of one of ``modules``. A
+    package that hands its own name to a function imports its modules by it, as operations do
+    their backends: all of them count. Comments, docstrings and layout do not. To a package
+    belong the data files beside its ``__init__.py``.
 
     Args:
         script: a Python file.
@@ -156,6 +157,9 @@ def _module(path: Path, name: str) -> tuple[list[str], str]:
             above = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*above, *filter(None, [node.module])])
             imports += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and path.name == "__init__.py":
+            if any(isinstance(each, ast.Name) and each.id == "__name__" for each in node.args):
+                imports += [f"{name}.{file.stem}" for file in path.parent.glob("[!_]*.py")]
         elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     lines = [ast.unparse(tree)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikereach
-from spikereach import config
+from spikereach import config, identity
 from spikereach.identity import array_checksum, canonical, code_digest, file_checksum
 from spikereach.identity import digest as of_value
 
@@ -221,3 +222,25 @@ def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
         ), path
         names = [name for name in identity._module(path, "")[0] if name.startswith("spikereach")]
         waiting += [file for name in names if (file := identity._file(name))]
+
+
+def test_modules_that_a_package_imports_by_its_own_name_count(digest):
+    operation = {"deep/__init__.py": "backend = choose(__name__)\n", "deep/loop.py": "value = 1\n"}
+    assert digest(operation | {"deep/loop.py": "value = 2\n"}) != digest(operation)
+    logged = operation | {"deep/__init__.py": "log = 'of its own'\n"}
+    assert digest(logged | {"deep/loop.py": "value = 2\n"}) == digest(logged)
+
+
+def test_every_module_of_the_operations_is_in_the_digest_of_a_training(repository, monkeypatch):
+    seen, read = set(), identity._module
+
+    def noted(path, name):
+        seen.add(path)
+        return read(path, name)
+
+    monkeypatch.setattr(identity, "_module", noted)
+    decoders = [f"spikereach.models.{name}" for name in ("rsnn", "snn2", "hybrid", "vasilache")]
+    script = repository / "workflow" / "scripts" / "train_decoder.py"
+    code_digest.__wrapped__(script, *decoders)
+    folder = pathlib.Path(spikereach.__file__).parent / "ops"
+    assert set(folder.rglob("*.py")) <= seen

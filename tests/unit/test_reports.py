@@ -126,3 +126,29 @@ def test_what_the_configuration_does_not_have_is_named(make, kind, name, message
     reports = make(tables={"r2": []}, ablations={"cortex": []}, search=None)
     with pytest.raises(ConfigError, match=message):
         reports.inputs(kind, name)
+
+
+@pytest.mark.parametrize("inputs", ["results", "systems", "trials", "nothing", "predictions"])
+def test_an_entry_is_all_that_a_further_one_takes(make, monkeypatch, inputs):
+    entry = REGISTRY["figures"]["latency"].model_copy(update={"inputs": inputs})
+    monkeypatch.setitem(REGISTRY["figures"], "mine", entry)
+    reports = make(search=None) if inputs == "trials" else make()
+    drawn = [name for name in reports.drawn() if name.startswith("mine")]
+    assert bool(drawn) == (inputs != "trials"), "the search is a target of its own"
+    for name in drawn:
+        assert reports.job("figures", name)["function"] == entry.target
+        assert reports.labels("figures", name)["figure"] == "mine"
+    if inputs != "predictions":  # of a session, which tables are not
+        monkeypatch.setitem(REGISTRY["tables"], "mine", entry)
+        for name in reports.written():
+            reports.job("tables", name)
+
+
+def test_the_figure_of_a_session_has_its_name_behind(make):
+    reports = make()
+    assert reports.labels("figures", "trajectory_indy_20160622_01") == {
+        "figure": "trajectory", "session": "indy_20160622_01",
+    }  # fmt: skip
+    for kind, name in (("figures", "trajectory"), ("tables", "trajectory_x")):
+        with pytest.raises(ConfigError, match=f"there is no {kind[:-1]} '{name}'"):
+            reports.job(kind, name)

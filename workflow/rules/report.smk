@@ -68,7 +68,7 @@ use rule write_table as write_document with:
     benchmark:
         "logs/{name}.{type}.tsv"
     wildcard_constraints:
-        name="paper_tables/all|results/metrics|results/search/best",
+        name=r"paper_tables/all(?=\.tex)|results/metrics(?=\.json)|results/search/best(?=\.yaml)",
         type="tex|json|yaml",
     params:
         job=ask(reports.job, kind="documents"),

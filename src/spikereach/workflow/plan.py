@@ -94,7 +94,8 @@ class Plan:
                 modules += [f"spikereach.compression.{step.kind}" for step in steps]
             return code_digest(self.script(script), *modules)
         except (ModuleNotFoundError, SyntaxError) as error:
-            raise ConfigError(f"systems.{system}.architecture: {error}") from None
+            owner = system and (self.system(system).base or system)
+            raise ConfigError(f"systems.{owner}.architecture: {error}") from None
 
     # ---- Sessions ---------------------------------------------------------------------------
 

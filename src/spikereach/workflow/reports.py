@@ -12,8 +12,6 @@ from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import Plan
 
-_TRAJECTORY = "trajectory_"
-
 
 @dataclass(frozen=True, eq=False)
 class Reports:
@@ -30,7 +28,7 @@ class Reports:
 
     def job(self, kind: str, name: str) -> dict[str, str]:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
-        entry, (_, settings) = self._entry(kind, name), self._given(kind, name)
+        (entry, _), (_, settings) = self._entry(kind, name), self._given(kind, name)
         module, _, _ = entry.target.partition(":")
         source = type(self.plan.source).__module__  # whose words captions have
         return {
@@ -42,9 +40,9 @@ class Reports:
 
     def labels(self, kind: str, name: str) -> dict[str, str]:
         """How the workflow's report lists a table or figure."""
-        if name.startswith(_TRAJECTORY):
-            return {"figure": "trajectory", "session": name.removeprefix(_TRAJECTORY)}
-        return {kind.removesuffix("s"): name}
+        _, session = self._entry(kind, name)
+        of_session = {"session": session} if session else {}
+        return {kind.removesuffix("s"): name.removesuffix(f"_{session}")} | of_session
 
     def written(self) -> list[str]:
         """The tables of a run: those that list systems, and those that have no list.
@@ -55,6 +53,8 @@ class Reports:
         config, entries, listed = self.plan.config, REGISTRY["tables"], get_args(Table)
         left_out = {name for name in entries if entries[name].inputs == "ablation"}
         left_out |= {name for name in listed if not config.tables.get(name)}
+        if config.search is None:
+            left_out |= {name for name in entries if entries[name].inputs == "trials"}
         if not any(map(evaluation_session, config.sessions)):
             left_out.add("imported")
         return [name for name in dict.fromkeys([*listed, *entries]) if name not in left_out]
@@ -73,21 +73,25 @@ class Reports:
                 names.append(name)
         return names
 
-    def _entry(self, kind: str, name: str) -> Entry:
-        if name.startswith(_TRAJECTORY):
-            name = "trajectory"
-        if name not in REGISTRY[kind]:
-            known = ", ".join(REGISTRY[kind])
-            raise ConfigError(f"there is no {kind.removesuffix('s')} {name!r}; known: {known}")
-        return REGISTRY[kind][name]
+    def _entry(self, kind: str, name: str) -> tuple[Entry, str]:
+        """The entry of a name, and the session that stands at its end, if it has one."""
+        entries = REGISTRY[kind]
+        if name in entries and entries[name].inputs != "predictions":
+            return entries[name], ""
+        for known, entry in entries.items():
+            if entry.inputs == "predictions" and name.startswith(f"{known}_"):
+                return entry, name.removeprefix(f"{known}_")
+        known = ", ".join(REGISTRY[kind])
+        raise ConfigError(f"there is no {kind.removesuffix('s')} {name!r}; known: {known}")
 
     def _given(self, kind: str, name: str) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """The files and the settings of a job."""
         plan, config = self.plan, self.plan.config
-        match self._entry(kind, name).inputs:
+        entry, session = self._entry(kind, name)
+        # a figure, and a table without a list of its own, has all systems
+        listed = kind == "tables" and name in get_args(Table)
+        match entry.inputs:
             case "results":
-                # a figure, and a table without a list of its own, has all systems
-                listed = kind == "tables" and name in get_args(Table)
                 systems = plan.table(name) if listed else plan.tabled_systems()
                 files = {
                     file: plan.evaluations(systems, f"{file}.json")
@@ -100,7 +104,7 @@ class Reports:
                 settings = {"labels": labels, "systems": self._pairs(labels.values())}
                 return {"metrics": plan.ablation_results(ablation)}, settings
             case "predictions":
-                files = {"predictions": plan.trajectory_inputs(name.removeprefix(_TRAJECTORY))}
+                files = {"predictions": plan.trajectory_inputs(session)}
                 trajectory = config.trajectory.model_dump(mode="json")
                 return files, {"trajectory": trajectory, "source": config.source}
             case "trials":
@@ -109,8 +113,10 @@ class Reports:
                 settings = {"search": search, "systems": [[plan.search.system, system]]}
                 return {"trials": plan.all_trials()}, settings | {"source": config.source}
             case "systems":
-                figure = kind == "figures"
-                systems = plan.convolutional_systems() if figure else plan.table(name)
+                if kind == "figures":
+                    systems = plan.convolutional_systems()
+                else:
+                    systems = plan.table(name) if listed else plan.tabled_systems()
                 return {}, {"systems": self._pairs(systems)}
             case "tables":
                 files = [f"paper_tables/{table}.tex" for table in self.written()]

@@ -56,7 +56,8 @@ def compiled(function: Callable) -> Callable:
     has inlined or called before.
     """
     loop = njit(cache=True, nogil=True, error_model="numpy")(function)  # no checks of divisors
-    file = getattr(loop._cache, "_cache_file", None)  # None: numba finds no place for a cache
+    # None: numba finds no place for a cache, or is told not to compile
+    file = getattr(getattr(loop, "_cache", None), "_cache_file", None)
     if file is not None:
         file._source_stamp = *file._source_stamp, SOURCES
     return loop
