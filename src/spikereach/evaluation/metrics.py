@@ -8,7 +8,6 @@ are pairs of a non-zero input and a non-zero weight that meet, counted without f
 
 import copy
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -216,18 +215,27 @@ def dense(record: Record) -> int:
 
 
 def by_layer(calls: list[LayerCalls]) -> Iterator[LayerCalls]:
-    """The calls, those of a layer that is called for each step together; the list is emptied."""
-    groups = defaultdict(list)
-    for each in calls:
-        groups[each.layer, *(x.shape[1:] for x in each.inputs)].append(each)
-    calls.clear()
-    while groups:
-        (layer, *_), group = groups.popitem()
+    """The calls, those of a layer that is called for each step together; the list is emptied.
+
+    From the last to the first, and no reference is kept: what is freed first was made last.
+    """
+    groups: dict[tuple, list[LayerCalls]] = {}
+    while calls:
+        groups.setdefault(_kind(calls[-1]), []).append(calls.pop())
+    for group in groups.values():
         if len(group) > FEW:
-            received = zip(*(each.inputs for each in group), strict=True)
-            group = [LayerCalls(layer, tuple(map(torch.cat, received)))]
+            layer, received = (
+                group[0].layer,
+                zip(*(each.inputs for each in group[::-1]), strict=True),
+            )
+            group[:] = [LayerCalls(layer, tuple(map(torch.cat, received)))]
+        group.reverse()
         while group:
             yield group.pop()
+
+
+def _kind(calls: LayerCalls) -> tuple[nn.Module | torch.Size, ...]:
+    return calls.layer, *(x.shape[1:] for x in calls.inputs)
 
 
 def count(
