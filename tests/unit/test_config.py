@@ -1,6 +1,7 @@
 """The configuration models, the root config.yaml, the presets, and the schema made from them."""
 
 import json
+import math
 import re
 import runpy
 import types
@@ -168,3 +169,11 @@ def test_files_that_are_no_configuration(tmp_path):
     path.write_text("- a\n")
     with pytest.raises(config.ConfigError, match="expected a mapping"):
         config.read(path)
+
+
+@pytest.mark.parametrize("key", ["start_s", "duration_s"])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_numbers_are_finite(raw, key, value):
+    changed = config.overlay(raw, {"trajectory": {key: value}})
+    with pytest.raises(config.ConfigError, match=f"trajectory.{key}: .*finite number"):
+        config.validate(changed)

@@ -232,6 +232,8 @@ def test_configured_space_fits_its_system(repository):
     [
         ({"space": {"k": {"paths": ["sizes.kernle"]}}}, "RTnet has no key sizes.kernle"),
         ({"space": {"k": {"paths": ["size.kernel"]}}}, "RTnet has no key size.kernel"),
+        ({"space": {"k": {"paths": ["sizes.kernel.x"]}}}, "RTnet has no key sizes.kernel.x"),
+        ({"space": {"k": {"paths": ["architecture.x"]}}}, "RTnet has no key architecture.x"),
         ({"space": {"L_seq": {"low": -512}}}, "window"),
         ({"space": {"k": {"high": 4}}}, "a multiple of `step`"),
         ({"system": "sRTnet"}, "'sRTnet' has no fine-tuning itself"),

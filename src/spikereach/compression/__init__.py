@@ -6,7 +6,6 @@ function ``apply(run, step)``.
 
 import copy
 import importlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -93,8 +92,7 @@ def compress(
     Returns:
         the compressed system's checkpoint and the history, with columns :data:`COLUMNS`.
     Raises:
-        TrainingError: a retraining exploded, the checkpoint cannot be retrained, or a step
-            follows one that quantises.
+        TrainingError: a retraining exploded, or the checkpoint cannot be retrained.
         WriteError: a resume file cannot be written.
     """
     name = f"{system_name} on {checkpoint.dataset}, seed {seed}"
@@ -102,12 +100,6 @@ def compress(
         raise TrainingError(
             f"{name}: the system has no `training`: compress the checkpoint of its base"
         )
-    for step, later in itertools.pairwise(system.compression):
-        if step.formats is not None:
-            raise TrainingError(
-                f"{name}: `{later.kind}` would leave the numbers that `{step.kind}` rounded "
-                f"to: put it before `{step.kind}`"
-            )
     run = Run(name, checkpoint, sessions, {"seed": seed, **options})
     for number, step in enumerate(system.compression, start=1):
         run.step = f"{number}-{step.kind}"

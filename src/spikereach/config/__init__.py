@@ -6,6 +6,7 @@ says on which sessions and seeds the systems run.
 """
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,7 +40,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SessionEntry(Model):
@@ -223,7 +224,7 @@ class System(Model):
     )
 
     @model_validator(mode="after")
-    def _one_origin(self):
+    def _fits_together(self):
         if [self.training, self.base, self.weights].count(None) != 2:
             raise ValueError("give exactly one of `training`, `base` and `weights`")
         if self.weights and (self.compression or not self.published):
@@ -235,6 +236,12 @@ class System(Model):
                 f"no published weights for {self.published!r}; there are some for "
                 f"{', '.join(WEIGHTS)}"
             )
+        for step, later in pairwise(self.compression):
+            if step.formats is not None:
+                raise ValueError(
+                    f"`{later.kind}` would leave the numbers that `{step.kind}` rounded to: put it "
+                    f"before `{step.kind}`"
+                )
         return self
 
 
@@ -313,7 +320,7 @@ class Search(Model):
                     if isinstance(part, dict):
                         part = part.get(key, {})
                 if part is not None:
-                    if last not in part:
+                    if not isinstance(part, dict) or last not in part:
                         raise ValueError(f"search.space.{name}: {self.system} has no key {path}")
                     part[last] = value
         return System.model_validate(entry)
