@@ -36,7 +36,9 @@ def small(checkout):
     checkout.overlay.write_text(yaml.safe_dump(content))
 
 
+@pytest.mark.long
 def test_both_ablations(checkout):
+    """Whole; with one variant each they are made in test_report.py."""
     small(checkout)
     done = checkout.snakemake("ablations", "--cores", "2")
     assert done.returncode == 0, done.stdout

@@ -9,12 +9,19 @@ import yaml
 
 
 @pytest.mark.slow
-def test_synthetic_sessions_take_the_weights_of_the_one_they_imitate(checkout, shared):
+@pytest.mark.parametrize(
+    "systems",
+    [
+        ["SNN2-imported"],
+        pytest.param(["SNN2-imported", "tinyRSNN-imported"], marks=pytest.mark.long),  # five seeds
+    ],
+)
+def test_synthetic_sessions_take_the_weights_of_the_one_they_imitate(checkout, shared, systems):
     content = yaml.safe_load(checkout.overlay.read_text())
     content["sessions"] = ["synthetic_indy_2"]
     content["weights_folder"] = str(shared / "reference" / "weights")
     content["tables"] = {name: [] for name in content["tables"]} | {
-        "imported": ["SNN2-imported", "tinyRSNN-imported"],
+        "imported": systems,
         "hyperparameters": ["RTnet", "tinyRSNN"],
     }
     checkout.overlay.write_text(yaml.safe_dump(content))
