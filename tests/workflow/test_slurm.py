@@ -107,6 +107,7 @@ def local(finished, make_checkout, tmp_path_factory):
     return checkout
 
 
+@pytest.mark.long
 def test_the_dag_finishes_although_a_node_dies(finished, cluster):
     assert finished.done.returncode == 0, finished.done.stdout
     assert finished.killed, "no training was seen to run"
@@ -121,6 +122,7 @@ def test_the_dag_finishes_although_a_node_dies(finished, cluster):
     assert finished.planned(*TARGETS) == {}
 
 
+@pytest.mark.long
 def test_small_jobs_are_submitted_together(finished):
     together = [job.comment for job in finished.jobs if job.comment.startswith("rule_report")]
     assert len(together) == 1
@@ -147,6 +149,7 @@ def test_results_are_those_of_a_local_run(finished, local):
         assert ours | {"provenance": 0} == theirs | {"provenance": 0}, path
 
 
+@pytest.mark.long
 def test_a_job_is_given_a_gpu_and_its_error_is_shown(finished, cluster):
     """The node only pretends to have GPUs, so that the job ends with an error."""
     done = finished.snakemake(
