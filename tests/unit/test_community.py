@@ -63,7 +63,7 @@ def test_changelog_has_the_version(repository, project):
 # ---- The gate elsewhere -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "command"), [("ci", ".ci/run"), ("nightly", ".ci/run test-long")])
+@pytest.mark.parametrize(("name", "command"), [("ci", ".ci/run"), ("nightly", "make test-long")])
 def test_server_runs_the_gate_and_the_long_tests(repository, name, command):
     workflow = yaml.safe_load((repository / ".github" / "workflows" / f"{name}.yml").read_text())
     [job] = workflow["jobs"].values()
