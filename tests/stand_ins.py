@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.decoder import BufferSize, Decoder, Timing
-from spikereach.ops.common.backends import compiled
+from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.record import note_call, note_spikes
 from spikereach.ops.common.spikes import Spikes
 
@@ -58,7 +58,7 @@ class Recurrent(Decoder):
 
     def forward(self, spikes, state=None):
         potential, fired = state or self.init_state(spikes.shape[1])
-        current, fused = self.input(spikes), compiled(spikes)
+        current, fused = self.input(spikes), may_compile(spikes)
         before, after = [], []
         for x in current:
             before.append(fired)

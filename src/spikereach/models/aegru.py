@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikereach.models.decoder import BufferSize, Decoder, Timing
-from spikereach.ops.common.backends import compiled
+from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.record import active, note_call, noted
 
 
@@ -93,7 +93,7 @@ class AEGRU(Decoder):
         codes = torch.cat([state.codes, self.buffer(self._encode(counts))])
 
         inputs, states = [], [codes.new_zeros(steps * batch, self.latent)]
-        hooked = not (compiled(codes) and noted(self.cell))
+        hooked = not (may_compile(codes) and noted(self.cell))
         step = self.cell if hooked else self.cell.forward  # counted faster in one piece
         for start in range(0, self.bins * width, width):
             inputs.append(codes[start : start + steps].flatten(0, 1))

@@ -14,9 +14,9 @@ from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
-from spikereach.ops.common.backends import compiled
+from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.dropout import Dropout, draw_dropout
-from spikereach.ops.common.fixed_point import Format, stored
+from spikereach.ops.common.fixed_point import Format, bits_of, stored
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.conv_pool import Normalisation, conv_pool
 from spikereach.ops.conv_pool.stream import ConvPoolStream
@@ -94,7 +94,7 @@ class Block(nn.Module):
             return False
         if self.training and not self.spikes:  # differentiated by a pass of its own
             x = [part.detach() for part in x]
-        return compiled(*x) and not (self.training and buffer_format == "float16")
+        return may_compile(*x) and not (self.training and buffer_format == "float16")
 
     def _pass(self, parts: Sequence[Tensor], buffer_format: Format) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""
@@ -108,7 +108,7 @@ class Block(nn.Module):
             bias.float(),
             None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
             events=self.spikes,
-            fixed_point=buffer_format if isinstance(buffer_format, tuple) else None,
+            fixed_point=bits_of(buffer_format),
             dropout=self._draw_dropout((len(parts[0]), frames // 2, self.conv.out_channels)),
         )
         if norm is not None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.decoder import STEP_S
 from spikereach.models.layers import Linear
-from spikereach.ops.common.fixed_point import Format
+from spikereach.ops.common.fixed_point import Format, bits_of
 from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import Surrogate, arctan, fast_sigmoid, triangle
@@ -75,7 +75,7 @@ class RecurrentLIF(nn.Module):
     def streamer(self, state: LIFState, buffer_format: Format) -> streams.Stream:
         """This layer for one stream."""
         weights = self.input.weight, self.recurrent.weight
-        fixed_point = buffer_format if isinstance(buffer_format, tuple) else None
+        fixed_point = bits_of(buffer_format)
         return LIFStream(*weights, self.constants, state, fixed_point=fixed_point)
 
     def forward(
@@ -91,7 +91,7 @@ class RecurrentLIF(nn.Module):
             self.constants,
             state,
             surrogate=self.surrogate,
-            fixed_point=buffer_format if isinstance(buffer_format, tuple) else None,
+            fixed_point=bits_of(buffer_format),
         )
         note_spikes(self.name, self.spikes(spikes))
         return spikes, state

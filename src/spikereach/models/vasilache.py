@@ -10,7 +10,7 @@ from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
-from spikereach.ops.common.backends import compiled
+from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.record import note_call, note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.threads import few_elements
@@ -120,7 +120,7 @@ class Windowed(Decoder):
         """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
         first, *others = self.convs
         x = spikes.transpose(1, 2)
-        if not self.training and compiled(x):
+        if not self.training and may_compile(x):
             note_call(first, x[None])
             silence = spikes.new_zeros(len(spikes), *first.padding, self.channels)
             parts, weights = [silence, spikes, silence], (first.weight.float(), first.bias.float())
@@ -172,7 +172,7 @@ class GRU(Windowed):
 
     def recur(self, frames: Tensor) -> Tensor:
         frames = frames.to(self.cell.weight_ih.dtype)
-        states, hooked = [self.initial_hidden(frames.shape[1], frames)], not compiled(frames)
+        states, hooked = [self.initial_hidden(frames.shape[1], frames)], not may_compile(frames)
         step = self.cell if hooked else self.cell.forward  # hooks take a fifth of the time
         with few_elements(3 * states[0].numel()):
             for frame in frames:

@@ -43,7 +43,7 @@ def only(backend: Backend) -> Iterator[None]:
         _ONLY.reset(token)
 
 
-def compiled(*inputs: Tensor) -> bool:
+def may_compile(*inputs: Tensor) -> bool:
     """Whether compiled loops may take these inputs in the place of a module: on the CPU, without
     their gradient, and not where :func:`only` asks for the reference."""
     free = _ONLY.get() != "reference"

@@ -39,6 +39,11 @@ def quantise(values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
     return _Quantise.apply(values, integer_bits, fractional_bits)
 
 
+def bits_of(number_format: Format | None) -> tuple[int, int] | None:
+    """Integer and fractional bits of a fixed-point format; None for any other."""
+    return number_format if isinstance(number_format, tuple) else None
+
+
 def stored(values: Tensor, buffer_format: Format) -> Tensor:
     """What comes back of values that were stored in a format."""
     if isinstance(buffer_format, tuple):

@@ -9,7 +9,7 @@ from spikereach.ops.common.intrinsics import WIDTH, part
 from spikereach.ops.common.loops import ALL, NIL, ONE, compiled, inlined
 from spikereach.ops.lif.step import RESETS, LIFState, Reset, known_reset, silent
 
-SUBTRACT, ZERO, ZERO_AND_INPUT, NONE = range(len(RESETS))
+SUBTRACT, ZERO, ZERO_AND_INPUT = map(list(RESETS).index, ("subtract", "zero", "zero_and_input"))
 
 
 def rule_of(

@@ -4,6 +4,7 @@ import numpy as np
 
 from spikereach.ops.common import cpu
 from spikereach.ops.common.chunks import Chunks
+from spikereach.ops.common.fixed_point import bits_of
 from spikereach.ops.common.loops import NIL, compiled, receive, store
 from spikereach.ops.lif.cpu import rule_of, step
 
@@ -13,7 +14,7 @@ def spiking_gru(currents, layers, parameters, hidden, *, surrogate, buffer_forma
     steps, streams, _ = currents.shape
     units = hidden.shape[1]
     outputs = [currents.new_empty(steps, streams, size) for size in (units, 3 * units)]
-    fixed_point = buffer_format if isinstance(buffer_format, tuple) else None
+    fixed_point = bits_of(buffer_format)
     arguments = (
         cpu.matrix(currents),
         tuple(cpu.matrix(layer.weight.float().T) for layer in (layers.gates, layers.candidate)),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikereach.ops.common.fixed_point import Format, stored
+from spikereach.ops.common.fixed_point import Format, bits_of, stored
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif.step import LIFParameters, LIFState, lif_step
@@ -53,7 +53,7 @@ def spiking_gru_step(
         surrogate: gradient of the spikes.
         buffer_format: in which the hidden state is stored; membranes, too, if in fixed point.
     """
-    fixed_point = buffer_format if isinstance(buffer_format, tuple) else None
+    fixed_point = bits_of(buffer_format)
     rules = {"surrogate": surrogate, "fixed_point": fixed_point}
     hidden, units = state.hidden, state.hidden.shape[1]
     to_gates, to_candidate = current.split([2 * units, units], dim=1)
