@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RATE = 0.05  # spikes per channel and step
 WARM, TIMED = 3, 10  # updates
 TEST_SHARE = 0.25
-SHARES = {"neurobench": (0.5, 0.25), "liu2024": (0.65, 0.1)}  # of training and validation
+SHARES = {"neurobench": (0.5, 0.25), "liu2024": (0.617, 0.133)}  # of training and validation
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def decoder_of(name: str) -> Decoder:
     """A configured system with random weights, its spiking layers active."""
     torch.manual_seed(0)
     decoder = zoo.build(CONFIG.systems[name], CHANNELS, areas=["M1"] * CHANNELS)
-    decoder.initialise(RATE / 0.004, torch.Generator().manual_seed(0))
+    decoder.initialise(torch.full((CHANNELS,), RATE / 0.004), torch.Generator().manual_seed(0))
     return decoder
 
 

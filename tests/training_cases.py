@@ -50,10 +50,10 @@ class TinyGRU(Decoder):
         self.norm = nn.LayerNorm(hidden)
         self.dropout = nn.Dropout(dropout)
         self.readout = nn.Linear(hidden, 2)
-        self.initialised_at = -1.0
+        self.initialised_at = []
 
-    def initialise(self, rate_hz, generator):
-        self.initialised_at = rate_hz
+    def initialise(self, rates_hz, generator):
+        self.initialised_at = rates_hz.tolist()
         with torch.no_grad():
             self.readout.bias.copy_(torch.randn(2, generator=generator))
 

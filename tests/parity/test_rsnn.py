@@ -120,7 +120,7 @@ def test_initial_membranes_fluctuate_as_designed(rate):
     """With Poisson input at the stated rate the membranes deviate by 0.5 (90 % from inputs)."""
     torch.manual_seed(0)
     decoder = RSNN(channels=400, hidden=200)
-    decoder.initialise(rate, torch.Generator().manual_seed(3))
+    decoder.initialise(torch.full((400,), rate), torch.Generator().manual_seed(3))
     for p in decoder.parameters():
         if p.dim() == 1:  # nominal time constants: softplus(p) = 1
             p.data.fill_(math.log(math.e - 1))
@@ -146,12 +146,15 @@ def test_initialisation_depends_on_its_generator_alone():
     decoders = [RSNN(channels=8) for _ in range(2)]
     for seed, decoder in enumerate(decoders):
         torch.manual_seed(seed)
-        decoder.initialise(10.0, torch.Generator().manual_seed(7))
+        decoder.initialise(torch.full((8,), 10.0), torch.Generator().manual_seed(7))
     for ours, theirs in zip(*(d.parameters() for d in decoders), strict=True):
         assert torch.equal(ours, theirs)
-    assert all(((p >= 0) & (p < 1)).all() for p in decoders[0].parameters() if p.dim() == 1)
-    with pytest.raises(ValueError, match="Hz"):
-        decoders[0].initialise(0.0, torch.Generator())
+    drawn = decoders[0].mem_param, decoders[0].syn_param
+    assert all(((p >= 0) & (p < 1)).all() for p in drawn)
+    assert (decoders[0].readout_mem_param == 1).all()
+    assert (decoders[0].readout_syn_param == 1).all()
+    with pytest.raises(ValueError, match="no spikes"):
+        decoders[0].initialise(torch.zeros(8), torch.Generator())
 
 
 def test_dropout_acts_in_training_only_and_spares_the_regularised_spikes():

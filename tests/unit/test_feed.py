@@ -18,17 +18,13 @@ def test_every_window_comes_before_one_comes_twice():
     assert order.tolist() != streams.order(10, 25, epoch=1).tolist()
 
 
-@pytest.mark.parametrize("jitter", [0, 9])
-def test_windows_cut_on_a_device_are_those_cut_on_the_host(jitter):
+def test_windows_cut_on_a_device_are_those_cut_on_the_host():
     areas = ("M1", "S1", "M1", "M1", "S1", "M1")
     pair = [session(areas=areas), session("indy_other", seed=3, steps=1200, areas=areas)]
     windows = Windows(pair, "train", "liu2024", ("M1",), 50, 7)
     order = np.random.default_rng(0).permutation(len(windows))[:40]
     device = torch.device("cpu")
-    batches = [
-        feed.batch(order, jitter=jitter, rng=np.random.default_rng(5))
-        for feed in (windows, OnDevice(windows, device))
-    ]
+    batches = [feed.batch(order) for feed in (windows, OnDevice(windows, device))]
     for host, on_device in zip(*batches, strict=True):
         assert torch.equal(torch.from_numpy(host), on_device)
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from spikereach.data.windows import Windows
 from spikereach.models.checkpoint import load, save
 from spikereach.models.decoder import STEP_S
 from spikereach.training.errors import TrainingError
@@ -25,14 +26,14 @@ SESSION = session()
 
 
 def test_initial_weights_know_the_rate_and_the_seed(tmp_path):
-    part = SESSION.split("neurobench").train
-    rate = SESSION.spikes[part.start : part.stop].mean() / STEP_S
     barely = stage(epochs=1, learning_rate=1e-12)
+    windows = Windows([SESSION], "train", "neurobench", ("M1",), barely.window, barely.stride)
+    rates = [windows.batch(range(len(windows)))[0].mean() / STEP_S] * CHANNELS
     decoders = [
         fit_tiny(tmp_path / str(number), recipe=barely, seed=seed)[0].decoder
         for number, seed in enumerate((0, 0, 1))
     ]
-    assert decoders[0].initialised_at == pytest.approx(rate)
+    assert decoders[0].initialised_at == pytest.approx(rates)
     for name in ("cell.weight_hh", "readout.bias"):  # drawn on building, and by `initialise`
         one, again, other = (decoder.get_parameter(name) for decoder in decoders)
         assert torch.equal(one, again)
@@ -43,7 +44,7 @@ def test_pretrained_weights_are_the_start(tmp_path):
     trained, history = fit_tiny(tmp_path / "before", recipe=stage(learning_rate=0.03))
     tiny = stage(epochs=1, learning_rate=1e-9)
     tuned, tuned_history = fit_tiny(tmp_path / "after", recipe=tiny, pretrained=trained)
-    assert tuned.decoder.initialised_at == -1.0
+    assert tuned.decoder.initialised_at == []
     assert tuned_history.val_r2.iloc[0] == pytest.approx(history.val_r2.max(), abs=1e-4)
     for name, value in trained.decoder.state_dict().items():
         torch.testing.assert_close(tuned.decoder.state_dict()[name], value, atol=1e-6, rtol=1e-6)

@@ -20,10 +20,10 @@ def test_sums_give_neurobenchs_r2():
         sums.add(pred[piece, None], true[piece, None])
     metric = R2()
     expected = metric(None, pred, (None, true))
-    loss, found = sums.loss_and_r2("rmse")
+    loss, found = sums.loss_and_r2("rmse").tolist()
     assert found == pytest.approx(expected, abs=1e-5)
     assert loss == pytest.approx(((pred - true) ** 2).mean().sqrt().item(), rel=1e-6)
-    assert sums.loss_and_r2("mse")[0] == pytest.approx(loss**2)
+    assert sums.loss_and_r2("mse")[0].item() == pytest.approx(loss**2)
 
 
 def test_score_averages_sessions_and_follows_a_delayed_decoder(monkeypatch):

@@ -155,7 +155,9 @@ def test_spike_penalty_silences_a_spiking_decoder(tmp_path):
 
 @pytest.mark.parametrize(
     "changes", [{"optimiser": "smorms3"}, {"optimiser": "adamw", "weight_decay": 0.1},
-                {"loss": "rmse"}, {"clip_norm": 0.01}, {"jitter": 4}, {"schedule": "constant"}],
+                {"loss": "rmse"}, {"clip_norm": 0.01}, {"schedule": "constant"},
+                {"stride": 10}, {"loss_weight": 3.0, "optimiser": "smorms3", "weight_decay": 0.1},
+                {"placement": "tiled"}, {"select": "last"}, {"cosine_epochs": 9}, {"part": "train+val"}],
     ids=str,
 )  # fmt: skip
 def test_every_part_of_a_recipe_matters(tmp_path, changes):
@@ -190,7 +192,7 @@ def test_global_random_state_plays_no_part_and_is_left_alone(tmp_path):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     decoder, history = train_tiny(
-        tmp_path_factory.mktemp("uninterrupted"), stage(optimiser="smorms3", jitter=3)
+        tmp_path_factory.mktemp("uninterrupted"), stage(optimiser="smorms3")
     )
     return bits(decoder), reproducible(history)
 
@@ -200,7 +202,7 @@ UPDATES = math.ceil(31 / 8)
 
 @pytest.mark.parametrize("update", [0, 1, UPDATES - 1, UPDATES, UPDATES + 2, 3 * UPDATES - 1])
 def test_sigterm_saves_and_the_next_run_continues(tmp_path, monkeypatch, uninterrupted, update):
-    recipe = stage(optimiser="smorms3", jitter=3)
+    recipe = stage(optimiser="smorms3")
     batch, calls = Windows.batch, []
 
     def terminated(self, *args, **options):
@@ -223,7 +225,7 @@ def test_sigterm_saves_and_the_next_run_continues(tmp_path, monkeypatch, uninter
 
 
 def test_an_exception_at_any_update_is_survived(tmp_path, monkeypatch, uninterrupted):
-    recipe = stage(optimiser="smorms3", jitter=3)
+    recipe = stage(optimiser="smorms3")
     failures = random.Random(0).sample(range(1, 3 * UPDATES), 4)
     batch, calls = Windows.batch, []
 
@@ -243,7 +245,7 @@ def test_an_exception_at_any_update_is_survived(tmp_path, monkeypatch, uninterru
 
 
 def test_a_finished_run_returns_at_once(tmp_path, monkeypatch, uninterrupted):
-    recipe = stage(optimiser="smorms3", jitter=3)
+    recipe = stage(optimiser="smorms3")
     train_tiny(tmp_path, recipe)
     monkeypatch.setattr(Windows, "batch", None)
     decoder, history = train_tiny(tmp_path, recipe)
@@ -292,7 +294,7 @@ def test_a_damaged_resume_file_is_ignored(tmp_path, caplog, damage):
 
 
 def test_a_full_disk_keeps_the_last_state(tmp_path, monkeypatch, uninterrupted):
-    recipe = stage(optimiser="smorms3", jitter=3)
+    recipe = stage(optimiser="smorms3")
     fsync, calls = os.fsync, []
 
     def full(descriptor):

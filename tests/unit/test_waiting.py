@@ -16,7 +16,7 @@ from spikereach import config
 from spikereach.data.binning import BinnedSession
 from spikereach.models.zoo import build
 from spikereach.training import feed, loop
-from spikereach.training.scoring import Sums
+from spikereach.training.scoring import BatchMeans
 from training_cases import run_options
 
 META = torch.device("meta")
@@ -79,11 +79,11 @@ def on_the_device(monkeypatch):
             drawn.append(1)
             return super().batch(*args, **options)
 
-    def done(sums, loss):
+    def done(means):
         raise DoneError
 
     monkeypatch.setattr(feed, "OnDevice", Feed)
-    monkeypatch.setattr(Sums, "loss_and_r2", done)
+    monkeypatch.setattr(BatchMeans, "loss_and_r2", done)
     # Mixed precision has no part in this, and "meta" none in it.
     monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())
 

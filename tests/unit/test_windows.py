@@ -1,7 +1,11 @@
 """Training windows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spikereach.data.binning import BinnedSession
 from spikereach.data.errors import SessionError
@@ -65,26 +69,44 @@ def test_channels_of_the_areas_in_file_order(have, read, columns):
     np.testing.assert_array_equal(spikes[:, 0], source.spikes[:30, columns])
 
 
-def test_jitter_shifts_windows_within_their_part():
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=st.integers(600, 1200),
+    stride=st.sampled_from([5, 6, 10, 15, 30]),
+    part=st.sampled_from(["train", "val", "train+val"]),
+)
+def test_tiled_windows_are_those_of_the_published_code(steps, stride, part):
+    """For each offset the part is cut into pieces of one length, and the last piece is dropped."""
+    source = session(steps=steps)
+    split = source.split("liu2024")
+    ends = {"train": (split.train.start, split.train.stop), "val": (split.val.start, split.val.stop),
+            "train+val": (split.train.start, split.val.stop)}[part]  # fmt: skip
+    expected = []
+    for offset in range(0, 30, stride):
+        shifted = range(ends[0] + offset, ends[1])
+        pieces = [shifted[start : start + 30] for start in range(0, len(shifted), 30)]
+        expected += [piece.start for piece in pieces[:-1]]
+    cut = Windows([source], part, "liu2024", ("M1",), 30, stride, "tiled")
+    _, velocity = cut.batch(range(len(cut)))
+    assert velocity[0, :, 0].tolist() == expected
+
+
+def test_tiled_windows_are_as_many_as_in_a_published_run():
+    """The authors' code cut 25,907 and 5,467 steps of a recording into 255 and 50 windows."""
+    source = session(steps=41000)
+    bounds = np.array([0, 10000, 20500, 31374, 41000])  # the test part begins after 31,374 steps
+    source = dataclasses.replace(source, segments=np.stack([bounds[:-1], bounds[1:]], 1))
+    for part, steps, count in (("train", 25907, 255), ("val", 5467, 50)):
+        cut = Windows([source], part, "liu2024", ("M1",), 500, 100, "tiled")
+        assert (len(cut.parts[0]), len(cut)) == (steps, count)
+
+
+def test_rates_count_a_step_as_often_as_windows_have_it():
     sessions = [session(seed=0), session("b", 600, seed=1)]
-    cut = windows(sessions, "val", window=30, stride=7)
-    numbers = np.tile(np.arange(len(cut)), 200)
-    _, plain = cut.batch(numbers)
-    _, shifted = cut.batch(numbers, 4, np.random.default_rng(0))
-    shifts = (shifted - plain)[0, :, 0]
-    assert set(shifts) == set(range(-4, 5))
-    np.testing.assert_array_equal(np.diff(shifted[:, :, 0], axis=0), 1)
-    np.testing.assert_array_equal(shifted[..., 1], plain[..., 1])
-    for seed, source in enumerate(sessions):
-        steps = source.split("neurobench").val
-        own = shifted[..., 0][shifted[..., 1] == seed]
-        assert (own.min(), own.max()) == (steps.start, steps.stop - 1)
-
-
-def test_jitter_is_reproducible():
-    cut = windows([session()])
-    first, second = (cut.batch(range(9), 5, np.random.default_rng(3))[1] for _ in range(2))
-    np.testing.assert_array_equal(first, second)
+    for placement in ("every", "tiled"):
+        cut = Windows(sessions, "train", "neurobench", ("M1", "S1"), 30, 10, placement)
+        spikes, _ = cut.batch(range(len(cut)))
+        np.testing.assert_allclose(cut.rates_hz(), spikes.mean(axis=(0, 1)) / 0.004)
 
 
 def test_a_part_of_exactly_one_window():

@@ -48,7 +48,7 @@ elif where == "write":  # the file is written but not yet in its place
 sessions = [session(steps=800)]
 options = run_options(folder, resume=folder / "train.safetensors")
 names = {"system_name": "tiny", "dataset": "indy_test", "stage": "finetune"}
-trained, history = fit(rsnn(jitter=2, optimiser="smorms3"), sessions, **names, **options)
+trained, history = fit(rsnn(optimiser="smorms3"), sessions, **names, **options)
 steps = (
     Prune(
         kind="prune", start=0.4, step=0.1, fine_step=0.05, stop=0.5, max_drop=0.9,

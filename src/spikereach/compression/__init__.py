@@ -18,7 +18,7 @@ from spikereach.data.binning import BinnedSession
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.training import loop
 from spikereach.training.errors import TrainingError
-from spikereach.training.scoring import score
+from spikereach.training.state import selected
 
 COLUMNS = ("step", "sparsity", *loop.COLUMNS)
 """Of a compression's history: one row per epoch. ``step`` is its number and kind, ``sparsity``
@@ -40,14 +40,17 @@ class Run:
     """Parameter name -> False where a weight was pruned."""
     histories: list[pd.DataFrame] = field(default_factory=list)
 
+    train_r2: float | None = field(init=False)
+    """Of the last training's selected epoch, in the training loop."""
+
     def __post_init__(self):
+        self.train_r2 = self.checkpoint.train_r2
         self.decoder = copy.deepcopy(self.checkpoint.decoder).to(self.options["device"])
-        system = self.checkpoint.system
-        self.reads = {"training": system.training, "areas": system.areas}
 
     def retrain(self, stage: Stage, *, sparsity: float = 0.0) -> None:
         """Train the decoder in place under the mask, resumable."""
         label = f"{self.step}-{sparsity:.3f}" if sparsity else self.step
+        system = self.checkpoint.system
         options = self.options | {"resume": self.options["resume"] / f"{label}.safetensors"}
         if options.get("events") is not None:
             options["events"] /= label
@@ -57,14 +60,12 @@ class Run:
             stage=stage,
             mask=self.mask,
             name=f"{self.name}, {label}",
-            **self.reads,
+            training=system.training,
+            areas=system.areas,
             **options,
         )
+        self.train_r2 = selected(history.to_dict("records"), stage)["train_r2"]
         self.histories.append(history.assign(step=self.step, sparsity=sparsity)[list(COLUMNS)])
-
-    def train_r2(self) -> float:
-        """R2 over the continuous training part, in evaluation mode."""
-        return score(self.decoder, self.sessions, part="train", **self.reads)[1]
 
 
 def compress(
@@ -114,5 +115,6 @@ def compress(
         system=system.model_copy(update=trained),
         system_name=system_name,
         seed=seed,
+        train_r2=run.train_r2,
     )
     return compressed, history

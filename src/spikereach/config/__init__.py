@@ -40,7 +40,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 class SessionEntry(Model):
@@ -88,6 +90,16 @@ class Stage(Model):
     batch: int = Field(ge=1, description="windows per update")
     window: int = Field(ge=1, description="window length in steps of 4 ms")
     stride: int = Field(ge=1, description="steps between the starts of windows")
+    placement: Literal["every", "tiled"] = Field(
+        "every",
+        description="every: a window at each multiple of the stride. tiled: for each such offset "
+        "below the window length, the part is cut into windows end to end, and the last piece of "
+        "each offset is dropped (Liu et al. 2024)",
+    )
+    part: Literal["train", "train+val"] = Field("train", description="of the split, trained on")
+    last_batch: Literal["keep", "drop"] = Field(
+        "keep", description="what becomes of an incomplete one at the end of an epoch"
+    )
     updates_per_epoch: int | None = Field(
         None, ge=1, description="windows drawn at random per epoch = this times batch; null: all"
     )
@@ -95,20 +107,52 @@ class Stage(Model):
     learning_rate: Positive
     weight_decay: float = Field(0.0, ge=0, description="decoupled with adamw, L2 with adam")
     schedule: Literal["constant", "cosine"]
-    loss: Literal["mse", "rmse"]
-    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; null: no limit")
-    patience: int | None = Field(
-        None, ge=1, description="epochs without a better validation R2 before stopping; null: never"
+    cosine_epochs: int | None = Field(
+        None, ge=1, description="after which the cosine would reach zero; null: `epochs`"
     )
-    jitter: int = Field(0, ge=0, description="augmentation: windows shift by up to this many steps")
+    loss: Literal["mse", "rmse"]
+    loss_weight: Positive = Field(1.0, description="factor of the loss, beside other terms")
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; null: no limit")
+    validate_on: Literal["stream", "windows"] = Field(
+        "stream",
+        alias="validate",  # a name that pydantic keeps for itself
+        description="stream: the validation part as one continuous stream, like the test part. "
+        "windows: mean over batches of windows of it, cut as in training",
+    )
+    validation_stride: int | None = Field(
+        None, ge=1, description="between windows of the validation part; null: `stride`"
+    )
+    select: Literal["best_r2", "best_loss", "last"] = Field(
+        "best_r2", description="whose weights are kept: of the best validation epoch, or the last"
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="epochs without a better one by `select` before stopping; null: never",
+    )
     penalties: Penalties = Penalties()
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.placement == "tiled":
+            for key in ("stride", "validation_stride"):
+                if self.window % (getattr(self, key) or self.stride):
+                    raise ValueError(f"placement `tiled` needs a `{key}` that divides `window`")
+        if self.patience is not None and self.select == "last":
+            raise ValueError("`patience` needs `select: best_r2` or `best_loss`")
+        if self.cosine_epochs is not None and (
+            self.schedule != "cosine" or self.cosine_epochs < self.epochs
+        ):
+            raise ValueError("`cosine_epochs` needs `schedule: cosine` and at least `epochs`")
+        return self
 
 
 class Training(Model):
     """How a system is trained."""
 
     split: Literal["neurobench", "liu2024"] = Field(
-        description="neurobench: 50/25/25 of the segments in time order; liu2024: 65/10/25"
+        description="neurobench: 50/25/25 of the segments in time order; liu2024: the same test "
+        "part, the steps before it 61.7 to 13.3"
     )
     standardise: bool = Field(description="train on standardised velocities (training part only)")
     pretrain: Stage | None = Field(description="on all sessions of the monkey; null: from scratch")
@@ -137,7 +181,10 @@ class Prune(Step):
     """Iterative magnitude pruning with retraining (Liu et al. 2024)."""
 
     kind: Literal["prune"]
-    start: Fraction = Field(description="first sparsity of each weight matrix")
+    scope: Literal["matrix", "global"] = Field(
+        "matrix", description="the smallest weights of each matrix, or of all matrices together"
+    )
+    start: Fraction = Field(description="first sparsity")
     step: Fraction = Field(description="added sparsity per iteration while R2 holds")
     fine_step: Fraction = Field(description="added sparsity after the first step that was too far")
     stop: Fraction = Field(description="highest sparsity tried")

@@ -66,7 +66,8 @@ class BinnedSession:
         """Training, validation and test part.
 
         ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024`` keeps that test
-        part and divides the other segments 65:10 (Liu et al. 2024).
+        part; of the T steps of the session, the last round(0.1 T / 0.75) before it are for
+        validation, wherever segments begin (the code of Liu et al. 2024).
 
         Raises:
             SessionError: a part has no step or no spike.
@@ -74,14 +75,12 @@ class BinnedSession:
         count = len(self.segments)
         train = count // 2
         before_test = train + (count - train) // 2
+        steps = len(self.spikes)
+        starts = [*self.segments[:, 0].tolist(), steps]
+        val, test = starts[train], starts[before_test]
         if scheme == "liu2024":
-            train = before_test * 65 // 75
-        starts = [*self.segments[:, 0].tolist(), len(self.spikes)]
-        split = Split(
-            train=range(0, starts[train]),
-            val=range(starts[train], starts[before_test]),
-            test=range(starts[before_test], len(self.spikes)),
-        )
+            val = max(0, test - round(steps * 0.1 / 0.75))
+        split = Split(train=range(val), val=range(val, test), test=range(test, steps))
         for part, steps in vars(split).items():
             if not steps:
                 raise SessionError(

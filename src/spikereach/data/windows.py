@@ -5,23 +5,27 @@ from typing import Literal
 
 import numpy as np
 
-from spikereach.data.binning import BinnedSession, Scheme
+from spikereach.data.binning import BinnedSession, Scheme, Split
 from spikereach.data.errors import SessionError
+from spikereach.data.matfile import STEP_S
 
 
 class Windows:
     """All windows of one part of one or several sessions, numbered through.
 
-    A window starts every ``stride`` steps and lies within one part of one session. No window is
-    kept: `batch` cuts them from the sessions' own arrays.
+    A window lies within one part of one session. None is kept: `batch` cuts them from the
+    sessions' own arrays.
 
     Args:
         sessions: binned sessions, with equally many channels in ``areas``.
-        part: which part of the split.
+        part: which part of the split; ``train+val``: these two as one.
         scheme: how sessions are split (`BinnedSession.split`).
         areas: cortex areas whose channels are read, where a session has them.
         window: steps per window.
         stride: steps between the starts of windows.
+        placement: ``every``, a window at each multiple of the stride; ``tiled``, for each such
+            offset below the window length, windows end to end without the last piece, which
+            is dropped also where it is a whole window (Liu et al. 2024).
     Raises:
         SessionError: a part is shorter than one window, has no spikes, or channel counts differ.
     """
@@ -29,24 +33,25 @@ class Windows:
     def __init__(
         self,
         sessions: Sequence[BinnedSession],
-        part: Literal["train", "val", "test"],
+        part: Literal["train", "val", "test", "train+val"],
         scheme: Scheme,
         areas: Sequence[str],
         window: int,
         stride: int,
+        placement: Literal["every", "tiled"] = "every",
     ):
         self.window = window
-        self.stride = stride
         self.sessions = tuple(sessions)
-        self.parts = tuple(getattr(session.split(scheme), part) for session in sessions)
+        self.parts = tuple(_steps(session.split(scheme), part) for session in sessions)
         columns = [session.channels(areas) for session in sessions]
         self.columns = tuple(map(_as_slice, columns))
         counts = [len(each) for each in columns]
         for session, steps, count in zip(self.sessions, self.parts, counts, strict=True):
-            if len(steps) < window:
+            needed = window + (placement == "tiled")  # the last piece is dropped
+            if len(steps) < needed:
                 raise SessionError(
                     f"session {session.name}: the {part} part has {len(steps)} steps, a window "
-                    f"needs {window}; use a shorter `window` or a longer recording"
+                    f"needs {needed}; use a shorter `window` or a longer recording"
                 )
             if count != counts[0]:
                 raise SessionError(
@@ -54,41 +59,42 @@ class Windows:
                     f"{counts[0]} in {self.sessions[0].name}; train on sessions with equally many"
                 )
         self.channels = counts[0]
-        self._ends = np.cumsum([(len(steps) - window) // stride + 1 for steps in self.parts])
+        starts = [_starts(steps, window, stride, placement) for steps in self.parts]
+        self._starts, self._ends = np.concatenate(starts), np.cumsum(list(map(len, starts)))
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return len(self._starts)
 
-    def locate(
-        self, indices: Sequence[int], jitter: int = 0, rng: np.random.Generator | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Where windows lie: the number of their session and their first step in it, (B,) each.
+    def rates_hz(self) -> np.ndarray:
+        """Mean firing rate of every channel over all windows, (channels,) float64.
 
-        Arguments as for :meth:`batch`.
+        A step counts as often as there are windows that have it.
         """
+        spikes = np.zeros(self.channels)
+        owned = np.split(self._starts, self._ends[:-1])
+        for session, columns, starts in zip(self.sessions, self.columns, owned, strict=True):
+            changes = np.zeros(len(session.spikes) + 1)
+            np.add.at(changes, starts, 1)
+            np.add.at(changes, starts + self.window, -1)
+            spikes += changes[:-1].cumsum() @ session.spikes[:, columns]
+        return spikes / (len(self) * self.window * STEP_S)
+
+    def locate(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Where windows lie: the number of their session and their first step in it, (B,) each."""
         indices = np.asarray(indices, np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"window numbers must lie in 0 ... {len(self) - 1}")
-        shifts = rng.integers(-jitter, jitter, indices.size, endpoint=True) if jitter else 0
-        owners = np.searchsorted(self._ends, indices, side="right")
-        numbers = indices - np.concatenate(([0], self._ends))[owners]
-        low = np.array([steps.start for steps in self.parts])[owners]
-        high = np.array([steps.stop for steps in self.parts])[owners] - self.window
-        return owners, np.clip(low + numbers * self.stride + shifts, low, high)
+        return np.searchsorted(self._ends, indices, side="right"), self._starts[indices]
 
-    def batch(
-        self, indices: Sequence[int], jitter: int = 0, rng: np.random.Generator | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Cut windows.
 
         Args:
             indices: B window numbers below ``len(self)``, in any order.
-            jitter: shift each start at random by up to this many steps, within its part.
-            rng: needed for jitter.
         Returns:
             spikes (window, B, channels) as bytes, velocity (window, B, 2) float32.
         """
-        owners, starts = self.locate(indices, jitter, rng)
+        owners, starts = self.locate(indices)
         spikes = np.empty((self.window, len(starts), self.channels), np.uint8)
         velocity = np.empty((self.window, len(starts), 2), np.float32)
         for i, (owner, start) in enumerate(zip(owners.tolist(), starts.tolist(), strict=True)):
@@ -97,6 +103,23 @@ class Windows:
             spikes[:, i] = session.spikes[steps, self.columns[owner]]
             velocity[:, i] = session.velocity[steps]
         return spikes, velocity
+
+
+def _steps(split: Split, part: str) -> range:
+    if part == "train+val":
+        return range(split.train.start, split.val.stop)
+    return getattr(split, part)
+
+
+def _starts(steps: range, window: int, stride: int, placement: str) -> np.ndarray:
+    if placement == "every":
+        return np.arange(steps.start, steps.stop - window + 1, stride)
+    return np.concatenate(
+        [
+            np.arange(steps.start + offset, steps.stop - window, window)
+            for offset in range(0, window, stride)
+        ]
+    )
 
 
 def _as_slice(columns: np.ndarray) -> slice | np.ndarray:

@@ -35,6 +35,8 @@ class Checkpoint:
     areas: tuple[str, ...]
     """Cortex area of each input channel."""
     seed: int
+    train_r2: float | None = None
+    """Of the epoch whose weights these are, in the training loop; None where there was none."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """JSON-like."""
 

@@ -172,12 +172,24 @@ class Decoder(nn.Module):
         velocity, _ = self(spikes)
         return velocity[lookahead:]
 
-    def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
+    def training_pairs(self, spikes: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        """What the training loss compares: predictions and their targets, (N, B, 2) each.
+
+        Args:
+            spikes: windows (window, B, C), each of which begins a stream.
+            velocity: (window, B, 2), standardised.
+        """
+        return self.decode(spikes), velocity
+
+    def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
         """Draw initial weights that depend on the data, before training from scratch.
 
         Args:
-            rate_hz: mean firing rate of an input channel over the training part.
+            rates_hz: for each input channel the mean firing rate of its area over all training
+                windows, (C,).
             generator: the only source of randomness, on the CPU.
+        Raises:
+            ValueError: there are no initial weights for these rates.
         """
 
     def fold(self) -> None:

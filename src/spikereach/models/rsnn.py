@@ -97,17 +97,20 @@ class RSNN(Decoder):
         self.tau_syn_ms = tau_syn_ms
         self.dropout = dropout
         self.surrogate = fast_sigmoid(slope)
-        self.initialise(RATE_HZ, torch.default_generator)
+        rates_hz = torch.full((channels,), RATE_HZ, dtype=torch.float64)
+        self.initialise(rates_hz, torch.default_generator)
 
-    def initialise(self, rate_hz: float, generator: torch.Generator) -> None:
+    def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
         """Fluctuation-driven weights (Rossbroich et al. 2022), time constants p ~ U(0, 1).
 
-        Membranes fluctuate with standard deviation 0.5 around zero when all inputs fire at
-        ``rate_hz``; 90 % of that variance come from the input, the rest from the recurrence.
-        Read-out weights are N(0, 1) / sqrt(units).
+        Membranes fluctuate with standard deviation 0.5 around zero when all inputs fire at the
+        rate of the first one; 90 % of that variance come from the input, the rest from the
+        recurrence. Input weights of a channel whose area fires at another rate are divided by
+        the ratio. Read-out weights are N(0, 1) / sqrt(units), read-outs' time constants p = 1.
         """
-        if rate_hz <= 0:
-            raise ValueError(f"the inputs fire at {rate_hz} Hz: no initial weights for silence")
+        if not (rates_hz > 0).all():
+            raise ValueError("an area has no spikes: no initial weights for silence")
+        rate_hz = float(rates_hz[0])
         energy = rate_hz * kernel_energy(self.tau_mem_ms, self.tau_syn_ms)
         inputs, units = self.input.in_features, self.recurrent.in_features
         deviations = {
@@ -119,9 +122,11 @@ class RSNN(Decoder):
             for layer, deviation in deviations.items():
                 drawn = torch.randn(layer.weight.shape, generator=generator)
                 layer.weight.copy_(drawn * deviation)
-            hidden = self.mem_param, self.syn_param
-            for parameter in (*hidden, self.readout_mem_param, self.readout_syn_param):
+            self.input.weight.div_((rates_hz / rate_hz).to(self.input.weight))
+            for parameter in (self.mem_param, self.syn_param):
                 parameter.copy_(torch.rand(parameter.shape, generator=generator))
+            for parameter in (self.readout_mem_param, self.readout_syn_param):
+                parameter.fill_(1.0)
 
     def _hidden_decays(self) -> CurrentParameters:
         mem, syn = [self.tau_mem_ms], [self.tau_syn_ms]

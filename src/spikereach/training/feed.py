@@ -44,47 +44,84 @@ def prepare(
     decoder.standardisation = Standardisation(tuple(scale.tolist()), tuple(offset.tolist()))
 
 
+def windows_of(
+    sessions: Sequence[BinnedSession],
+    training: Training,
+    stage: Stage,
+    areas: Sequence[str],
+    *,
+    validation: bool = False,
+) -> Windows:
+    """The windows that a stage is trained on, or where it is validated on windows, those.
+
+    Raises:
+        SessionError: as :class:`.Windows`.
+    """
+    part = "val" if validation else stage.part
+    stride = (stage.validation_stride if validation else None) or stage.stride
+    return Windows(
+        sessions, part, training.split, areas, stage.window, stride, placement=stage.placement
+    )
+
+
+class Feed:
+    """Windows as tensors: spikes as bytes, velocities standardised as a decoder's outputs are.
+
+    Args:
+        windows: to cut from.
+        decoder: prepared.
+        device: where they are wanted.
+    """
+
+    def __init__(self, windows: Windows, decoder: Decoder, device: torch.device):
+        self.windows, self.device = windows, device
+        self._cut = (windows if device.type == "cpu" else OnDevice(windows, device)).batch
+        self._offset = torch.tensor(decoder.standardisation.offset, device=device)
+        self._scale = torch.tensor(decoder.standardisation.scale, device=device)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def cut(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Spikes (window, B, C) and velocity (window, B, 2) of B windows."""
+        spikes, velocity = map(torch.as_tensor, self._cut(indices))
+        return spikes, (velocity - self._offset) / self._scale
+
+
 class Batches:
     """The batches of every epoch, each a function of the epoch and its number.
 
     Args:
-        windows: to draw from, without repetition until all have come once.
-        stage: how many, of which size, with which jitter.
-        random: whose streams "order" and "jitter" are drawn from.
-        decoder: targets are standardised as its outputs are.
-        device: where the batches are wanted.
+        feed: to draw from, without repetition until all windows have come once.
+        stage: how many, of which size.
+        random: whose stream "order" they are drawn from.
+    Raises:
+        TrainingError: not one batch is complete where incomplete ones are dropped.
     """
 
-    def __init__(
-        self,
-        windows: Windows,
-        stage: Stage,
-        random: RandomStreams,
-        decoder: Decoder,
-        device: torch.device,
-    ):
-        self.stage, self.random = stage, random
-        self.windows = len(windows)
-        self.drawn = (stage.updates_per_epoch or 0) * stage.batch or self.windows
+    def __init__(self, feed: Feed, stage: Stage, random: RandomStreams):
+        self.feed, self.stage, self.random = feed, stage, random
+        self.drawn = (stage.updates_per_epoch or 0) * stage.batch or len(feed)
+        if stage.last_batch == "drop":
+            self.drawn = self.drawn // stage.batch * stage.batch
+        if not self.drawn:
+            raise TrainingError(
+                f"{len(feed)} windows are less than a `batch` of {stage.batch}, and "
+                "`last_batch` says to drop it: take a smaller batch or stride, or keep it"
+            )
         self.epoch = -1
-        self.cut = (windows if device.type == "cpu" else OnDevice(windows, device)).batch
-        self.offset = torch.tensor(decoder.standardisation.offset, device=device)
-        self.scale = torch.tensor(decoder.standardisation.scale, device=device)
 
     def __len__(self) -> int:
         """Per epoch."""
         return math.ceil(self.drawn / self.stage.batch)
 
     def batch(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        """Spikes (window, B, C) as bytes and standardised velocity (window, B, 2)."""
+        """As :meth:`Feed.cut`."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self.order = self.random.order(self.windows, self.drawn, epoch)
+            self.order = self.random.order(len(self.feed), self.drawn, epoch)
         indices = self.order[number * self.stage.batch : (number + 1) * self.stage.batch]
-        rng = self.random.generator("jitter", epoch, number)
-        cut = self.cut(indices, jitter=self.stage.jitter, rng=rng)
-        spikes, velocity = map(torch.as_tensor, cut)
-        return spikes, (velocity - self.offset) / self.scale
+        return self.feed.cut(indices)
 
 
 class OnDevice:
@@ -99,11 +136,9 @@ class OnDevice:
         ]
         self.velocity = [torch.from_numpy(s.velocity).to(device) for s in windows.sessions]
 
-    def batch(
-        self, indices: Sequence[int], *, jitter: int, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Spikes (window, B, C) and velocity (window, B, 2), as `Windows.batch` has them."""
-        owners, starts = self.windows.locate(indices, jitter, rng)
+        owners, starts = self.windows.locate(indices)
         window, size = self.windows.window, len(starts)
         steps = self._send(starts) + torch.arange(window, device=self.device)[:, None]
         spikes = torch.empty(

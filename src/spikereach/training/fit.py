@@ -10,15 +10,17 @@ import torch
 
 from spikereach.config import System
 from spikereach.data.binning import BinnedSession
+from spikereach.data.windows import Windows
 from spikereach.models import contract
 from spikereach.models.checkpoint import Checkpoint, load_parameters
-from spikereach.models.decoder import STEP_S, Decoder
+from spikereach.models.decoder import Decoder
 from spikereach.models.zoo import build
 from spikereach.training.errors import TrainingError
-from spikereach.training.feed import prepare
+from spikereach.training.feed import prepare, windows_of
 from spikereach.training.loop import COLUMNS, train
 from spikereach.training.scoring import score
 from spikereach.training.seeds import RandomStreams
+from spikereach.training.state import selected
 
 
 def fit(
@@ -72,7 +74,9 @@ def fit(
     if pretrained is None:
         generator = torch.Generator().manual_seed(random.number("initialise"))
         try:
-            decoder.initialise(_mean_rate_hz(sessions, training.split, system.areas), generator)
+            if recipe is not None:
+                windows = windows_of(sessions, training, recipe, system.areas)
+                decoder.initialise(_area_rates_hz(windows, areas), generator)
         except ValueError as error:
             raise TrainingError(f"{name}: {error}") from error
     else:
@@ -99,6 +103,7 @@ def fit(
         monkey=monkeys.pop(),
         areas=areas,
         seed=seed,
+        train_r2=selected(history.to_dict("records"), recipe)["train_r2"],
         provenance=provenance or {},
     )
     return checkpoint, history
@@ -148,15 +153,10 @@ def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
     return pd.DataFrame([row], columns=COLUMNS)
 
 
-def _mean_rate_hz(sessions: Sequence[BinnedSession], split: str, areas: Sequence[str]) -> float:
-    """Mean firing rate of a channel over the training parts."""
-    spikes = bins = 0
-    for session in sessions:
-        part = session.split(split).train
-        taken = session.spikes[part.start : part.stop, session.channels(areas)]
-        spikes += int(taken.sum(dtype=np.int64))
-        bins += taken.size
-    return spikes / bins / STEP_S
+def _area_rates_hz(windows: Windows, areas: Sequence[str]) -> torch.Tensor:
+    """The mean firing rate of each channel's area, (C,)."""
+    rates = pd.Series(windows.rates_hz()).groupby(list(areas), sort=False).transform("mean")
+    return torch.tensor(rates.to_numpy())
 
 
 def _layout(areas: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +18,14 @@ from torch.nn.utils import parametrize
 
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
-from spikereach.data.windows import Windows
 from spikereach.models.decoder import Decoder
 from spikereach.ops.common.record import recording
 from spikereach.progress import progress_bar
 from spikereach.training import optimisers
 from spikereach.training.errors import ExplosionError
-from spikereach.training.feed import Batches, prepare
+from spikereach.training.feed import Batches, Feed, prepare, windows_of
 from spikereach.training.losses import LOSSES, penalty
-from spikereach.training.scoring import score
+from spikereach.training.scoring import score, score_windows
 from spikereach.training.seeds import RandomStreams
 from spikereach.training.state import RunState, digest_of, terminable
 
@@ -49,10 +49,10 @@ def train(
     name: str = "decoder",
     watch: Callable[[Sequence[Mapping[str, float]]], None] = lambda rows: None,
 ) -> pd.DataFrame:
-    """Train a decoder in place; it ends with the weights of its best validation epoch.
+    """Train a decoder in place; it ends with the weights of the epoch that the stage selects.
 
-    The loss compares :meth:`Decoder.decode` on windows of the training part with the velocity;
-    the validation part of each session is decoded as one continuous stream.
+    The loss compares :meth:`Decoder.training_pairs` on windows. Training loss and R2 of an epoch
+    are plain means over its batches, as they were trained on.
 
     Args:
         decoder: initialised or pretrained; ends in evaluation mode on ``device``.
@@ -78,17 +78,18 @@ def train(
         SystemExit: 143 after SIGTERM, once the state is saved.
     """
     device = torch.device(device)
-    windows = Windows(sessions, "train", training.split, areas, stage.window, stage.stride)
+    windows = windows_of(sessions, training, stage, areas)
     prepare(decoder, sessions, training, areas)
     known_by = digest_of(decoder, sessions, training, stage, areas, seed, device, mask)
     decoder.to(device)
     random = RandomStreams(seed, stage)
-    batches = Batches(windows, stage, random, decoder, device)
+    batches = Batches(Feed(windows, decoder, device), stage, random)
+    validate = _validation(decoder, sessions, training, stage, areas, device)
     # Sorted: the order of parameters must not depend on how the decoder came about.
     parameters = dict(sorted(decoder.named_parameters()))
     optimiser = optimisers.build(stage, parameters.values())
     masks = {parameters[key]: kept.to(device) for key, kept in (mask or {}).items()}
-    state = RunState(decoder, optimiser, device, resume, known_by)
+    state = RunState(decoder, optimiser, device, stage, resume, known_by)
     apply_masks(masks)
 
     with (
@@ -96,7 +97,7 @@ def train(
         _event_log(events, state.epoch) as note,
         torch.random.fork_rng([device] if device.type == "cuda" else []),
     ):
-        while not state.finished(stage):
+        while not state.finished:
             watch(state.rows)
             begun = time.perf_counter()
             optimiser.param_groups[0]["lr"] = rate = optimisers.learning_rate(stage, state.epoch)
@@ -107,22 +108,35 @@ def train(
                 stop_if_told()
                 spikes, target = batches.batch(state.epoch, update)
                 torch.manual_seed(random.number("dropout", state.epoch, update))
-                prediction = step(decoder, optimiser, stage, spikes, target)
+                compared = step(decoder, optimiser, stage, spikes, target)
                 apply_masks(masks)
-                state.end_update(prediction, target)
+                state.end_update(*compared)
             stop_if_told()
-            trained = state.sums.loss_and_r2(stage.loss)
-            parts = {"part": "val", "training": training, "areas": areas, "loss": stage.loss}
-            validated = score(decoder, sessions, **parts, between=stop_if_told)
+            trained, validated = state.means.loss_and_r2(), validate(stop_if_told)
             values = state.epoch + 1, *trained, *validated, rate, time.perf_counter() - begun
             row = dict(zip(COLUMNS, values, strict=True))
             _check_finite(row, name)
             note(row)
             state.end_epoch(row)
 
-    decoder.load_state_dict(state.best)
-    decoder.eval()
+    state.end()
     return pd.DataFrame(state.rows, columns=COLUMNS)
+
+
+def _validation(
+    decoder: Decoder,
+    sessions: Sequence[BinnedSession],
+    training: Training,
+    stage: Stage,
+    areas: Sequence[str],
+    device: torch.device,
+) -> Callable[[Callable[[], None]], tuple[float, float]]:
+    """A function that gives the validation loss and R2; it calls its argument now and then."""
+    if stage.validate_on == "windows":
+        windows = windows_of(sessions, training, stage, areas, validation=True)
+        return partial(score_windows, decoder, Feed(windows, decoder, device), stage)
+    parts = {"part": "val", "training": training, "areas": areas, "loss": stage.loss}
+    return lambda between: score(decoder, sessions, **parts, between=between)
 
 
 def step(
@@ -131,23 +145,24 @@ def step(
     stage: Stage,
     spikes: Tensor,
     target: Tensor,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """One update on a batch: spikes (window, B, C), standardised velocity (window, B, 2).
 
-    Returns the prediction (window, B, 2) before the update, without gradient.
+    Returns the predictions before the update and their targets, (..., 2), without gradient.
     """
     device = spikes.device.type
     with parametrize.cached(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
         with recording(decoder) as record:
-            prediction = decoder.decode(spikes).float()
-        loss = LOSSES[stage.loss](prediction, target)
+            prediction, target = decoder.training_pairs(spikes, target)
+            prediction = prediction.float()
+        loss = stage.loss_weight * LOSSES[stage.loss](prediction, target)
         loss = loss + penalty(decoder, record, stage.penalties)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if stage.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], stage.clip_norm)
     optimiser.step()
-    return prediction.detach()
+    return prediction.detach(), target
 
 
 @torch.no_grad()

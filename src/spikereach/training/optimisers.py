@@ -72,7 +72,11 @@ def build(stage: Stage, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
 
 
 def learning_rate(stage: Stage, epoch: int) -> float:
-    """Learning rate of an epoch, counted from 0; "cosine" reaches zero after the last one."""
+    """Learning rate of an epoch, counted from 0.
+
+    "cosine" would reach zero after ``cosine_epochs``, by default after the last epoch.
+    """
     if stage.schedule == "constant":
         return stage.learning_rate
-    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / stage.epochs))
+    phase = math.pi * epoch / (stage.cosine_epochs or stage.epochs)
+    return stage.learning_rate * 0.5 * (1 + math.cos(phase))

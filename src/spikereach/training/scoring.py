@@ -1,5 +1,6 @@
 """Loss and R2 of a decoder, in constant memory."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from spikereach.config import Training
+from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.models.decoder import Decoder
 from spikereach.models.passes import PassError, as_input, in_pieces, usable_steps
 from spikereach.training.errors import TrainingError
+from spikereach.training.feed import Feed
 
+ROUNDING = 1e-12
+"""A variance below this share of the mean square is none."""
 PIECE = 2**15
 """Steps decoded per call in :func:`score`; bounds its memory."""
 
@@ -32,17 +36,40 @@ class Sums:
         self.values[3:5] += target.square().sum(0)
         self.values[5:7] += (prediction - target).square().sum(0)
 
-    def loss_and_r2(self, loss: str) -> tuple[float, float]:
-        """The loss over all steps, and R2 as NeuroBench: the mean of the x and the y R2.
+    def loss_and_r2(self, loss: str) -> Tensor:
+        """The loss over all steps, and R2 as NeuroBench: the mean of the x and the y R2, (2,).
 
-        R2 is NaN where a velocity does not vary.
+        R2 is no finite number where a velocity does not vary.
         """
-        steps, *sums = self.values.tolist()
-        total, squares, errors = np.asarray(sums[0:2]), np.asarray(sums[2:4]), np.asarray(sums[4:6])
+        steps, total, squares, errors = self.values.split([1, 2, 2, 2])
         mse = errors.mean() / steps
-        with np.errstate(divide="ignore", invalid="ignore"):
-            r2 = float(np.mean(1 - errors / (squares - total**2 / steps)))
-        return float(mse if loss == "mse" else np.sqrt(mse)), r2
+        spread = squares - total.square() / steps
+        varies = spread > ROUNDING * squares
+        r2 = (1 - errors / torch.where(varies, spread, 0)).mean()
+        return torch.cat([mse if loss == "mse" else mse.sqrt(), r2[None]])
+
+
+class BatchMeans:
+    """Plain means over batches of loss and R2, kept on the device so that nobody waits for it."""
+
+    def __init__(self, device: torch.device):
+        # loss and R2; batches, and those of them in which the velocity varies
+        self.values = torch.zeros(4, dtype=torch.float64, device=device)
+
+    def add(self, prediction: Tensor, target: Tensor, loss: str) -> None:
+        """Add a batch of any shape (..., 2); a small one counts as much as a large one."""
+        sums = Sums(self.values.device)
+        sums.add(prediction, target)
+        found = sums.loss_and_r2(loss)
+        known = found.isfinite()
+        known[0] = True
+        self.values[:2] += torch.where(known, found, 0)
+        self.values[2:] += known
+
+    def loss_and_r2(self) -> tuple[float, float]:
+        """R2 is NaN where in no batch a velocity varies."""
+        loss, r2, batches, varying = self.values.tolist()
+        return loss / batches, r2 / varying if varying else math.nan
 
 
 @torch.no_grad()
@@ -91,6 +118,29 @@ def score(
                 true = target[done : done + len(velocity)]
                 sums.add((velocity[:, 0].float() - offset) / scale, (true - offset) / scale)
                 done += len(velocity)
-        results.append(sums.loss_and_r2(loss))
+        results.append(sums.loss_and_r2(loss).tolist())
     mean_loss, mean_r2 = np.mean(results, axis=0).tolist()
     return mean_loss, mean_r2
+
+
+@torch.no_grad()
+def score_windows(
+    decoder: Decoder, feed: Feed, stage: Stage, between: Callable[[], None] = lambda: None
+) -> tuple[float, float]:
+    """Loss and R2 of a stage's validation windows, as plain means over batches.
+
+    Args:
+        decoder: ends in evaluation mode.
+        feed: of the windows of all sessions.
+        stage: the loss, and the size of a batch; the last one may be smaller.
+        between: called now and then, so that a long run can be stopped.
+    """
+    decoder.eval()
+    means = BatchMeans(feed.device)
+    for start in range(0, len(feed), stage.batch):
+        between()
+        spikes, target = feed.cut(range(start, min(start + stage.batch, len(feed))))
+        with parametrize.cached():
+            prediction, target = decoder.training_pairs(spikes, target)
+        means.add(prediction.float(), target, stage.loss)
+    return means.loss_and_r2()

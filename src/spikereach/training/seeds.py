@@ -11,7 +11,7 @@ from spikereach.identity import digest
 class RandomStreams:
     """Independent random streams, each a pure function of seed, stage, purpose and time."""
 
-    PURPOSES = ("weights", "initialise", "order", "jitter", "dropout")
+    PURPOSES = ("weights", "initialise", "order", "dropout")
 
     def __init__(self, seed: int, stage: Stage | None):
         self.entropy = [seed, int(digest({} if stage is None else stage), 16)]

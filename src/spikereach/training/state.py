@@ -17,11 +17,20 @@ from spikereach.identity import array_checksum
 from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder
 from spikereach.models.tensorfile import CheckpointError
-from spikereach.training.scoring import Sums
+from spikereach.training.scoring import BatchMeans
 
 log = logging.getLogger(__name__)
 
 KIND = "resume file"
+
+
+def selected(rows: Sequence[dict], stage: Stage | None) -> dict:
+    """The row of the epoch whose weights are kept, of one or more; None is a closed form."""
+    if stage is None or stage.select == "last":
+        return rows[-1]
+    if stage.select == "best_loss":
+        return min(rows, key=lambda row: row["val_loss"])
+    return max(rows, key=lambda row: row["val_r2"])
 
 
 @dataclass(eq=False)
@@ -35,6 +44,7 @@ class RunState:
     """On ``device``, as the optimiser; both are changed in place."""
     optimiser: torch.optim.Optimizer
     device: torch.device
+    stage: Stage
     path: Path
     """The file; written by :meth:`save` only."""
     inputs: str
@@ -45,39 +55,45 @@ class RunState:
     rows: list[dict] = field(default_factory=list)
     """One per closed epoch."""
     best: dict[str, Tensor] = field(default_factory=dict)
-    """The weights of the best one."""
+    """The weights of the best one, where the stage selects it."""
 
     def __post_init__(self):
-        self.sums = Sums(self.device)  # of the current epoch's updates
+        self.means = BatchMeans(self.device)  # of the current epoch's updates
         self._restore()
 
     def end_update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count an update and what it predicted, (window, B, 2)."""
-        self.sums.add(prediction, target)
+        """Count an update and what it predicted, (..., 2)."""
+        self.means.add(prediction, target, self.stage.loss)
         self.update += 1
 
     def end_epoch(self, row: dict) -> None:
-        """Close the current epoch, keeping its weights if its validation R2 is the best; save."""
-        if all(row["val_r2"] > earlier["val_r2"] for earlier in self.rows):
-            self.best = {key: value.clone() for key, value in self.decoder.state_dict().items()}
+        """Close the current epoch, keeping its weights if it is the best; save."""
         self.rows.append(row)
+        if self.stage.select != "last" and selected(self.rows, self.stage) is row:
+            self.best = {key: value.clone() for key, value in self.decoder.state_dict().items()}
         self.epoch += 1
         self.update = 0
-        self.sums.values.zero_()
+        self.means.values.zero_()
         self.save()
 
-    def finished(self, stage: Stage) -> bool:
-        """Whether all epochs are done, or the last ``patience`` brought no better validation R2."""
-        if self.epoch >= stage.epochs:
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last ``patience`` brought no better one."""
+        if self.epoch >= self.stage.epochs:
             return True
-        if stage.patience is None or not self.rows:
+        if self.stage.patience is None or not self.rows:
             return False
-        scores = [row["val_r2"] for row in self.rows]
-        return len(scores) - 1 - scores.index(max(scores)) >= stage.patience
+        return self.epoch - selected(self.rows, self.stage)["epoch"] >= self.stage.patience
+
+    def end(self) -> None:
+        """Give the decoder the weights that the stage selects, in evaluation mode."""
+        if self.stage.select != "last":
+            self.decoder.load_state_dict(self.best)
+        self.decoder.eval()
 
     def save(self) -> None:
         """Write the file; an earlier one stays until this one is complete."""
-        tensors = {"sums": self.sums.values}
+        tensors = {"means": self.means.values}
         tensors |= {f"decoder/{key}": value for key, value in self.decoder.state_dict().items()}
         tensors |= {f"best/{key}": value for key, value in self.best.items()}
         for index, entries in self.optimiser.state_dict()["state"].items():
@@ -103,7 +119,7 @@ class RunState:
             entries.setdefault(int(index), {})[field] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-        self.sums.values.copy_(tensors["sums"])
+        self.means.values.copy_(tensors["means"])
         self.epoch, self.update = metadata["epoch"], metadata["update"]
         self.rows = metadata["rows"]
 

@@ -11,8 +11,9 @@ from spikereach.reporting.cells import bits
 from spikereach.reporting.render import MISSING, Column, Table
 
 _STAGE = (
-    *("window", "stride", "batch", "updates_per_epoch", "epochs", "patience"),
-    *("optimiser", "learning_rate", "weight_decay", "schedule", "loss", "clip_norm", "jitter"),
+    *("window", "stride", "placement", "part", "batch", "last_batch", "updates_per_epoch"),
+    *("epochs", "optimiser", "learning_rate", "weight_decay", "schedule", "cosine_epochs"),
+    *("loss", "loss_weight", "clip_norm", "validate_on", "validation_stride", "select", "patience"),
 )
 
 
