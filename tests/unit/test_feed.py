@@ -1,7 +1,6 @@
 """Batches: their order, their randomness, and where they are cut."""
 
 import numpy as np
-import pytest
 import torch
 
 from spikereach.data.windows import Windows

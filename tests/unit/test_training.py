@@ -157,7 +157,8 @@ def test_spike_penalty_silences_a_spiking_decoder(tmp_path):
     "changes", [{"optimiser": "smorms3"}, {"optimiser": "adamw", "weight_decay": 0.1},
                 {"loss": "rmse"}, {"clip_norm": 0.01}, {"schedule": "constant"},
                 {"stride": 10}, {"loss_weight": 3.0, "optimiser": "smorms3", "weight_decay": 0.1},
-                {"placement": "tiled"}, {"select": "last"}, {"cosine_epochs": 9}, {"part": "train+val"}],
+                {"placement": "tiled"}, {"select": "last"}, {"cosine_epochs": 9},
+                {"part": "train+val"}],
     ids=str,
 )  # fmt: skip
 def test_every_part_of_a_recipe_matters(tmp_path, changes):

@@ -79,8 +79,8 @@ def test_tiled_windows_are_those_of_the_published_code(steps, stride, part):
     """For each offset the part is cut into pieces of one length, and the last piece is dropped."""
     source = session(steps=steps)
     split = source.split("liu2024")
-    ends = {"train": (split.train.start, split.train.stop), "val": (split.val.start, split.val.stop),
-            "train+val": (split.train.start, split.val.stop)}[part]  # fmt: skip
+    first, _, last = part.rpartition("+")
+    ends = getattr(split, first or last).start, getattr(split, last).stop
     expected = []
     for offset in range(0, 30, stride):
         shifted = range(ends[0] + offset, ends[1])
