@@ -107,7 +107,9 @@ def rsnn(**stage_changes) -> System:
     return system("rsnn", sizes={"hidden": 8}, finetune=stage(learning_rate=0.02, **stage_changes))
 
 
-def checkpoint(decoder: Decoder | None = None, entry: System | None = None) -> Checkpoint:
+def checkpoint(
+    decoder: Decoder | None = None, entry: System | None = None, train_r2: float | None = 0.5
+) -> Checkpoint:
     torch.manual_seed(0)
     decoder = decoder or TinyGRU(channels=CHANNELS)
     decoder.standardisation = Standardisation((2.0, 0.1), (3.0, -1 / 3))
@@ -119,6 +121,7 @@ def checkpoint(decoder: Decoder | None = None, entry: System | None = None) -> C
         monkey="indy",
         areas=("M1",) * CHANNELS,
         seed=0,
+        train_r2=train_r2,
         provenance={"sessions": {"indy_test": "abc"}},
     )
 

@@ -264,7 +264,14 @@ class Case:
 
 CASES = {
     "tinyRSNN": Case(
-        "tinyRSNN", tiny_rsnn, SMORMS3, 2e-3, 0.65, standardised=False, root=True, window=200
+        "tinyRSNN",
+        tiny_rsnn,
+        SMORMS3,
+        2e-3,
+        0.75 - 0.1 / 0.75,
+        standardised=False,
+        root=True,
+        window=200,
     ),
     "SNN2": Case("SNN2", snn2, Adam, None, 0.5, standardised=False, clipped=True),
     "SNN2 of snnTorch 1.0": Case(
@@ -272,7 +279,7 @@ CASES = {
     ),
     "GRU-t2": Case("GRU-t2", gru_t2, Adam, 3e-3, 0.5, standardised=True, window=1024, steps=4800),
     "RTnet": Case("RTnet", rtnet, Adam, None, 0.5, standardised=True, clipped=True, window=256),
-}
+}  # fmt: skip
 
 
 # ---- One training, watched ------------------------------------------------------------------
@@ -469,8 +476,9 @@ def test_updates_equal_an_independent_implementation(case, dropout, repository, 
         near = min([distance.abs().min().item() for distance in result.membranes], default=1.0)
         assert near > 5e-7, "rounding could decide on a spike: choose another seed"
         loss = (result.velocity - target).square().mean()
+        loss = loss.sqrt() if case.root else loss
         errors.append(loss.item())
-        (result.penalty + (loss.sqrt() if case.root else loss)).backward()
+        (result.penalty + loss).backward()
         gradients = {key: weights[key].grad for key in update.gradients}
         if case.clipped:
             length = norm(*gradients.values())
@@ -489,9 +497,7 @@ def test_updates_equal_an_independent_implementation(case, dropout, repository, 
         for key, tensor in result.statistics.items():
             torch.testing.assert_close(update.after[key], tensor, rtol=TOLERANCE, atol=TOLERANCE)
 
-    error = np.mean(errors)
-    expected = math.sqrt(error) if case.root else error
-    assert history["train_loss"].tolist() == pytest.approx([expected], rel=TOLERANCE)
+    assert history["train_loss"].tolist() == pytest.approx([np.mean(errors)], rel=TOLERANCE)
     for key, tensor in decoder.state_dict().items():
         assert torch.equal(tensor.double(), updates[-1].after[key])
 

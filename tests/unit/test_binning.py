@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import spikereach
@@ -161,22 +161,30 @@ def test_the_published_test_part_is_a_checksum(path, binned):
     lengths=st.lists(st.integers(1, 30), min_size=4, max_size=300),
     scheme=st.sampled_from(["neurobench", "liu2024"]),
 )
-def test_the_parts_tile_the_recording_at_segment_bounds(lengths, scheme):
+def test_the_parts_tile_the_recording(lengths, scheme):
     cut = session([0, *np.cumsum(lengths)])
-    split = cut.split(scheme)
+    try:
+        split = cut.split(scheme)
+    except SessionError:  # a few short segments before a long test part
+        assume(False)
     assert [*split.train, *split.val, *split.test] == list(range(sum(lengths)))
-    assert {split.val.start, split.test.start} <= set(cut.segments[:, 0])
+    bounds = {split.test.start} if scheme == "liu2024" else {split.val.start, split.test.start}
+    assert bounds <= set(cut.segments[:, 0])
     assert split.test == cut.split("neurobench").test
+    if scheme == "liu2024":
+        assert len(split.val) == round(sum(lengths) * 0.1 / 0.75)
 
 
-def test_65_10_25_of_the_segments():
-    split = session(range(201)).split("liu2024")
-    assert (len(split.train), len(split.val), len(split.test)) == (130, 20, 50)
+def test_the_published_division_of_a_recording_by_steps():
+    """Steps that the code of Liu et al. printed for a recording of 41,000 steps."""
+    split = session([0, 10000, 20500, 31374, 41000]).split("liu2024")
+    assert (len(split.train), len(split.val), len(split.test)) == (25907, 5467, 9626)
 
 
-@pytest.mark.parametrize("scheme", ["neurobench", "liu2024"])
-@pytest.mark.parametrize("segments", [1, 2])
-def test_a_part_without_steps(segments, scheme):
+@pytest.mark.parametrize(
+    ("scheme", "segments"), [("neurobench", 1), ("neurobench", 2), ("liu2024", 1)]
+)
+def test_a_part_without_steps(scheme, segments):
     with pytest.raises(SessionError, match=rf"session x: the \w+ part of split '{scheme}' has no"):
         session(range(0, 10 * segments + 1, 10)).split(scheme)
 

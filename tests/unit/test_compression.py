@@ -92,14 +92,12 @@ def scripted(monkeypatch):
 
     def install(score_of):
         trials = []
-        monkeypatch.setattr(
-            "spikereach.compression.Run.retrain",
-            lambda self, stage, sparsity=0.0: trials.append(sparsity),
-        )
-        monkeypatch.setattr(
-            "spikereach.compression.Run.train_r2",
-            lambda self: score_of(trials[-1] if trials else 0.0),
-        )
+
+        def retrain(self, stage, sparsity=0.0):
+            trials.append(sparsity)
+            self.train_r2 = score_of(sparsity)
+
+        monkeypatch.setattr("spikereach.compression.Run.retrain", retrain)
         return trials
 
     return install
@@ -117,7 +115,7 @@ def scripted(monkeypatch):
 )
 def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected, best):
     trials = scripted(lambda sparsity: 0.7 if sparsity <= holds_up_to else 0.68)
-    start = checkpoint()
+    start = checkpoint(train_r2=0.7)
     shared = Run("tiny", start, [SESSION], run_options(tmp_path))
     prune.apply(shared, pruning())
     assert trials == expected
@@ -134,31 +132,50 @@ def test_pruning_goes_coarse_then_fine(tmp_path, scripted, holds_up_to, expected
 ])  # fmt: skip
 def test_the_drop_is_relative(tmp_path, scripted, before, after, kept):
     trials = scripted(lambda sparsity: after if sparsity else before)
-    run(tmp_path, pruning(start=0.5, stop=0.55))
+    run(tmp_path, pruning(start=0.5, stop=0.55), start=checkpoint(train_r2=before))
     assert trials == ([0.5] if kept else [0.5, 0.45])
 
 
 def test_pruned_weights_stay_zero_through_every_later_step(tmp_path):
-    pruned, history = run(tmp_path / "once", pruning(start=0.5, stop=0.5, max_drop=0.99))
+    start = checkpoint(train_r2=-100.0)  # whatever it costs
+    pruned, history = run(tmp_path / "once", pruning(start=0.5, stop=0.5), start=start)
     expected = zeros(pruned.decoder)
     for name, weight in weight_matrices(pruned.decoder).items():
         assert expected[name].sum() == weight.numel() // 2
     assert history.sparsity.tolist() == [0.5]
-    chain = pruning(start=0.5, stop=0.5, max_drop=0.99), RETRAIN, fixed()
-    later, history = run(tmp_path / "chain", *chain)
+    chain = pruning(start=0.5, stop=0.5), RETRAIN, fixed()
+    later, history = run(tmp_path / "chain", *chain, start=start)
     for name, zero in zeros(later.decoder).items():
         assert zero[expected[name]].all()
     assert history.step.tolist() == ["1-prune", "2-retrain", "3-fixed_point"]
     assert list(history.columns) == list(COLUMNS)
 
 
-def test_the_unpruned_decoder_stays_where_no_trial_is_good(tmp_path, monkeypatch):
-    scores = iter([0.7, 0.1, 0.2])
-    monkeypatch.setattr("spikereach.compression.Run.train_r2", lambda self: next(scores))
-    start = checkpoint()
+def test_the_unpruned_decoder_stays_where_no_trial_is_good(tmp_path):
+    start = checkpoint(train_r2=0.999)
     compressed, history = run(tmp_path, pruning(), start=start)
     assert bits(compressed.decoder) == bits(start.decoder)
     assert history.sparsity.tolist() == [0.4, 0.35]
+    assert compressed.train_r2 == 0.999
+
+
+def test_pruning_needs_the_training_r2_to_compare_with(tmp_path):
+    with pytest.raises(TrainingError, match="no training R2: train it again"):
+        run(tmp_path, pruning(), start=checkpoint(train_r2=None))
+
+
+def test_all_matrices_may_be_ranked_together():
+    torch.manual_seed(0)
+    decoder = TinyGRU(channels=CHANNELS)
+    with torch.no_grad():
+        decoder.readout.weight.mul_(100)
+    masks = magnitude_mask(decoder, 0.5, {}, "global")
+    weights = weight_matrices(decoder)
+    everything = torch.cat([weight.abs().flatten() for weight in weights.values()])
+    kept = torch.cat([masks[name].flatten() for name in weights])
+    assert (~kept).sum() == len(everything) // 2
+    assert everything[~kept].max() <= everything[kept].min()
+    assert masks["readout.weight"].all()
 
 
 # ---- Fixed point and half precision -----------------------------------------------------

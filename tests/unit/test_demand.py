@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from spikereach.compression import prune
 from spikereach.config import Prune, Stage
 from spikereach.workflow import demand
+from training_cases import TinyGRU
 
 
 @pytest.fixture
@@ -68,13 +68,14 @@ def test_pruning_retrains_as_often_as_it_may_take(stage, start, step, fine_step,
 
     def retrainings(limit: float) -> int:
         tried = []
-        run = SimpleNamespace(
-            decoder=torch.nn.Sequential(torch.nn.Linear(2, 2)),
-            mask={},
-            name="a",
-            train_r2=lambda: 0.0 if tried and tried[-1] > limit else 1.0,
-            retrain=lambda stage, sparsity: tried.append(sparsity),
-        )
+        decoder = TinyGRU(channels=2)
+        run = SimpleNamespace(decoder=decoder, mask={}, name="a", train_r2=1.0)
+
+        def retrain(stage: Stage, sparsity: float) -> None:
+            tried.append(sparsity)
+            run.train_r2 = 0.0 if sparsity > limit else 1.0
+
+        run.retrain = retrain
         prune.apply(run, recipe)
         return len(tried)
 

@@ -97,7 +97,7 @@ class RSNN(Decoder):
         self.tau_syn_ms = tau_syn_ms
         self.dropout = dropout
         self.surrogate = fast_sigmoid(slope)
-        rates_hz = torch.full((channels,), RATE_HZ, dtype=torch.float64)
+        rates_hz = torch.full((channels,), RATE_HZ, dtype=torch.float64, device="cpu")
         self.initialise(rates_hz, torch.default_generator)
 
     def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:

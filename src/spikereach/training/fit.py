@@ -71,16 +71,15 @@ def fit(
         torch.manual_seed(random.number("weights"))
         decoder = build(system, len(areas), areas=areas)
     contract.check(decoder)
-    if pretrained is None:
+    if pretrained is not None:
+        _transfer(pretrained, decoder, areas)
+    elif recipe is not None:
+        windows = windows_of(sessions, training, recipe, system.areas)
         generator = torch.Generator().manual_seed(random.number("initialise"))
         try:
-            if recipe is not None:
-                windows = windows_of(sessions, training, recipe, system.areas)
-                decoder.initialise(_area_rates_hz(windows, areas), generator)
+            decoder.initialise(_area_rates_hz(windows, areas), generator)
         except ValueError as error:
             raise TrainingError(f"{name}: {error}") from error
-    else:
-        _transfer(pretrained, decoder, areas)
 
     if recipe is None:
         history = _fit_closed_form(decoder, sessions, training, system.areas, name)
