@@ -11,6 +11,7 @@ from decoder_checks import (
     random_spikes,
     toy_problem,
 )
+from scipy import stats
 from torch import nn
 from torch.nn import functional
 
@@ -67,13 +68,20 @@ def test_every_step_is_decoded(steps):
     assert torch.equal(velocity, decoder.decode(padded)[:steps])
 
 
-def test_windows_are_independent():
-    decoder = GRU(channels=4, **SMALL).eval()
+@pytest.mark.parametrize("family", [GRU, SGRU, LIF])
+def test_only_hidden_states_outlive_a_window(family):
+    torch.manual_seed(0)
+    decoder = family(channels=4, **SMALL).eval()
+    with torch.no_grad():
+        decoder.convs[0].weight.mul_(5)  # so that neurons spike
     spikes = random_spikes(96, 2, 4)
     velocity = decoder.decode(spikes)
     for window in range(3):
         part = slice(32 * window, 32 * (window + 1))
-        torch.testing.assert_close(velocity[part], decoder.decode(spikes[part]))
+        anew = decoder.decode(spikes[part])
+        independent = window == 0 or family is LIF
+        assert torch.allclose(velocity[part], anew, rtol=1e-5, atol=1e-6) == independent
+        assert (decoder.timing.receptive_field == 32) == (family is LIF)
 
 
 def plain_frames(decoder, spikes):
@@ -95,22 +103,30 @@ def plain_interpolation(decoder, outputs):
         ],
         dim=1,
     ).numpy()
-    steps = np.arange(decoder.window)
+    steps = np.arange(1, decoder.window + 1)
     at = decoder.period * np.arange(len(keypoints))
     return np.stack([np.interp(steps, at, keypoints[:, axis]) for axis in range(2)], axis=1)
 
 
+def starts(streams):
+    """The hidden states (streams, 7) at the start of streams."""
+    drawn = np.random.default_rng(0).standard_normal((streams, 7), np.float32)
+    return torch.from_numpy(drawn)
+
+
 def test_gru_is_torch_gru():
+    """Over two windows, frame after frame."""
     torch.manual_seed(0)
     decoder = GRU(channels=4, **SMALL).eval()
-    spikes = random_spikes(32, 1, 4)
+    spikes = random_spikes(64, 1, 4)
     reference = nn.GRU(5, 7)
     for name, parameter in decoder.cell.named_parameters():
         getattr(reference, f"{name}_l0").data = parameter.data
     with torch.no_grad():
-        start = decoder.initial_hidden(1, spikes)
-        outputs, _ = reference(plain_frames(decoder, spikes[:, 0]), start)
-        velocity = plain_interpolation(decoder, decoder.layer_norm(outputs))
+        frames = torch.cat([plain_frames(decoder, part) for part in spikes[:, 0].split(32)])
+        outputs, _ = reference(frames, starts(1))
+        outputs = decoder.layer_norm(outputs).split(9)
+        velocity = np.concatenate([plain_interpolation(decoder, part) for part in outputs])
         np.testing.assert_allclose(decoder.decode(spikes)[:, 0].numpy(), velocity, atol=1e-5)
 
 
@@ -121,35 +137,33 @@ def test_sgru_follows_its_equations():
         decoder.input.weight.normal_(0, 2)
         decoder.recurrent_gates.weight.normal_(0, 1)
         decoder.recurrent_candidate.weight.normal_(0, 1)
-    spikes = random_spikes(32, 1, 4)
+    spikes = random_spikes(64, 1, 4)
     with torch.no_grad():
         w_r, w_z, w_n = decoder.input.weight.chunk(3)
         u_r, u_z = decoder.recurrent_gates.weight.chunk(2)
         u_n = decoder.recurrent_candidate.weight
         alpha = np.exp(-16 / 150)
-        v, s = {}, {}
-        for gate in "rzn":
-            v[gate], s[gate] = torch.zeros(7), torch.zeros(7)
 
         def fire(gate, current):
             v[gate] = alpha * v[gate] + current - s[gate]
             s[gate] = (v[gate] > 1).float()
             return s[gate]
 
-        h, outputs, fired = decoder.initial_hidden(1, spikes)[0], [], []
-        for x in plain_frames(decoder, spikes[:, 0]):
-            r = fire("r", w_r @ x + u_r @ h)
-            z = fire("z", w_z @ x + u_z @ h)
-            n = fire("n", w_n @ x + u_n @ ((1 - r) * h))
-            h = (1 - z) * h + z * n
-            outputs.append(h)
-            fired.append(torch.cat([r, z, n]))
+        h, velocity, fired = starts(1)[0], [], []
+        for window in spikes[:, 0].split(32):
+            v, s, outputs = dict.fromkeys("rzn", 0.0), dict.fromkeys("rzn", 0.0), []
+            for x in plain_frames(decoder, window):
+                r = fire("r", w_r @ x + u_r @ h)
+                z = fire("z", w_z @ x + u_z @ h)
+                n = fire("n", w_n @ x + u_n @ ((1 - r) * h))
+                h = (1 - z) * h + z * n
+                outputs.append(h)
+                fired.append(torch.cat([r, z, n]))
+            velocity.append(plain_interpolation(decoder, torch.stack(outputs)))
         assert 0.05 < torch.stack(fired).mean() < 0.95
         with recording(decoder) as record:
             actual = decoder.decode(spikes)[:, 0].numpy()
-        np.testing.assert_allclose(
-            actual, plain_interpolation(decoder, torch.stack(outputs)), atol=1e-5
-        )
+        np.testing.assert_allclose(actual, np.concatenate(velocity), atol=1e-5)
         torch.testing.assert_close(record.spikes["gates"][:, 0], torch.stack(fired))
 
 
@@ -173,12 +187,35 @@ def test_lif_follows_its_equation():
 
 def test_initial_hidden_state_is_random_in_training_only():
     decoder = GRU(channels=4, **SMALL)
-    spikes = random_spikes(32, 2, 4)
+    spikes = random_spikes(32, 3, 4)
     decoder.dropout.p = 0.0
     decoder.train()
     assert not torch.equal(decoder.decode(spikes), decoder.decode(spikes))
     decoder.eval()
-    assert torch.equal(decoder.decode(spikes), decoder.decode(spikes))
+    velocity = decoder.decode(spikes)
+    assert torch.equal(velocity, decoder.decode(spikes))
+    torch.testing.assert_close(velocity[:, :1], decoder.decode(spikes[:, :1]))
+
+
+@pytest.mark.parametrize("mode", ["training", "evaluation"])
+def test_hidden_states_start_standard_normal(mode):
+    decoder = GRU(channels=4, **SMALL | {"hidden": 40}).train(mode == "training")
+    torch.manual_seed(0)
+    drawn = decoder.initial_hidden(torch.zeros(1, 9, 500, 5)).double()
+    assert drawn.shape == (500, 40)
+    assert stats.kstest(drawn.flatten(), "norm").pvalue > 0.01
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(40)).max() < 0.2
+
+
+def test_dropout_follows_pools_and_the_recurrent_layer():
+    decoder = GRU(channels=4, **SMALL)
+    seen = []
+    decoder.dropout.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    decoder.decode(random_spikes(32, 100, 4))
+    shapes = [tuple(dropped.shape) for dropped in seen]
+    assert shapes == [(100, 5, 18), (100, 5, 9), (1, 9, 100, 7)]
+    for dropped in seen:
+        assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.02)
 
 
 def test_half_precision_decodes():

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,21 +26,26 @@ class WindowState(NamedTuple):
     """(n, B, C): the window under way"""
     ready: Tensor
     """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
+    hidden: Tensor | None
+    """(B, hidden): of a GRU after the last window; None before the first, and in other nets"""
 
 
 class Windowed(Decoder):
     r"""Base of the family: whole windows through convolutions, recurrent layer and read-outs.
 
-    A window of ``W`` steps passes blocks of zero-padded Conv1d and MaxPool(2, 2), which leave
-    :math:`W / 2^n + 1` frames. A recurrent layer runs over the frames of the window, anew for
-    each window; dropout and two linear read-outs, one for x and one for y, give one keypoint
-    per frame. Keypoint ``j`` is the velocity of step :math:`2^n j`; those between are
-    interpolated linearly, and the last keypoint lies just after the window.
+    A window of ``W`` steps passes blocks of zero-padded Conv1d, MaxPool(2, 2) and dropout, which
+    leave :math:`W / 2^n + 1` frames. A recurrent layer runs over the frames; dropout and two
+    linear read-outs, one for x and one for y, give one keypoint per frame. Keypoint ``k`` lies
+    just before step :math:`2^n k`, so that the velocity of step :math:`2^n k + j - 1` is that
+    keypoint plus :math:`j / 2^n` of the difference to the next, :math:`j = 1 \ldots 2^n`: the
+    first keypoint is no step's velocity, the last one is the last step's.
 
     Nothing is computed before the window is complete, so that its first velocity comes
-    ``W - 1`` steps late, and all others with it. Windows complete within one call are a batch.
+    ``W - 1`` steps late, and all others with it. Windows complete within one call are a batch to
+    the convolutions, and follow each other in the recurrent layer of a GRU.
 
-    Subclasses add the recurrent layer and define :meth:`recur`.
+    Read-outs start at N(0, 0.1), weights and biases. Subclasses add the recurrent layer and
+    define :meth:`recur`.
 
     Args:
         channels: input channels C.
@@ -48,13 +54,16 @@ class Windowed(Decoder):
         kernels: kernel of each block.
         paddings: zeros on either side, of each block.
         hidden: size of the recurrent layer.
-        dropout: probability of dropping an output of the recurrent layer in training.
+        dropout: probability of dropping an output of a pool or of the recurrent layer (after
+            its layer norm), in training.
 
     Raises:
         ValueError: kernels and paddings that do not leave the frames that interpolation needs.
     """
 
     takes_bytes = True
+    #: whether the recurrent layer goes on from window to window
+    carries_hidden = True
 
     def __init__(
         self,
@@ -72,7 +81,8 @@ class Windowed(Decoder):
             timing=Timing(
                 lookahead=window - 1,
                 update_period=window,
-                receptive_field=window,
+                receptive_field=None if self.carries_hidden else window,
+                latency_steps=window,
                 whole_windows=window,
             ),
         )
@@ -97,6 +107,9 @@ class Windowed(Decoder):
         self.dropout = nn.Dropout(dropout)
         self.readout_x = Linear(hidden, 1)
         self.readout_y = Linear(hidden, 1)
+        for readout in (self.readout_x, self.readout_y):
+            nn.init.normal_(readout.weight, std=0.1)
+            nn.init.normal_(readout.bias, std=0.1)
 
     def forward(
         self, spikes: Tensor, state: WindowState | None = None
@@ -104,20 +117,25 @@ class Windowed(Decoder):
         steps, batch = spikes.shape[:2]
         if state is None:
             silence = torch.zeros(self.timing.lookahead, batch, 2, device=spikes.device)
-            state = WindowState(spikes[:0], silence)
+            state = WindowState(spikes[:0], silence, None)
         collected = torch.cat([state.window, spikes]) if len(state.window) else spikes
         windows = len(collected) // self.window
         used = windows * self.window
-        ready = state.ready
+        ready, hidden = state.ready, state.hidden
         if windows:
             x = collected[:used].unflatten(0, (windows, self.window))
-            velocity = self._decode_windows(x.transpose(1, 2).flatten(0, 1))
-            velocity = velocity.unflatten(1, (windows, batch)).transpose(0, 1).flatten(0, 1)
-            ready = torch.cat([ready, velocity])
-        return ready[:steps], WindowState(collected[used:], ready[steps:])
+            frames = self._convolve(x.transpose(1, 2).flatten(0, 1))
+            frames = frames.unflatten(0, (windows, batch)).permute(0, 3, 1, 2)
+            outputs, hidden = self.recur(frames, hidden)
+            outputs = self.dropout(outputs).flatten(0, 1)
+            keypoints = torch.cat([self.readout_x(outputs), self.readout_y(outputs)], dim=2)
+            keypoints = keypoints.unflatten(0, (windows, -1)).transpose(0, 1)
+            velocity = interpolate(keypoints, self.period)[1:].transpose(0, 1)
+            ready = torch.cat([ready, velocity.flatten(0, 1)])
+        return ready[:steps], WindowState(collected[used:], ready[steps:], hidden)
 
-    def _decode_windows(self, spikes: Tensor) -> Tensor:
-        """Velocity (W, N, 2) of N windows of spikes (N, W, C)."""
+    def _convolve(self, spikes: Tensor) -> Tensor:
+        """Frames (N, conv_channels, K) of N windows of spikes (N, W, C)."""
         first, *others = self.convs
         x = spikes.transpose(1, 2)
         if not self.training and may_compile(x):
@@ -127,27 +145,33 @@ class Windowed(Decoder):
             pooled = conv_pool(parts, *weights, None, events=True)
             x = self.buffer(pooled.frames.transpose(1, 2))  # rounding commutes with the maximum
         else:
-            x = self.pool(self.buffer(first(x.float())))
+            x = self.dropout(self.pool(self.buffer(first(x.float()))))
         for conv in others:
-            x = self.pool(self.buffer(conv(x)))
-        hidden = self.dropout(self.recur(x.permute(2, 0, 1)))
-        keypoints = torch.cat([self.readout_x(hidden), self.readout_y(hidden)], dim=2)
-        return interpolate(keypoints, self.period)[:-1]
+            x = self.dropout(self.pool(self.buffer(conv(x))))
+        return x
 
-    def recur(self, frames: Tensor) -> Tensor:
-        """Outputs (K, N, hidden) of the recurrent layer for frames (K, N, conv_channels)."""
+    def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The recurrent layer over n windows of B streams.
+
+        Args:
+            frames: (n, K, B, conv_channels).
+            hidden: as in :class:`WindowState`.
+        Returns:
+            its outputs (n, K, B, hidden), and the hidden state after them.
+        """
         raise NotImplementedError
 
-    def initial_hidden(self, windows: int, like: Tensor) -> Tensor:
-        """Hidden state (N, hidden) of a GRU before a window, uniform in (-1, 1).
+    def initial_hidden(self, frames: Tensor) -> Tensor:
+        """Hidden state (B, hidden) of a GRU at the start of B streams, standard normal.
 
-        Training draws it anew for every window; evaluation takes the same draw for all, so
-        that its output is a function of the input.
+        Training draws it anew each time. In evaluation stream ``b`` always begins with the same
+        draw, whatever the others are, so that its output is a function of its input.
         """
+        shape = frames.shape[-2], self.hidden
         if self.training:
-            return torch.rand(windows, self.hidden, device=like.device).to(like) * 2 - 1
-        drawn = torch.rand(self.hidden, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        return drawn.to(like).expand(windows, -1)
+            return torch.randn(shape, device=frames.device).to(frames)
+        drawn = np.random.default_rng(0).standard_normal(shape, np.float32)
+        return torch.from_numpy(drawn).to(frames)
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [
@@ -170,17 +194,19 @@ class GRU(Windowed):
         self.cell = nn.GRUCell(self.features, self.hidden)
         self.layer_norm = nn.LayerNorm(self.hidden) if layer_norm else nn.Identity()
 
-    def recur(self, frames: Tensor) -> Tensor:
-        frames = frames.to(self.cell.weight_ih.dtype)
-        states, hooked = [self.initial_hidden(frames.shape[1], frames)], not may_compile(frames)
+    def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        shape = frames.shape[:2]
+        frames = frames.flatten(0, 1).to(self.cell.weight_ih.dtype)
+        states = [self.initial_hidden(frames) if hidden is None else hidden]
+        hooked = not may_compile(frames)
         step = self.cell if hooked else self.cell.forward  # hooks take a fifth of the time
         with few_elements(3 * states[0].numel()):
             for frame in frames:
                 states.append(self.buffer(step(frame, states[-1])))
-        states = torch.stack(states)
+        hidden, states = states[-1], torch.stack(states)
         if not hooked:
             note_call(self.cell, frames, states[:-1])
-        return self.layer_norm(states[1:])
+        return self.layer_norm(states[1:]).unflatten(0, shape), hidden
 
 
 class Spiking(Windowed):
@@ -211,7 +237,8 @@ class SGRU(Spiking):
     .. math:: r = \mathrm{LIF}(W_r x + U_r h), \quad z = \mathrm{LIF}(W_z x + U_z h), \quad
               n = \mathrm{LIF}(W_n x + U_n ((1 - r) h)), \quad h \leftarrow (1 - z) h + z n
 
-    without biases.
+    without biases. The hidden state h goes on from window to window, the neurons are silent before
+    each.
 
     Args:
         sizes: as :class:`Spiking`.
@@ -224,14 +251,19 @@ class SGRU(Spiking):
         self.recurrent_candidate = Linear(self.hidden, self.hidden, bias=False)
         self.spikes = Spikes()
 
-    def recur(self, frames: Tensor) -> Tensor:
-        first = self.initial_hidden(frames.shape[1], frames)
+    def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
         layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
         rules = {"surrogate": self.surrogate, "buffer_format": self.buffer_format}
-        currents = self.input(frames)
-        hidden, spikes = scan_spiking_gru(currents, layers, self.constants, first, **rules)
-        note_spikes("gates", spikes)
-        return hidden
+        currents = self.input(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        hidden = self.initial_hidden(frames) if hidden is None else hidden
+        outputs, spikes = [], []
+        for current in currents:
+            states, fired = scan_spiking_gru(current, layers, self.constants, hidden, **rules)
+            hidden = states[-1]
+            outputs.append(states)
+            spikes.append(fired)
+        note_spikes("gates", torch.cat(spikes))
+        return torch.stack(outputs), hidden
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [*super().buffer_sizes(), BufferSize("membranes", 3 * self.hidden, "state")]
@@ -244,9 +276,13 @@ class LIF(Spiking):
         sizes: as :class:`Spiking`.
     """
 
+    carries_hidden = False
+
     def __init__(self, **sizes):
         super().__init__(**sizes)
         self.lif = RecurrentLIF(self.features, self.hidden, "lif", self.constants, self.surrogate)
 
-    def recur(self, frames: Tensor) -> Tensor:
-        return self.lif(frames, None, self.buffer_format)[0]
+    def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        windows, _, streams, _ = frames.shape
+        spikes, _ = self.lif(frames.transpose(0, 1).flatten(1, 2), None, self.buffer_format)
+        return spikes.unflatten(1, (windows, streams)).transpose(0, 1), None
