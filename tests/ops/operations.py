@@ -19,6 +19,7 @@ from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import arctan, fast_sigmoid, triangle
 from spikereach.ops.current_lif import scan_current_lif
 from spikereach.ops.current_lif.step import CurrentLayers, CurrentParameters, CurrentState
+from spikereach.ops.gru import scan_gru
 from spikereach.ops.integrator import scan_current_integrator, scan_integrator
 from spikereach.ops.lif import scan_lif
 from spikereach.ops.lif.step import RESETS, LIFParameters, LIFState
@@ -149,6 +150,26 @@ def run_current_integrator(t: Tensors, options: Options, backend: str) -> tuple[
     return membranes, *last
 
 
+def draw_gru(options: Options) -> Tensors:
+    g, units, inputs = generator(options), options["units"], options["inputs"]
+    return {
+        "x": torch.randn(options["steps"], options["batch"], inputs, generator=g),
+        "weight_ih": torch.randn(3 * units, inputs, generator=g) / inputs**0.5,
+        "weight_hh": torch.randn(3 * units, units, generator=g) / units**0.5,
+        "bias_ih": torch.randn(3 * units, generator=g),
+        "bias_hh": torch.randn(3 * units, generator=g),
+        **states(options, "hidden"),
+    }
+
+
+def run_gru(t: Tensors, options: Options, backend: str) -> tuple[Tensor, ...]:
+    cell = nn.GRUCell(options["inputs"], options["units"], device=DEVICE)
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            parameter.copy_(t[name])
+        return (scan_gru(t["x"], cell, t["hidden"], backend=backend),)
+
+
 def draw_spiking_gru(options: Options) -> Tensors:
     g, units = generator(options), options["units"]
     return {
@@ -208,6 +229,14 @@ OPERATIONS = {
     ),
     "current_integrator": Operation(
         draw_current_integrator, run_current_integrator, {}, spikes=False
+    ),
+    "gru": Operation(
+        draw_gru,
+        run_gru,
+        {"inputs": [1, 7]},
+        spikes=False,
+        backends=("cpu",),
+        differentiable=False,
     ),
     "spiking_gru": Operation(
         draw_spiking_gru,

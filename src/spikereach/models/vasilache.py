@@ -14,8 +14,8 @@ from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.record import note_call, note_spikes
 from spikereach.ops.common.spikes import Spikes
-from spikereach.ops.common.threads import few_elements
 from spikereach.ops.conv_pool import conv_pool
+from spikereach.ops.gru import scan_gru
 from spikereach.ops.spiking_gru import GRULayers, scan_spiking_gru
 
 
@@ -197,16 +197,9 @@ class GRU(Windowed):
     def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
         shape = frames.shape[:2]
         frames = frames.flatten(0, 1).to(self.cell.weight_ih.dtype)
-        states = [self.initial_hidden(frames) if hidden is None else hidden]
-        hooked = not may_compile(frames)
-        step = self.cell if hooked else self.cell.forward  # hooks take a fifth of the time
-        with few_elements(3 * states[0].numel()):
-            for frame in frames:
-                states.append(self.buffer(step(frame, states[-1])))
-        hidden, states = states[-1], torch.stack(states)
-        if not hooked:
-            note_call(self.cell, frames, states[:-1])
-        return self.layer_norm(states[1:]).unflatten(0, shape), hidden
+        hidden = self.initial_hidden(frames) if hidden is None else hidden
+        states = scan_gru(frames, self.cell, hidden, buffer_format=self.buffer_format)
+        return self.layer_norm(states).unflatten(0, shape), states[-1]
 
 
 class Spiking(Windowed):

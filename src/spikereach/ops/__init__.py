@@ -12,6 +12,7 @@ module           holds
 ================ =====================================================================
 
 An operation need not have the last three: :func:`~.common.backends.choose` looks which are there.
+The equation of :func:`.scan_gru` is that of PyTorch's own cell.
 What several operations share lies in ``common``; the tests of all backends learn of an operation
 by an entry in ``tests/ops/operations.py``.
 
