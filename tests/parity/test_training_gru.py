@@ -212,7 +212,8 @@ def test_training_equals_a_plain_loop(system, tmp_path):
     assert len(updates) == 3 * 4
     for ours, theirs in zip(updates[3::4], plain.weights, strict=True):
         for name, weight in here(ours).items():
-            torch.testing.assert_close(weight, theirs[name], rtol=1e-6, atol=1e-6)
+            # Adam divides a gradient by its size, and with it the rounding of a small one.
+            torch.testing.assert_close(weight, theirs[name], rtol=1e-6, atol=3e-3 * Adam.rate)
     for key, weight in decoder.state_dict().items():
         assert torch.equal(weight, updates[3][key]), "these are not the selected epoch's weights"
 
