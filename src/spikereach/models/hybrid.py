@@ -1,6 +1,8 @@
 """Hybrid convolutional and spiking decoders: BMnet, RTnet and sRTnet (Krausse et al. 2025)."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, pairwise, repeat
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from spikereach.models import streams
 from spikereach.models.buffers import layer_buffers
 from spikereach.models.decoder import BufferSize, Decoder, Timing
+from spikereach.models.initial import likely_spikes, spread_membranes
 from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
@@ -23,6 +26,18 @@ from spikereach.ops.conv_pool.stream import ConvPoolStream
 from spikereach.ops.lif.step import LIFState
 
 Merge = Literal["none", "pre-LIF", "post-LIF"]
+
+STEPS = 1024
+"""Of random spikes on which initial weights are measured."""
+FRAME_SPREAD = 0.5
+"""Initial deviation of a convolution's outputs: four of them fit the range of 2 of sRTnet's
+buffers."""
+LARGER_OF_TWO = 1 / math.sqrt(math.pi)
+"""Mean of the larger of two independent standard normal numbers: a pool's mean output."""
+MEMBRANE_SPREAD = 1.0
+"""Initial root mean square of a membrane that does not spike, in thresholds."""
+MOMENTUM = 0.1
+"""Of the batch norms' running statistics: PyTorch's default."""
 
 
 class BlockState(NamedTuple):
@@ -292,6 +307,25 @@ class Hybrid(Decoder):
         )
         self.readout = Linear(lif_units * nets, 2)
 
+    @torch.no_grad()
+    def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
+        """Frames around zero that fixed-point buffers can hold, and membranes that vary by a
+        threshold."""
+        blocks = [block for conv in self.convs for block in conv]
+        for block in blocks:
+            if block.norm is not None:
+                block.norm.weight.fill_(FRAME_SPREAD)
+                block.norm.bias.fill_(-LARGER_OF_TWO * FRAME_SPREAD)
+        spikes = likely_spikes(rates_hz, STEPS, generator).transpose(0, 1)
+        areas = ((part,) for part in spikes.split(self.area_channels, dim=2))
+        with _calibration(blocks):
+            frames, _ = self._each(self.convs, areas, self.init_state(len(spikes)).blocks)
+        frames = _join([x for (x,) in frames]).transpose(0, 1)
+        for net, x in zip(self.nets, frames.chunk(len(self.nets), dim=2), strict=True):
+            for layer in net:
+                spread_membranes(layer.input, x, layer.constants.decay, MEMBRANE_SPREAD)
+                x, _ = layer(x, None, "float32")
+
     def init_state(self, batch: int) -> HybridState:
         silence = torch.zeros(self.timing.lookahead, batch, 2, device=self.readout.weight.device)
         return HybridState(
@@ -371,6 +405,25 @@ class Hybrid(Decoder):
         sizes += [BufferSize(row.layer, row.needed * width, "buffer") for row in layers]
         layers = (layer for net in self.nets for layer in net)
         return sizes + [BufferSize(layer.name, layer.units, "state") for layer in layers]
+
+
+@contextmanager
+def _calibration(blocks: Sequence[Block]) -> Iterator[None]:
+    """Within, blocks normalise by the batch without dropout; its statistics stay with them."""
+    settings = [(block, block.dropout, block.training) for block in blocks]
+    for block in blocks:
+        block.dropout = 0.0
+        block.train()
+        if block.norm is not None:
+            block.norm.momentum = 1.0
+    try:
+        yield
+    finally:
+        for block, dropout, training in settings:
+            block.dropout = dropout
+            block.train(training)
+            if block.norm is not None:
+                block.norm.momentum = MOMENTUM
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.models.decoder import BufferSize, Decoder, Timing
+from spikereach.models.initial import likely_spikes, spread_membranes
 from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
@@ -223,6 +224,18 @@ class Spiking(Windowed):
         super().__init__(**sizes)
         self.constants, self.surrogate = neuron(tau_mem_ms, self.period, surrogate, slope)
 
+    @torch.no_grad()
+    def _start(
+        self, layer: Linear, spread: float, rates_hz: Tensor, generator: torch.Generator
+    ) -> None:
+        """Frames around zero, and a layer's membranes with a root mean square of ``spread``."""
+        self.eval()
+        spikes = likely_spikes(rates_hz, self.window, generator)
+        frames = self._convolve(spikes.transpose(0, 1)).permute(2, 0, 1)
+        mean = frames.mean((0, 1))
+        self.convs[-1].bias.sub_(mean)  # the maximum of a pool shifts along
+        spread_membranes(layer, frames - mean, self.constants.decay, spread)
+
 
 class SGRU(Spiking):
     r"""sGRU-t1 and sGRU-t2: every non-linearity of the GRU is a layer of LIF neurons.
@@ -243,6 +256,10 @@ class SGRU(Spiking):
         self.recurrent_gates = Linear(self.hidden, 2 * self.hidden, bias=False)
         self.recurrent_candidate = Linear(self.hidden, self.hidden, bias=False)
         self.spikes = Spikes()
+
+    def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
+        """Gates that spike in some frames: with silent ones the first state stays for ever."""
+        self._start(self.input, 1.5, rates_hz, generator)
 
     def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
         layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
@@ -274,6 +291,10 @@ class LIF(Spiking):
     def __init__(self, **sizes):
         super().__init__(**sizes)
         self.lif = RecurrentLIF(self.features, self.hidden, "lif", self.constants, self.surrogate)
+
+    def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
+        """Membranes that fluctuate by half the threshold, as those of the RSNNs."""
+        self._start(self.lif.input, 0.5, rates_hz, generator)
 
     def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
         windows, _, streams, _ = frames.shape
