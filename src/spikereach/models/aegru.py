@@ -104,7 +104,7 @@ class AEGRU(Counting):
                 f"a training window of {len(spikes)} steps, but AEGRU reads {bins} sums of {width} "
                 f"steps: set `window: {bins * width}` in its stage"
             )
-        sums = spikes.unflatten(0, (bins, width)).sum(dim=1, dtype=torch.float32)
+        sums = spikes.float().unflatten(0, (bins, width)).sum(dim=1)
         if self.training:
             replaced = torch.rand_like(sums) < self.jitter
             sums = torch.where(replaced, torch.poisson(sums), sums)
