@@ -56,8 +56,9 @@ class Run:
     @property
     def updates(self) -> int:
         """Per repetition."""
-        stage = self.stage
-        parts = (int(n * SHARES[self.split][0]) for n in self.steps)
+        stage, (train, validation) = self.stage, SHARES[self.split]
+        share = train + validation if stage.part == "train+val" else train
+        parts = (int(n * share) for n in self.steps)
         windows = sum((n - stage.window) // stage.stride + 1 for n in parts)
         return stage.epochs * (stage.updates_per_epoch or math.ceil(windows / stage.batch))
 

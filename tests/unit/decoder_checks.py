@@ -115,7 +115,8 @@ def losses_of_training(decoder: Decoder, spikes, velocity, *, updates: int, rate
     losses = []
     for _ in range(updates):
         with record.recording(decoder) as found:
-            error = (decoder.decode(spikes) - velocity).square().mean()
+            prediction, target = decoder.training_pairs(spikes, velocity)
+            error = (prediction - target).square().mean()
         optimiser.zero_grad()
         (error + sum(found.losses.values())).backward()
         for name, parameter in decoder.named_parameters():

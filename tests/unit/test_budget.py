@@ -42,17 +42,18 @@ def session(steps: int) -> BinnedSession:
     )
 
 
-@pytest.mark.parametrize("system", ["tinyRSNN", "RTnet", "GRU-t2", "SNN2"])
+@pytest.mark.parametrize("system", ["tinyRSNN", "RTnet", "GRU-t2", "SNN2", "AEGRU"])
 def test_updates_are_those_of_the_training_loop(budget, paper, system):
     """Windows are counted by what training cuts them with."""
     every = [run for run in budget.runs(paper) if run.system == system]
     assert every
     for run in every:
         sessions = [session(steps) for steps in run.steps]
-        windows = Windows(sessions, "train", run.split, ["M1"], run.stage.window, run.stage.stride)
-        drawn = (run.stage.updates_per_epoch or 0) * run.stage.batch or len(windows)
+        stage = run.stage
+        windows = Windows(sessions, stage.part, run.split, ["M1"], stage.window, stage.stride)
+        drawn = (stage.updates_per_epoch or 0) * stage.batch or len(windows)
         # Parts end with segments, which the projection does not know.
-        assert run.updates / run.stage.epochs == pytest.approx(drawn / run.stage.batch, abs=1.5)
+        assert run.updates / stage.epochs == pytest.approx(drawn / stage.batch, abs=1.5)
 
 
 def test_runs_are_the_papers(budget, paper):

@@ -40,8 +40,9 @@ RETRAIN = Retrain(kind="retrain", retrain=SHORT)
 def pruning(**changes):
     recipe = {
         "start": 0.4, "step": 0.1, "fine_step": 0.05, "stop": 0.8, "max_drop": 0.02,
+        "retrain": SHORT,
     }  # fmt: skip
-    return Prune(kind="prune", retrain=SHORT, **recipe | changes)
+    return Prune(kind="prune", **recipe | changes)
 
 
 def fixed(weight_bits=(1, 7), buffer_bits=(1, 4), retrain=SHORT):
@@ -134,6 +135,34 @@ def test_the_drop_is_relative(tmp_path, scripted, before, after, kept):
     trials = scripted(lambda sparsity: after if sparsity else before)
     run(tmp_path, pruning(start=0.5, stop=0.55), start=checkpoint(train_r2=before))
     assert trials == ([0.5] if kept else [0.5, 0.45])
+
+
+def test_any_drop_is_accepted_where_none_is_the_largest(tmp_path, scripted):
+    trials = scripted(lambda sparsity: -9.0 if sparsity else 0.5)
+    start = checkpoint()
+    shared = Run("tiny", start, [SESSION], run_options(tmp_path))
+    prune.apply(shared, pruning(start=0.5, step=0.0, fine_step=0.0, stop=0.5, max_drop=None))
+    assert trials == [0.5]
+    assert shared.mask
+
+
+def test_what_folding_removes_is_neither_pruned_nor_missed(tmp_path):
+    """AEGRU's second encoder and its decoder, which only training needs."""
+    recipe = stage(epochs=1, window=12, stride=12, learning_rate=1e-3)
+    sizes = {"bins": 3, "width": 4, "latent": 6, "variance_units": 8}
+    entry = system("aegru", sizes=sizes, finetune=recipe)
+    start = checkpoint(build(entry, CHANNELS), entry)
+    once = pruning(scope="global", start=0.5, stop=0.5, max_drop=None, retrain=recipe)
+    pruned, _ = run(tmp_path / "once", once, start=start)
+    zero = zeros(pruned.decoder)
+    deployed = {"encoder.weight", "cell.weight_ih", "cell.weight_hh", "readout.weight"}
+    assert {name for name in zero if zero[name].any()} == deployed
+    numbers = 6 * CHANNELS + 2 * 18 * 6 + 2 * 6
+    assert sum(zero[name].sum() for name in deployed) == numbers // 2
+    quantised, _ = run(tmp_path / "both", once, fixed(retrain=recipe), start=start)
+    found = zeros(quantised.decoder)
+    assert found.keys() == deployed
+    assert all(found[name][zero[name]].all() for name in deployed)
 
 
 def test_pruned_weights_stay_zero_through_every_later_step(tmp_path):

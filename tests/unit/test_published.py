@@ -31,7 +31,9 @@ def test_costs_come_from_the_cost_tables():
     assert figures.system("tinyRSNN").connection_sparsity == 0.45
     assert figures.system("tinyRSNN").acs == 304  # the table's, not the README's 213
     assert figures.system("sGRU-t1").r2_std == 0.013
-    assert figures.system("AEGRU").footprint == 45500
+    assert figures.system("AEGRU").footprint == 45520  # the leaderboard's 45,500
+    assert round(figures.system("AEGRU").macs) == 25316  # about its "dense" 25,100
+    assert round(figures.system("AEGRU").dense) == 54281
     assert figures.system("SNN2").connection_sparsity is None
     assert figures.system("BMnet").latency_ms == 1308
     assert figures.system("RTnet").receptive_field == 46

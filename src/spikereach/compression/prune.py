@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from typing import Literal
 
 import torch
@@ -19,10 +20,10 @@ log = logging.getLogger(__name__)
 def apply(run: Run, step: config.Prune) -> None:
     """Find the highest sparsity that retraining makes good, as the authors' code does.
 
-    Each trial starts from the unpruned weights: the smallest of every weight matrix become
-    zero, the rest is retrained. Sparsity grows from ``start`` by ``step`` while the training R2 of
-    the epoch whose weights are kept stays within ``max_drop`` of that of the training before;
-    from the last good one it goes on by ``fine_step``. The decoder ends with the last good
+    Each trial starts from the unpruned weights: the smallest become zero, by ``scope``, and the
+    rest is retrained. Sparsity grows from ``start`` by ``step`` while the training R2 of the epoch
+    whose weights are kept stays within ``max_drop`` (None: whatever it is) of that of the training
+    before; from the last good one it goes on by ``fine_step``. The decoder ends with the last good
     weights and ``run.mask`` with their mask; where no trial is good, both stay as they were.
 
     Raises:
@@ -33,7 +34,7 @@ def apply(run: Run, step: config.Prune) -> None:
     unpruned = {key: value.clone() for key, value in run.decoder.state_dict().items()}
     earlier = dict(run.mask)
     before = run.train_r2
-    least = before - step.max_drop * abs(before)
+    least = -math.inf if step.max_drop is None else before - step.max_drop * abs(before)
     accepted = unpruned, earlier, before
     tried: set[float] = set()
     sparsity, increment = step.start, step.step

@@ -188,7 +188,9 @@ class Prune(Step):
     step: Fraction = Field(description="added sparsity per iteration while R2 holds")
     fine_step: Fraction = Field(description="added sparsity after the first step that was too far")
     stop: Fraction = Field(description="highest sparsity tried")
-    max_drop: Fraction = Field(description="largest accepted relative drop of the training R2")
+    max_drop: Fraction | None = Field(
+        description="largest accepted relative drop of the training R2; null: any"
+    )
     retrain: Stage
 
     @property
