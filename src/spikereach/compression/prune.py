@@ -23,8 +23,9 @@ def apply(run: Run, step: config.Prune) -> None:
     Each trial starts from the unpruned weights: the smallest become zero, by ``scope``, and the
     rest is retrained. Sparsity grows from ``start`` by ``step`` while the training R2 of the epoch
     whose weights are kept stays within ``max_drop`` (None: whatever it is) of that of the training
-    before; from the last good one it goes on by ``fine_step``. The decoder ends with the last good
-    weights and ``run.mask`` with their mask; where no trial is good, both stay as they were.
+    before; from the last good one it goes on by ``fine_step``, until it meets a sparsity that
+    failed: with the same draws it would fail again. The decoder ends with the last good weights
+    and ``run.mask`` with their mask; where no trial is good, both stay as they were.
 
     Raises:
         TrainingError: the checkpoint does not know the training R2 to compare with.
