@@ -1,0 +1,169 @@
+"""What a file is, by its content: names and suffixes are anybody's choice (``rec.mat?download=1``).
+
+Only the start of a file, or the names of its fields, are read; whether it is sound is for those to
+say who read it whole. Nothing here imports torch.
+"""
+
+import codecs
+import json
+import re
+from enum import StrEnum
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+HEAD = 8192
+"""Bytes of a file that are looked at."""
+JSON_LIMIT = 16 * 2**20
+"""Bytes of the longest JSON that is read, a header of safetensors or a file of its own."""
+
+
+class Kind(StrEnum):
+    """The kinds of files, as messages name them."""
+
+    SESSION = "session file"
+    """MATLAB v7.3, or HDF5 with a field of such recordings."""
+    BINNED = "binned session"
+    CHECKPOINT = "checkpoint"
+    RESUME = "resume file"
+    PREDICTIONS = "file of predictions"
+    """``predictions.h5`` of an evaluation."""
+    VELOCITIES = "file of decoded velocities"
+    """Of ``spikereach decode``."""
+    METRICS = "metrics file"
+    """``metrics.json`` of an evaluation."""
+    REALTIME = "real-time file"
+    """``realtime.json`` of an evaluation."""
+    RESULTS = "results folder"
+    """``results/evaluate/SYSTEM/SESSION/seedN``."""
+    RESULTS_PAGE = "page of results"
+    """Of ``spikereach view``."""
+    OLD_MATLAB = "MATLAB file older than v7.3"
+    PYTORCH = "PyTorch file"
+    """As published weights are."""
+    SAFETENSORS = "foreign safetensors file"
+    HDF5 = "HDF5 file"
+    """With other fields, or too damaged to list them."""
+    WEB_PAGE = "web page"
+    TEXT = "text file"
+    EMPTY = "empty file"
+    FOLDER = "folder"
+    SPECIAL = "device or pipe"
+    UNKNOWN = "unknown file"
+
+
+def kind_of(path: str | Path) -> Kind | None:
+    """What lies at a path; None where nothing does.
+
+    Links are followed. Damaged files are of the kind that what is left of them says.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if S_ISDIR(mode):
+        made = ("metrics.json", "predictions.h5")
+        return Kind.RESULTS if any((path / name).is_file() for name in made) else Kind.FOLDER
+    if not S_ISREG(mode):
+        return Kind.SPECIAL  # reading may wait for ever
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        return Kind.EMPTY
+    if head.startswith(b"MATLAB 5.0 MAT-file"):
+        return Kind.OLD_MATLAB
+    if head.startswith(b"PK\3\4") and b"/data.pkl" in head[:256]:
+        return Kind.PYTORCH
+    if head[8:9] == b"{" and (kind := _tensors(path)):
+        return kind
+    if head.startswith(b"MATLAB 7.3 MAT-file"):
+        return Kind.SESSION
+    if head.startswith(_HDF5) or any(head[at : at + 8] == _HDF5 for at in (512, 1024, 2048, 4096)):
+        return _hdf5(path)
+    return _text(path, head)
+
+
+def is_web_page(head: bytes) -> bool:
+    """Whether a file that starts so is HTML."""
+    return bool(_PAGE.match(head.removeprefix(codecs.BOM_UTF8)))
+
+
+_PAGE = re.compile(
+    rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_FIELDS = {
+    Kind.PREDICTIONS: ({"predicted", "velocity", "position", "spikes"}, {"first_step"}),
+    Kind.BINNED: ({"spikes"}, {"header", "sha256"}),
+    Kind.VELOCITIES: ({"velocity"}, {"dt_s"}),
+    Kind.SESSION: ({"spikes"}, set()),
+}
+"""Datasets and attributes at the top of HDF5 files; the first kind that has all its own."""
+_KEYS = {
+    Kind.METRICS: {"system", "session", "seed", "footprint", "r2"},
+    Kind.REALTIME: {"system", "session", "seed", "realtime", "lookahead_measured"},
+}
+"""Keys of JSON files."""
+
+
+def _hdf5(path: Path) -> Kind:
+    import h5py
+    from h5py import h5a
+
+    try:
+        with h5py.File(path, "r") as file:
+            top = file.id
+            for kind, (datasets, attributes) in _FIELDS.items():
+                if all(top.links.exists(name.encode()) for name in datasets) and all(
+                    h5a.exists(top, name.encode()) for name in attributes
+                ):
+                    return kind
+    except Exception:  # h5py raises nearly anything on damaged files
+        pass
+    return Kind.HDF5
+
+
+def _tensors(path: Path) -> Kind | None:
+    """By the header of a file in the layout of safetensors: its length, then JSON."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = _json(file.read(length)) if length <= JSON_LIMIT else None
+    if not isinstance(header, dict):
+        return None
+    metadata = header.get("__metadata__")
+    content = _json(metadata.get("spikereach")) if isinstance(metadata, dict) else None
+    named = content.get("kind") if isinstance(content, dict) else None
+    ours = (Kind.CHECKPOINT, Kind.RESUME)
+    return next((kind for kind in ours if kind == named), Kind.SAFETENSORS)
+
+
+def _text(path: Path, head: bytes) -> Kind:
+    if is_web_page(head):
+        ours = b'<meta name="generator" content="spikereach">' in head
+        return Kind.RESULTS_PAGE if ours else Kind.WEB_PAGE
+    try:  # the head may end inside a character
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return Kind.UNKNOWN
+    if "\0" in text:
+        return Kind.UNKNOWN
+    if text.startswith("step,time_s,velocity_x,velocity_y"):
+        return Kind.VELOCITIES
+    if text.lstrip().startswith("{") and path.stat().st_size <= JSON_LIMIT:
+        content = _json(path.read_bytes())
+        for kind, keys in _KEYS.items():
+            if isinstance(content, dict) and keys <= content.keys():
+                return kind
+    return Kind.TEXT
+
+
+def _json(text: object) -> object:
+    """What a JSON text holds; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
