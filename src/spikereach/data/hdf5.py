@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -31,7 +31,12 @@ SMALL = 64 * 2**20
 CELLS = 100_000
 
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-_PIPELINES = ((), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE))
+_FLETCHER32 = h5py.h5z.FILTER_FLETCHER32
+_FILTERS = (_SHUFFLE, _DEFLATE, _FLETCHER32)
+_CHECKSUM = 4
+"""Bytes that Fletcher32 adds to a chunk."""
+_PIECE = 2**17
+"""Bytes of which its sums are formed at a time: they then stay within 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +151,13 @@ class GuardedFile(AbstractContextManager):
                     f"is no cell array ({dataset.dtype}, shape {dataset.shape})",
                     "store a MATLAB cell array (HDF5: a matrix of object references)",
                 )
-            if dataset.chunks is not None:
-                raise self.error(name, "is a chunked cell array", "store it contiguously")
             if dataset.size > CELLS:
                 raise self.error(name, f"has {dataset.size} cells, at most {CELLS} are read")
             self._declare(name, dataset)
+            if dataset.chunks is not None:
+                # Only the library makes references of bytes: it may, where all chunks are sound.
+                stored = np.dtype((np.void, dataset.id.get_type().get_size()))
+                self._chunks(name, replace(dataset, dtype=stored))
             return _read(dataset)
 
     def values(self, field: str, dataset: Stored, kind: str = "f") -> np.ndarray:
@@ -203,9 +210,16 @@ class GuardedFile(AbstractContextManager):
     def _chunks(self, field: str, dataset: Stored) -> np.ndarray:
         """Read a chunked dataset chunk by chunk; each must be there and of the declared size."""
         plist = dataset.id.get_create_plist()
-        pipeline = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
-        if pipeline not in _PIPELINES:
-            raise self.error(field, "is compressed in an unknown way", "store it with gzip or none")
+        filters = [plist.get_filter(number) for number in range(plist.get_nfilters())]
+        pipeline = [code for code, *_ in filters]
+        if unknown := [name for code, *_, name in filters if code not in _FILTERS]:
+            how = f"with {unknown[0].decode(errors='replace') or 'an unnamed filter'}"
+        else:
+            how = "twice" if len(set(pipeline)) < len(pipeline) else None
+        if how:
+            raise self.error(
+                field, f"is compressed {how}, which is not read", "store it with gzip or none"
+            )
         shape, chunk = dataset.shape, dataset.chunks
         axes = [range(0, n, c) for n, c in zip(shape, chunk, strict=True)]
         count = math.prod(map(len, axes))
@@ -244,18 +258,51 @@ def _read(dataset: Stored) -> np.ndarray:
 
 
 def _decode(raw: bytes, pipeline, mask: int, dtype: np.dtype, shape) -> np.ndarray | None:
-    """Undo a chunk's filters; None where it does not hold exactly one chunk of values."""
+    """Undo a chunk's filters, the last first; None where it does not hold exactly one chunk of
+    values. A bit of the mask tells that a filter was left out."""
     size = math.prod(shape) * dtype.itemsize
-    if _DEFLATE in pipeline and not mask >> pipeline.index(_DEFLATE) & 1:
-        inflater = zlib.decompressobj()
-        raw = inflater.decompress(raw, size + 1)
-        # Where the output fills exactly, zlib may stop short of the stream's checksum.
-        if len(raw) == size and not inflater.eof:
-            raw += inflater.decompress(inflater.unconsumed_tail, 1)
-        if not inflater.eof:
-            return None
-    if len(raw) != size:
-        return None
-    if _SHUFFLE in pipeline and not mask >> pipeline.index(_SHUFFLE) & 1:
-        raw = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
-    return np.frombuffer(raw, dtype).reshape(shape)
+    applied = [code for number, code in enumerate(pipeline) if not mask >> number & 1]
+    while applied and raw is not None:
+        code = applied.pop()
+        if code == _DEFLATE:
+            raw = _inflated(raw, size + _CHECKSUM * applied.count(_FLETCHER32))
+        elif code == _FLETCHER32:
+            raw = _verified(raw)
+        else:
+            raw = _unshuffled(raw, dtype.itemsize)
+    return None if raw is None or len(raw) != size else np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _inflated(raw: bytes, size: int) -> bytes | None:
+    """What a deflate stream of that many bytes holds; None where it is longer or has no end."""
+    inflater = zlib.decompressobj()
+    raw = inflater.decompress(raw, size + 1)
+    # Where the output fills exactly, zlib may stop short of the stream's checksum.
+    if len(raw) == size and not inflater.eof:
+        raw += inflater.decompress(inflater.unconsumed_tail, 1)
+    return raw if inflater.eof else None
+
+
+def _unshuffled(raw: bytes, width: int) -> bytes:
+    """Bytes by value, that were stored by place; what fills no value stands behind, as it was."""
+    whole = len(raw) // width * width
+    return np.frombuffer(raw[:whole], np.uint8).reshape(width, -1).T.tobytes() + raw[whole:]
+
+
+def _verified(raw: bytes) -> bytes | None:
+    """What stands before its own checksum; None where that is wrong."""
+    content, checksum = raw[:-_CHECKSUM], raw[-_CHECKSUM:]
+    return content if fletcher32(content).to_bytes(_CHECKSUM, "little") == checksum else None
+
+
+def fletcher32(content: bytes) -> int:
+    """Fletcher's checksum of big-endian words of 16 bits, as HDF5 computes it: an odd byte at the
+    end is the upper half of a word, and a sum that is a multiple of 65535 is 65535, not 0."""
+    first = second = 0
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE]
+        words = np.frombuffer(piece + bytes(len(piece) % 2), ">u2").astype(np.uint64)
+        second += len(words) * first + int(words @ np.arange(len(words), 0, -1, np.uint64))
+        first += int(words.sum())
+    first, second = (total and (total % 0xFFFF or 0xFFFF) for total in (first, second))
+    return second << 16 | first
