@@ -34,7 +34,7 @@ def session(steps: int) -> BinnedSession:
         name="a",
         monkey="a",
         spikes=np.ones((steps, 1), np.uint8),
-        velocity=np.zeros((steps, 2), np.float32),
+        velocity=np.arange(2 * steps, dtype=np.float32).reshape(steps, 2),
         position=np.zeros((steps, 2), np.float32),
         areas=("M1",),
         segments=np.stack([bounds[:-1], bounds[1:]], axis=1),

@@ -69,7 +69,7 @@ class BinnedSession:
         part and divides the other segments 65:10 (Liu et al. 2024).
 
         Raises:
-            SessionError: a part has no step or no spike.
+            SessionError: a part has no step or no spike, or x or y of its velocity never varies.
         """
         count = len(self.segments)
         train = count // 2
@@ -92,6 +92,13 @@ class BinnedSession:
                 raise SessionError(
                     f"session {self.name}: the {part} part of split {scheme!r} (steps "
                     f"{steps.start} to {steps.stop}) has no spikes; check the field spikes of "
+                    f"{self.provenance['source']} or leave the session out"
+                )
+            if still := _still(self.velocity[steps.start : steps.stop]):
+                raise SessionError(
+                    f"session {self.name}: in the {part} part of split {scheme!r} (steps "
+                    f"{steps.start} to {steps.stop}) the velocity of {still} never varies, and "
+                    f"nothing can be learnt or scored; check the field cursor_pos of "
                     f"{self.provenance['source']} or leave the session out"
                 )
         return split
@@ -168,13 +175,21 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             position = file.position("cursor_pos").T.astype(np.float32, order="C")
         if not np.isfinite(position).all():
             raise file.error("cursor_pos", "exceeds the range of float32", "use another unit")
+        velocity = np.gradient(position, axis=0)
+        if still := _still(velocity):
+            raise file.error(
+                "cursor_pos",
+                f"the velocity of {still} never varies (first at {position[0].tolist()}, last at "
+                f"{position[-1].tolist()}), so that it cannot be decoded",
+                "give x and y of a movement in two dimensions",
+            )
         segments = _segments(file.position("target_pos"))
         spikes, outside = _spikes(file)
     binned = BinnedSession(
         name=session.name,
         monkey=session.monkey,
         spikes=spikes,
-        velocity=np.gradient(position, axis=0),
+        velocity=velocity,
         position=position,
         areas=areas,
         segments=segments,
@@ -194,6 +209,12 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "fetch the file again",
         )
     return binned
+
+
+def _still(velocity: np.ndarray) -> str:
+    """Which coordinates of a velocity (T, 2) are the same in all steps; empty for none."""
+    still = velocity.min(axis=0) == velocity.max(axis=0)
+    return " and ".join(name for name, same in zip("xy", still, strict=True) if same)
 
 
 def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
