@@ -22,9 +22,13 @@ class _OneLineErrors(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # who reads has enough, as in `| head`: typer ends without a word
+            raise
         except Exception as error:
             from spikereach.workflow.job import one_line
 
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = "standard output"  # files that are written have a name
             message = one_line(error)
             if message is None:
                 raise

@@ -362,6 +362,37 @@ def test_names_must_fit_the_channels(tmp_path):
     assert "chan_names: has 1 names for 2 channels" in refusal(path)
 
 
+NOT_TEXT = {
+    "text of HDF5": {"data": ["a", "b", "c"], "dtype": h5py.string_dtype()},
+    "text of fixed length": {"data": np.array([b"a", b"b", b"c"])},
+    "numbers": {"data": np.arange(3.0)[None]},
+    "signed numbers": {"data": np.arange(3)[None]},
+}
+
+
+@pytest.mark.parametrize("stored", NOT_TEXT.values(), ids=NOT_TEXT)
+@pytest.mark.parametrize("within", [False, True], ids=["the field", "a cell"])
+def test_names_in_a_type_that_is_not_text(session, stored, within):
+    with h5py.File(session, "r+") as file:
+        if within:
+            references = file["chan_names"][()]
+            references[0, 1] = file.create_dataset("name", **stored).ref
+            file["chan_names"][...] = references
+        else:
+            del file["chan_names"]
+            file.create_dataset("chan_names", **stored)
+    message = refusal(session)
+    assert message.partition(": ")[2].startswith("chan_names")
+    assert "cellstr" in message
+    assert "leave the field out" in message
+
+
+def test_names_as_a_string_array_of_matlab(session):
+    """Which lies elsewhere in the file, behind numbers that only MATLAB can read."""
+    replace(session, "chan_names", data=np.arange(6, dtype=np.uint32)[None])
+    assert "chan_names: is no cell array (uint32, shape (1, 6)); store a" in refusal(session)
+
+
 def test_huge_declared_shapes(session):
     for shape in [(1, 10**6), (1, 10**9), (1, 10**15)]:
         replace(session, "t", shape=shape, dtype="f8", chunks=(1, 1024), compression="gzip")

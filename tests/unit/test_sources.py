@@ -86,7 +86,7 @@ def test_local_copy_that_does_not_fit_leaves_the_earlier_one(local, target):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
     try:
-        with pytest.raises(SessionError, match="make room"):
+        with pytest.raises(SessionError, match="free disk space"):
             sources.of(local).fetch(find("chewie_2", local.catalogue), target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -20,6 +20,7 @@ import numpy as np
 from h5py import h5a, h5d, h5r, h5s
 
 from spikereach.data.errors import SessionError
+from spikereach.files import read_error
 
 #: Largest number of bytes that the fields of one file may occupy in memory.
 MEMORY_LIMIT = 4 * 2**30
@@ -29,6 +30,7 @@ EXPANSION_LIMIT = 100
 SMALL = 64 * 2**20
 #: Most cells of a MATLAB cell array: in memory a reference takes ten times its place in the file.
 CELLS = 100_000
+CELL_ARRAY = "store a MATLAB cell array (HDF5: a matrix of object references)"
 
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 _FLETCHER32 = h5py.h5z.FILTER_FLETCHER32
@@ -105,6 +107,8 @@ class GuardedFile(AbstractContextManager):
         except SessionError:
             raise
         except Exception as error:
+            if problem := read_error(self.path, error):
+                raise problem from error
             reason = " ".join(str(error).split()) or type(error).__name__
             raise self.error(field, f"cannot be read ({reason})") from error
 
@@ -140,16 +144,16 @@ class GuardedFile(AbstractContextManager):
                 raise self.error(field, "is a reference into nowhere")
             return self._checked(field, h5r.dereference(reference, self._file.id))
 
-    def references(self, name: str) -> np.ndarray:
-        """A MATLAB cell array: object references of shape (columns, rows); a `SessionError` if it
-        is not a two-dimensional array of references."""
+    def references(self, name: str, remedy: str = CELL_ARRAY) -> np.ndarray:
+        """A MATLAB cell array: object references of shape (columns, rows); a `SessionError`, with
+        that remedy, if it is not a two-dimensional array of references."""
         dataset = self.field(name)
         with self.guard(name):
             if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or len(dataset.shape) != 2:
                 raise self.error(
                     name,
                     f"is no cell array ({dataset.dtype}, shape {dataset.shape})",
-                    "store a MATLAB cell array (HDF5: a matrix of object references)",
+                    remedy,
                 )
             if dataset.size > CELLS:
                 raise self.error(name, f"has {dataset.size} cells, at most {CELLS} are read")
@@ -160,17 +164,20 @@ class GuardedFile(AbstractContextManager):
                 self._chunks(name, replace(dataset, dtype=stored))
             return _read(dataset)
 
-    def values(self, field: str, dataset: Stored, kind: str = "f") -> np.ndarray:
+    def values(
+        self, field: str, dataset: Stored, kind: str = "f", remedy: str | None = None
+    ) -> np.ndarray:
         """All values of a numeric dataset, in its own shape and type (native byte order).
 
         ``kind`` is the expected one, as in ``numpy.dtype.kind``; a `SessionError` that names the
-        ``field`` if the type is another or the dataset too large, incomplete or damaged.
+        ``field`` if the type is another, with that remedy, or the dataset too large, incomplete or
+        damaged.
         """
         with self.guard(field):
             dtype = dataset.dtype
             if dtype.kind != kind or dtype.itemsize > 8 or (kind == "f" and dtype.itemsize < 4):
                 expected = {"f": "float32 or float64", "u": "unsigned integers", "i": "integers"}
-                raise self.error(field, f"has the type {dtype}, expected {expected[kind]}")
+                raise self.error(field, f"has the type {dtype}, expected {expected[kind]}", remedy)
             self._declare(field, dataset)
             if dataset.size == 0:
                 return np.empty(dataset.shape, dtype.newbyteorder("="))

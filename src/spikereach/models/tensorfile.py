@@ -65,6 +65,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     except (
         SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError
     ) as error:  # fmt: skip
+        if problem := files.read_error(path, error):
+            raise problem from error
         raise CheckpointError(
             f"{path} is damaged or no {kind} ({error}): delete it and make it again"
         ) from error

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spikereach.config import System
 from spikereach.config.sessions import ZENODO
+from spikereach.files import read_error
 from spikereach.identity import file_checksum
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load_parameters
@@ -81,6 +82,8 @@ def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle or itself raises
+        if problem := read_error(path, error):
+            raise problem from error
         raise WeightsError(
             f"{path}: not a readable file of weights ({type(error).__name__}); fetch it again"
         ) from error

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from spikereach.data.sources import Source, named
 from spikereach.evaluation.records import Metrics, Realtime, faults
+from spikereach.files import read_error
 from spikereach.provenance import short_commit
 
 KEY = ["system", "session", "seed"]
@@ -62,8 +63,10 @@ def _runs(frame: pd.DataFrame) -> set[str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         record = _RECORDS[path.name].model_validate(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise ResultError(f"{path}: no such file; evaluate this system first") from None
     except OSError as error:
-        raise ResultError(f"{path}: {error.strerror}; evaluate this system first") from None
+        raise read_error(path, error) or error from error
     except ValidationError as error:
         raise ResultError(f"{path}: {faults(error)}; delete it and evaluate again") from None
     except ValueError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from spikereach.files import read_error
 from spikereach.reporting.collect import ResultError
 
 
@@ -48,7 +49,9 @@ def read(path: Path) -> Predictions:
                 spikes=spikes,
                 **arrays,
             )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, MemoryError) as error:
+        if problem := read_error(path, error):
+            raise problem from error
         raise ResultError(f"{path}: cannot be read ({error}); evaluate this system again") from None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spikereach.config import ConfigError
+from spikereach.files import remedy
 from spikereach.identity import job_key
 from spikereach.workflow import gpus
 from spikereach.workflow.manifest import recorded
@@ -163,8 +164,9 @@ def one_line(error: Exception) -> str | None:
     if type(error).__module__.partition(".")[0] == "spikereach":
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
-        where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}: free some space or mend the permissions, then run again"
+        frames = traceback.extract_tb(error.__traceback__)
+        where = error.filename or (f"in {frames[-1].filename}" if frames else "unknown place")
+        return f"{error.strerror}: {where}: {remedy(error)}"
     return None
 
 

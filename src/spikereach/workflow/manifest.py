@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from spikereach.config import overrides
-from spikereach.files import replace
+from spikereach.files import read_error, replace
 from spikereach.identity import digest, file_checksum, params_key
 from spikereach.provenance import environment
 
@@ -110,12 +110,15 @@ def read(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: it is damaged, or cannot be read.
+        ManifestError: it is damaged.
+        OSError: it cannot be read.
     """
     try:
         text = path.read_bytes()
         manifest = Manifest.model_validate_json(text)
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise read_error(path, error) or error from error
+    except ValidationError as error:
         raise ManifestError(f"{path} is damaged or no manifest: {error}") from error
     if manifest.text() != text:
         raise ManifestError(f"{path} is damaged: its content does not match its checksum")

@@ -8,6 +8,7 @@ from typing import Any
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
 from spikereach.data.sources import Source
+from spikereach.files import remedy
 from spikereach.identity import file_checksum
 
 
@@ -34,8 +35,7 @@ class Local(Source):
         except OSError as error:
             part.unlink(missing_ok=True)
             raise SessionError(
-                f"{original}: cannot be copied to {target} ({error.strerror}); "
-                "make room, or mend the permissions, and run again"
+                f"{original}: cannot be copied to {target} ({error.strerror}); {remedy(error)}"
             ) from error
         if not complete:
             part.unlink()
