@@ -26,6 +26,7 @@ from torch.utils.benchmark import timer
 from spikereach import config
 from spikereach.config import Config, Stage
 from spikereach.config.sessions import find
+from spikereach.kinds import Kind, check_overwriting
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S
 from spikereach.models.passes import in_pieces
@@ -184,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "budget.json")
     given = parser.parse_args(arguments)
+    check_overwriting(given.output, Kind.BUDGET, given.config)
     device = torch.device(given.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch finds no CUDA device here: use --device cpu")

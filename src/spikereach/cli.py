@@ -187,7 +187,19 @@ def bin_file(
     \b
     Example: spikereach bin indy_20160622_01.mat indy.h5
     """
-    _session(file, monkey, areas, config).save(out)
+    from spikereach.data.binning import named
+    from spikereach.data.errors import SessionError
+    from spikereach.kinds import Kind, OverwriteError, check_overwriting, kind_of
+
+    if kind_of(file) is Kind.BINNED:
+        raise SessionError(f"{file}: is a binned session already: use it as it is")
+    check_overwriting(out, Kind.BINNED, [file, *(config or [])])
+    binned = _session(file, monkey, areas, config)
+    if kind_of(out) is Kind.BINNED and (earlier := named(out)) != binned.name:
+        raise OverwriteError(
+            f"{out}: is the binned session {earlier}, not {binned.name}: give another name"
+        )
+    binned.save(out)
     typer.echo(f"wrote {out}")
 
 
@@ -209,9 +221,11 @@ def decode(
     Example: spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
     """
     from spikereach.evaluation.errors import EvaluationError
+    from spikereach.kinds import Kind, check_overwriting
 
     if out.suffix not in (".csv", ".h5"):
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
+    check_overwriting(out, Kind.VELOCITIES, [checkpoint, file, *(config or [])])
     loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
 
     import h5py
@@ -306,10 +320,16 @@ def import_weights(
     \b
     Example: spikereach import-weights SNN2 model.pt SNN2.safetensors
     """
-    from spikereach.models.checkpoint import save
+    from spikereach.kinds import Kind, OverwriteError, check_overwriting, kind_of
+    from spikereach.models.checkpoint import origin, save
     from spikereach.published.importers import published_checkpoint
 
+    check_overwriting(out, Kind.CHECKPOINT, [file, *(config or [])])
     checkpoint = published_checkpoint(system, _system(system, config), file)
+    if kind_of(out) is Kind.CHECKPOINT and origin(out)["provenance"] != checkpoint.provenance:
+        raise OverwriteError(
+            f"{out}: is a checkpoint that was not made from {file}: give another name"
+        )
     save(checkpoint, out)
     typer.echo(f"wrote {system} for {checkpoint.dataset}, seed {checkpoint.seed}, to {out}")
 
@@ -357,8 +377,10 @@ def view(
     \b
     Example: spikereach view results/evaluate/*/indy_20160622_01/seed0 --out page.html
     """
+    from spikereach.kinds import Kind, check_overwriting
     from spikereach.reporting.view import write
 
+    check_overwriting(out, Kind.RESULTS_PAGE)
     typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
 
 

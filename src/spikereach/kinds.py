@@ -7,6 +7,7 @@ say who read it whole. Nothing here imports torch.
 import codecs
 import json
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -33,6 +34,8 @@ class Kind(StrEnum):
     """``metrics.json`` of an evaluation."""
     REALTIME = "real-time file"
     """``realtime.json`` of an evaluation."""
+    BUDGET = "budget of computing time"
+    """Of ``benchmarks/budget.py``."""
     RESULTS = "results folder"
     """``results/evaluate/SYSTEM/SESSION/seedN``."""
     RESULTS_PAGE = "page of results"
@@ -49,6 +52,15 @@ class Kind(StrEnum):
     FOLDER = "folder"
     SPECIAL = "device or pipe"
     UNKNOWN = "unknown file"
+
+    @property
+    def a(self) -> str:
+        """With its article."""
+        return f"{'an' if self[0] in 'aeiouH' else 'a'} {self}"
+
+
+class OverwriteError(ValueError):
+    """A file would be lost if another were written there: names it and the remedy."""
 
 
 def kind_of(path: str | Path) -> Kind | None:
@@ -86,6 +98,35 @@ def kind_of(path: str | Path) -> Kind | None:
     return _text(path, head)
 
 
+def check_overwriting(out: Path, made: Kind, reads: Iterable[Path] = ()) -> None:
+    """Refuse to write ``out`` over something that the writer reads, or that is not of its kind.
+
+    Whoever writes where a user says calls this first, before any work is done.
+
+    Args:
+        out: what will be written; nothing need lie there.
+        made: the kind that it will be.
+        reads: files that the writer reads, which may be links to ``out`` or it to them.
+    Raises:
+        OverwriteError: something lies there that must stay.
+        OSError: it cannot be read.
+    """
+    found = kind_of(out)
+    if found is None:
+        return
+    if read := next((path for path in reads if path.exists() and path.samefile(out)), None):
+        also = "" if read == out else f" (as {read})"
+        raise OverwriteError(f"{out}: is read here{also}, not written over: give another name")
+    if found is Kind.FOLDER or found is Kind.RESULTS:
+        raise OverwriteError(f"{out}: is a folder: give the name of a file")
+    if found is Kind.SPECIAL or out.absolute().parent == Path("/dev"):
+        raise OverwriteError(f"{out}: is a device or pipe: give the name of a file")
+    if found not in (made, Kind.EMPTY):
+        raise OverwriteError(
+            f"{out}: is {found.a}, and only {made.a} is written over here: give another name"
+        )
+
+
 def is_web_page(head: bytes) -> bool:
     """Whether a file that starts so is HTML."""
     return bool(_PAGE.match(head.removeprefix(codecs.BOM_UTF8)))
@@ -106,6 +147,7 @@ _FIELDS = {
 _KEYS = {
     Kind.METRICS: {"system", "session", "seed", "footprint", "r2"},
     Kind.REALTIME: {"system", "session", "seed", "realtime", "lookahead_measured"},
+    Kind.BUDGET: {"device", "torch", "spikereach", "runs"},
 }
 """Keys of JSON files."""
 

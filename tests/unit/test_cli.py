@@ -22,6 +22,7 @@ from spikereach.evaluation import evaluate, metrics
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import write_predictions
 from spikereach.evaluation.records import Metrics
+from spikereach.kinds import Kind, kind_of
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load, save
 from spikereach.models.decoder import Standardisation, Timing
@@ -175,6 +176,7 @@ def test_decode_writes_the_same_velocities_as_csv_and_hdf5(
     table, image = folder / "velocity.csv", folder / "velocity.h5"
     assert run("decode", checkpoint_file, recording, "--out", table, *OPTIONS).exit_code == 0
     assert run("decode", checkpoint_file, binned_file, "--out", image).exit_code == 0
+    assert kind_of(table) is kind_of(image) is Kind.VELOCITIES
     with h5py.File(image) as file:
         velocity = file["velocity"][()]
         assert file.attrs["dt_s"] == 0.004
@@ -378,6 +380,7 @@ def test_a_test_part_shorter_than_a_window_is_an_error(settings, binned):
 
 def test_predictions_keep_truth_and_spikes(result, tmp_path):
     write_predictions(result, tmp_path / "predictions.h5")
+    assert kind_of(tmp_path / "predictions.h5") is Kind.PREDICTIONS
     with h5py.File(tmp_path / "predictions.h5") as file:
         channels = int(file.attrs["channels"])
         spikes = np.unpackbits(file["spikes"][()], axis=1, count=channels)
@@ -391,6 +394,7 @@ def test_results_are_strict_json_and_read_as_what_they_were(result, tmp_path):
     provenance = {"commit": None, "dirty": None, "python": "3"}
     record = Metrics(**dict(result.metrics), source="synthetic", provenance=provenance)
     record.write(path)
+    assert kind_of(path) is Kind.METRICS
     assert Metrics.model_validate(json.loads(path.read_text())) == record
     assert json.loads(path.read_text())["provenance"] == provenance
     assert list(tmp_path.iterdir()) == [path]

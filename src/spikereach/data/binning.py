@@ -159,6 +159,16 @@ class BinnedSession:
             return cls(**fields, velocity=np.gradient(arrays["position"], axis=0))
 
 
+def named(path: str | Path) -> str:
+    """The name of the session that was binned into a file, which is not otherwise checked.
+
+    Raises:
+        SessionError: the file is missing or damaged.
+    """
+    with GuardedFile(path, _REMEDY) as file, file.guard("header"):
+        return str(json.loads(file.attribute("header"))["name"])
+
+
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
     """Bin a session file (`data.matfile`); peak memory is below twice the binned array.
 

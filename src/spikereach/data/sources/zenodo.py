@@ -3,6 +3,7 @@
 The registry (names, sizes, MD5 sums, addresses) is the record's own metadata.
 """
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
 from spikereach.data.sources import Source
-from spikereach.data.transfer import RemoteFile, Server
+from spikereach.data.transfer import RemoteFile, Server, check_no_page
 from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
@@ -67,15 +68,17 @@ class Zenodo(Source):
 
 
 def _find(session: Session, record: str, server: Server) -> RemoteFile:
-    """Look the session's file up in the record's metadata."""
+    """Look the session's file up in the record's metadata, within `Server.retried`."""
     name, remedy = f"{session.name}.mat", "check download.record in the config"
     remote = None
     with server.get(record) as response:
+        content = response.content
+        check_no_page(content, response, f"the record's metadata ({remedy} if it goes on)")
         try:
-            if entry := {each["key"]: each for each in response.json()["files"]}.get(name):
+            if entry := {each["key"]: each for each in json.loads(content)["files"]}.get(name):
                 algorithm, _, md5 = entry["checksum"].lower().partition(":")
                 remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise SessionError(
                 f"{record} is not the metadata of a Zenodo record "
                 f"({type(error).__name__}: {error}); {remedy}"
