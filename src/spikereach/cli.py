@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,7 +227,7 @@ def decode(
     if out.suffix not in (".csv", ".h5"):
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
     check_overwriting(out, Kind.VELOCITIES, [checkpoint, file, *(config or [])])
-    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    loaded, binned = _both(checkpoint, trust, file, monkey, areas, config)
 
     import h5py
     import numpy as np
@@ -278,7 +279,7 @@ def evaluate(
     """
     from spikereach.evaluation.evaluate import measure
 
-    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    loaded, binned = _both(checkpoint, trust, file, monkey, areas, config)
     found = measure(loaded, binned, neurobench_steps).metrics
     _print(found.model_dump(mode="json"), as_json, _METRICS)
 
@@ -301,7 +302,7 @@ def stream(
     """
     from spikereach.evaluation.evaluate import stream
 
-    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    loaded, binned = _both(checkpoint, trust, file, monkey, areas, config)
     found = stream(loaded, binned, steps)
     _print(found.model_dump(mode="json"), as_json, _STREAM + _TIMING)
 
@@ -440,32 +441,46 @@ def _system(name: str, config: list[Path] | None) -> System:
     return systems[name]
 
 
-def _load(path: Path, trust: list[str] | None) -> Checkpoint:
-    from spikereach.models.checkpoint import load
+def _both(
+    path: Path, trust: list[str] | None, file: Path, *session: Any
+) -> tuple[Checkpoint, BinnedSession]:
+    """A checkpoint and the session that it is for."""
+    from spikereach.kinds import Kind, kind_of
+    from spikereach.models.checkpoint import CheckpointError, load
 
-    return load(path, trust=trust or ())
+    if kind_of(file) is Kind.CHECKPOINT and kind_of(path) is not Kind.CHECKPOINT:
+        raise CheckpointError(
+            f"{file} is a checkpoint, {path} is none: give the checkpoint first, then the session"
+        )
+    return load(path, trust=trust or ()), _session(file, *session)
 
 
 def _session(
     file: Path, monkey: str | None, areas: str | None, config: list[Path] | None
 ) -> BinnedSession:
-    """A binned session, or a session file binned here: known by the options, else by its name."""
+    """A binned session, or a session file binned here: known by the options, else by its name.
+
+    Which of them it is, its content says: browsers and wget add to names.
+    """
     from spikereach.config import ConfigError
     from spikereach.config.sessions import Session, find
     from spikereach.data.binning import BinnedSession, bin_session
     from spikereach.data.errors import SessionError
+    from spikereach.kinds import Kind, kind_of, mistaken
 
-    if file.suffix != ".mat":
+    if kind_of(file) is Kind.BINNED:
         return BinnedSession.load(file)
-    if not file.exists():
-        raise SessionError(f"{file}: no such file; check the path")
+    if problem := mistaken(file, Kind.SESSION):
+        raise SessionError(f"{file}: {problem}")
+    known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", file.name, re.IGNORECASE)
+    name = known_as[1] if known_as else file.stem
     if (monkey is None) != (areas is None):
         raise ConfigError("--monkey and --areas describe a session together: give both")
     if monkey is not None:
-        return bin_session(file, Session(file.stem, monkey, _areas(areas)))
+        return bin_session(file, Session(name, monkey, _areas(areas)))
     catalogue = _config(config).catalogue if config or Path("config.yaml").is_file() else {}
     try:
-        known = find(file.stem, catalogue)
+        known = find(name, catalogue)
     except ConfigError as error:
         raise ConfigError(
             f"{error}; or describe the file by --monkey NAME --areas M1=CHANNELS"

@@ -5,6 +5,7 @@ say who read it whole. Nothing here imports torch.
 """
 
 import codecs
+import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -125,6 +126,97 @@ def check_overwriting(out: Path, made: Kind, reads: Iterable[Path] = ()) -> None
         raise OverwriteError(
             f"{out}: is {found.a}, and only {made.a} is written over here: give another name"
         )
+
+
+def mistaken(path: Path, wanted: Kind) -> str | None:
+    """What is wrong with a path where a file of that kind is asked for, and what to give instead.
+
+    None where its content says that it is one, or leaves it open: damage is for those to name who
+    read it whole, with :func:`again`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = kind_of(path)
+    if found is wanted or found in _DOUBT[wanted]:
+        return None
+    if found is None:
+        return f"does not exist; check the path{_close(path)}{_FIRST.get(wanted, '')}"
+    if found in (Kind.FOLDER, Kind.RESULTS):
+        inside = sorted(each.name for each in path.glob(f"*{_SUFFIX[wanted]}"))[:5]
+        listed = f", such as {', '.join(inside)}" if inside else ""
+        return f"is a folder, not {wanted.a}; give a file in it{listed}"
+    advice = _ADVICE.get((found, wanted)) or _ADVICE.get(found) or f"give {_GIVE[wanted]}"
+    return f"is {found.a}, not {wanted.a}; {advice}"
+
+
+def again(path: Path, wanted: Kind) -> str:
+    """What to do about a damaged file. To delete it is advised only where its content says that
+    this project made it, which can then make it again."""
+    return _AGAIN[wanted] if kind_of(path) is wanted else f"give {_GIVE[wanted]}"
+
+
+def _close(path: Path) -> str:
+    """Names beside a path that is not there which may be meant."""
+    try:
+        names = [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names)
+    return f" (there is {' and '.join(close)})" if close else ""
+
+
+_GIVE = {
+    Kind.SESSION: "a recording, fetched or exported again in the layout of Zenodo record 583331",
+    Kind.BINNED: "one that `spikereach bin` made, or bin the session again",
+    Kind.CHECKPOINT: "a checkpoint.safetensors that a training or `import-weights` made",
+    Kind.RESUME: "the one of this training",
+    Kind.METRICS: "the metrics.json of an evaluation, or evaluate again",
+    Kind.REALTIME: "the realtime.json of an evaluation, or evaluate again",
+    Kind.PREDICTIONS: "the predictions.h5 of an evaluation, or evaluate again",
+    Kind.PYTORCH: "the published file",
+}
+_AGAIN = {
+    Kind.SESSION: f"give {_GIVE[Kind.SESSION]}",  # this project makes no recordings
+    Kind.BINNED: "delete the file and bin the session again",
+    Kind.CHECKPOINT: "delete it and make it again",
+    Kind.RESUME: "delete it",
+    Kind.METRICS: "delete it and evaluate again",
+    Kind.REALTIME: "delete it and evaluate again",
+    Kind.PREDICTIONS: "delete it and evaluate again",
+}
+_FIRST = {
+    Kind.BINNED: ", or bin the session first",
+    Kind.CHECKPOINT: ", or make this checkpoint first",
+    Kind.METRICS: ", or evaluate this system first",
+    Kind.REALTIME: ", or evaluate this system first",
+    Kind.PREDICTIONS: ", or evaluate this system first",
+}
+_DOUBT = {
+    Kind.SESSION: {Kind.HDF5},
+    Kind.BINNED: {Kind.HDF5},
+    Kind.PREDICTIONS: {Kind.HDF5},
+    Kind.CHECKPOINT: {Kind.UNKNOWN},
+    Kind.RESUME: {Kind.UNKNOWN},
+    Kind.METRICS: {Kind.TEXT},
+    Kind.REALTIME: {Kind.TEXT},
+    Kind.PYTORCH: {Kind.UNKNOWN},
+}
+"""What a damaged file of a kind may seem to be."""
+_SUFFIX = {
+    Kind.SESSION: ".mat",
+    Kind.BINNED: ".h5",
+    Kind.CHECKPOINT: ".safetensors",
+    Kind.RESUME: ".safetensors",
+    Kind.METRICS: ".json",
+    Kind.REALTIME: ".json",
+    Kind.PREDICTIONS: ".h5",
+    Kind.PYTORCH: ".p*",
+}
+_ADVICE: dict[Kind | tuple[Kind, Kind], str] = {
+    (Kind.OLD_MATLAB, Kind.SESSION): "save it from MATLAB with the option -v7.3",
+    Kind.WEB_PAGE: "download the file itself: a login or an error came in its place",
+}
 
 
 def is_web_page(head: bytes) -> bool:

@@ -287,7 +287,7 @@ def test_a_changed_header_fails_its_checksum(tmp_path, binned):
 
 
 def test_missing_binned_sessions(tmp_path):
-    with pytest.raises(SessionError, match=r"a\.h5: no such file; .*bin the session again"):
+    with pytest.raises(SessionError, match=r"a\.h5: does not exist; .* bin the session first"):
         BinnedSession.load(tmp_path / "a.h5")
 
 

@@ -191,16 +191,18 @@ def test_a_file_without_channel_names_has_none(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    assert "no such file" in refusal(tmp_path / "none.mat")
-    assert "no such file" in refusal(tmp_path)
+    assert "does not exist; check the path" in refusal(tmp_path / "none.mat")
+    assert "is a folder" in refusal(tmp_path)
 
 
 def test_a_file_that_is_not_hdf5(tmp_path):
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 5.0 MAT-file" * 100)
-    assert "not HDF5" in refusal(path)
+    assert "is a MATLAB file older than v7.3, not a session file; save it" in refusal(path)
+    path.write_bytes(b"MATLAB 7.3 MAT-file" * 100)
+    assert "file signature not found" in refusal(path)
     path.write_bytes(b"")
-    assert "not HDF5" in refusal(path)
+    assert "is an empty file" in refusal(path)
 
 
 def test_a_truncated_file(session):

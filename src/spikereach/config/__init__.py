@@ -454,6 +454,8 @@ def read(*paths: str | Path) -> Config:
     """Read YAML files, each laid over the one before it, and validate the result."""
     merged: dict = {}
     for path in paths:
+        if Path(path).is_dir():
+            raise ConfigError(f"{path}: is a folder; give the YAML file in it")
         if not Path(path).is_file():
             key, _, value = str(path).partition("=")
             remedy = f"write {key}: {value} into one and give" if value else "or give"
@@ -461,7 +463,7 @@ def read(*paths: str | Path) -> Config:
                 f"{path}: no such file; run from the folder of config.yaml {remedy} --config YAML"
             )
         try:
-            loaded = yaml.safe_load(Path(path).read_text())
+            loaded = yaml.safe_load(Path(path).read_bytes())
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from None
         except ValueError as error:  # such as a date of month 13

@@ -25,11 +25,11 @@ from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
 from spikereach.identity import array_checksum, file_checksum
+from spikereach.kinds import Kind
 
 Scheme = Literal["neurobench", "liu2024"]
 
 _HEADER = ("name", "monkey", "areas", "provenance")
-_REMEDY = "delete the file and bin the session again"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class BinnedSession:
             SessionError: it is missing, damaged, its content fails the checksum, or its fields
                 contradict each other.
         """
-        with GuardedFile(path, _REMEDY) as file, file.guard("content"):
+        with GuardedFile(path, Kind.BINNED) as file, file.guard("content"):
             header = file.attribute("header")
             arrays = {
                 name: file.values(name, file.field(name), kind)
@@ -165,7 +165,7 @@ def named(path: str | Path) -> str:
     Raises:
         SessionError: the file is missing or damaged.
     """
-    with GuardedFile(path, _REMEDY) as file, file.guard("header"):
+    with GuardedFile(path, Kind.BINNED) as file, file.guard("header"):
         return str(json.loads(file.attribute("header"))["name"])
 
 

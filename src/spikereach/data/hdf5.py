@@ -21,6 +21,7 @@ from h5py import h5a, h5d, h5r, h5s
 
 from spikereach.data.errors import SessionError
 from spikereach.files import read_error
+from spikereach.kinds import Kind, again, mistaken
 
 #: Largest number of bytes that the fields of one file may occupy in memory.
 MEMORY_LIMIT = 4 * 2**30
@@ -69,23 +70,19 @@ class Stored:
 class GuardedFile(AbstractContextManager):
     """An HDF5 file opened for reading, every problem of which is a `SessionError`.
 
-    ``remedy``, what the user can do about a damaged file, ends every message without its own.
-
     Raises:
-        SessionError: the file is missing, unreadable, truncated or not HDF5.
+        SessionError: the file is missing, truncated, damaged or of another kind than asked for.
+        ReadError: the system does not let it be read.
     """
 
-    def __init__(self, path: str | Path, remedy: str):
-        self.path = Path(path)
-        self._remedy = remedy
+    def __init__(self, path: str | Path, kind: Kind):
+        self.path, self.kind = Path(path), kind
         self._declared: dict[str, int] = {}
         self._total = 0
-        if not self.path.is_file():
-            raise SessionError(f"{self.path}: no such file; {remedy}")
         with self.guard("whole file"):
+            if problem := mistaken(self.path, kind):
+                raise SessionError(f"{self.path}: {problem}")
             self.size = self.path.stat().st_size
-            if not h5py.is_hdf5(self.path):
-                raise self.error("whole file", "is not HDF5 (MATLAB v7.3), or its start is damaged")
             self._file = h5py.File(self.path, "r")
             self._raw = open(self.path, "rb")  # noqa: SIM115
         self._limit = min(MEMORY_LIMIT, max(SMALL, EXPANSION_LIMIT * self.size))
@@ -96,8 +93,10 @@ class GuardedFile(AbstractContextManager):
             self._file.close()
 
     def error(self, field: str, problem: str, remedy: str | None = None) -> SessionError:
-        """The exception for a problem with a field."""
-        return SessionError(f"{self.path}: {field}: {problem}; {remedy or self._remedy}")
+        """The exception for a problem with a field; without a remedy of its own, that for damaged
+        files of the kind."""
+        remedy = remedy or again(self.path, self.kind)
+        return SessionError(f"{self.path}: {field}: {problem}; {remedy}")
 
     @contextmanager
     def guard(self, field: str) -> Iterator[None]:

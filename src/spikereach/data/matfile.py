@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from spikereach.data.hdf5 import GuardedFile
+from spikereach.kinds import Kind
 
 STEP_S = 0.004
 """Spacing of the samples of ``t`` in seconds (250 Hz)."""
@@ -22,7 +23,6 @@ _NAMES = (
     "store a cell array of characters (MATLAB: cellstr, HDF5: references to uint16 codes), or "
     "leave the field out"
 )
-_REMEDY = "fetch the file again, or export it again in the layout of Zenodo record 583331"
 
 
 class SessionFile(GuardedFile):
@@ -33,7 +33,7 @@ class SessionFile(GuardedFile):
     """
 
     def __init__(self, path: str | Path):
-        super().__init__(path, _REMEDY)
+        super().__init__(path, Kind.SESSION)
 
     @cached_property
     def _cells(self) -> np.ndarray:
