@@ -450,7 +450,7 @@ def read(*paths: str | Path) -> Config:
                 f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
             )
         try:
-            loaded = yaml.safe_load(Path(path).read_text())
+            loaded = yaml.safe_load(Path(path).read_bytes())
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from None
         if not isinstance(loaded, dict):

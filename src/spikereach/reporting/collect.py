@@ -61,7 +61,7 @@ def _runs(frame: pd.DataFrame) -> set[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        record = _RECORDS[path.name].model_validate(json.loads(path.read_text()))
+        record = _RECORDS[path.name].model_validate(json.loads(path.read_bytes()))
     except OSError as error:
         raise ResultError(f"{path}: {error.strerror}; evaluate this system first") from None
     except ValidationError as error:
