@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "spikereach": spikereach.__version__,
         "runs": rows.to_dict("records"),
     }
-    given.output.write_text(json.dumps(result, indent=1) + "\n")
+    given.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(table(rows, name))
 
 

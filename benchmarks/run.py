@@ -68,7 +68,7 @@ def run(row: Row, threads: int) -> dict:
         "lines": list(lines(row, medians, equal, absent)),
         "threads": threads,
         "machine": {
-            "processor": "".join(PROCESSOR.findall(Path("/proc/cpuinfo").read_text())[:1]),
+            "processor": "".join(PROCESSOR.findall(Path("/proc/cpuinfo").read_text("utf-8"))[:1]),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
             "torch": version("torch"),
@@ -180,14 +180,14 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
     sys.path.insert(1, str(PEERS))  # which the workers take over
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() and arguments.rows else {}
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and arguments.rows else {}
     for name in arguments.rows or ROWS:
         begun = time.perf_counter()
         results[name] = run(ROWS[name], arguments.threads)
         print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        TABLE.write_text(table(results))
-    print(TABLE.read_text())
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        TABLE.write_text(table(results), "utf-8")
+    print(TABLE.read_text("utf-8"))
 
 
 if __name__ == "__main__":

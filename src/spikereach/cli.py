@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spikereach.surroundings import settle
+
 # Everything heavy is imported where it is used, so that help appears at once.
 if TYPE_CHECKING:
     from spikereach.config import Config, System
@@ -21,6 +23,7 @@ class _OneLineErrors(typer.core.TyperGroup):
     """Prints errors that a user can mend as one line; all others keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        settle()
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # who reads has enough, as in `| head`: typer ends without a word

@@ -37,7 +37,8 @@ def run(tmp_path, monkeypatch):
 def test_what_a_job_was(monkeypatch):
     Path("workflow/scripts").mkdir(parents=True)
     Path("workflow/rules").mkdir()
-    Path("config.yaml").write_text(yaml.safe_dump({"source": "zenodo", "threads": 1, "seeds": [1]}))
+    config = yaml.safe_dump({"source": "zenodo", "threads": 1, "seeds": [1]})
+    Path("config.yaml").write_text(config, encoding="utf-8")
     for rule in ("fetch_session", "bin_session", "train_decoder"):
         monkeypatch.setattr(time, "monotonic", iter([100.0, 102.5]).__next__)
         run_job(rule, seeds=[0], source="synthetic")
@@ -112,7 +113,7 @@ def test_altered_input_is_named_and_not_used(path, rule):
 def test_file_without_manifest_is_taken_as_it_is():
     run_job("fetch_session")
     Path("manifests/data/raw/synthetic_indy_1.manifest.json").unlink()
-    Path(RAW).write_text("a recording of one's own")
+    Path(RAW).write_text("a recording of one's own", encoding="utf-8")
     run_job("bin_session")
     assert manifest_of(BINNED).inputs[RAW] == file_checksum(RAW)
 
@@ -132,7 +133,7 @@ def test_job_that_fails_leaves_no_manifest_not_even_an_earlier_one():
 
 
 def test_manifest_that_cannot_be_written_is_told_before_the_work():
-    Path("manifests").write_text("a file")
+    Path("manifests").write_text("a file", encoding="utf-8")
     job = small_run.snakemake("fetch_session", *CHAIN["fetch_session"])
     with pytest.raises(OSError, match="manifests"), recorded(job):
         pytest.fail("the job has begun")
@@ -174,6 +175,6 @@ def test_damaged_manifest(change):
 def test_forged_manifest_with_a_right_checksum_is_refused(forged):
     content = {"rule": "x", "outputs": {}, "inputs": {}, "conditions": {}} | forged
     whole = content | {"sha256": digest(content)}
-    Path("a.json").write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    Path("a.json").write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     with pytest.raises(ManifestError, match="damaged"):
         manifests.read(Path("a.json"))

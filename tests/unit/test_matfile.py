@@ -19,6 +19,7 @@ from spikereach.data.matfile import SessionFile
 
 STEPS = 50
 T = 10 + 0.004 * np.arange(STEPS)
+SPIKES = (([10.1, 10.15], [10.05]),)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def session(tmp_path):
     return random_session(tmp_path / "a.mat", channels=3, steps=200, names=["a", "b", "M1 003"])
 
 
-def small(path, *, spikes=(([10.1, 10.15], [10.05]),), t=T, cursor=None, target=None, **options):
+def small(path, *, spikes=SPIKES, t=T, cursor=None, target=None, **options):
     positions = np.arange(2.0 * len(t)).reshape(2, -1)
     cursor = positions if cursor is None else cursor
     target = positions if target is None else target

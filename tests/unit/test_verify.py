@@ -77,7 +77,7 @@ def test_missing_file_is_named(run, rule):
 
 def test_message_has_the_checksums_what_rests_on_it_and_the_remedy(run):
     expected = hashlib.sha256(Path(CHECKPOINT).read_bytes()).hexdigest()
-    Path(CHECKPOINT).write_text("other")
+    Path(CHECKPOINT).write_text("other", encoding="utf-8")
     text = "\n".join(verify(run).breaks[0].lines())
     for part in (
         f"{CHECKPOINT}: its content is not what train_decoder wrote",
@@ -120,16 +120,16 @@ def test_single_file_is_verified_down_to_the_recording_and_no_further(run):
     report = verify(TABLE)
     assert report.breaks == []
     assert report.jobs == len(CHAIN) - 1
-    Path("figures/c.csv").write_text("other")
+    Path("figures/c.csv").write_text("other", encoding="utf-8")
     assert named(verify(TABLE)) == []
     assert named(verify(run / "figures" / "c.csv")) == ["figures/c.csv"]
-    Path(RAW).write_text("other")
+    Path(RAW).write_text("other", encoding="utf-8")
     assert named(verify(TABLE)) == [RAW]
 
 
 def test_leftovers_of_a_killed_job_and_files_of_ones_own_are_no_results(run):
     Path(CHECKPOINT).with_name(".checkpoint.safetensors.tmp").write_text("half")
-    Path("paper_tables/all.pdf").write_text("compiled by hand")
+    Path("paper_tables/all.pdf").write_text("compiled by hand", encoding="utf-8")
     assert verify(run).breaks == []
 
 
@@ -198,7 +198,7 @@ def test_command(run):
     done = runner.invoke(app, ["verify"])
     assert done.exit_code == 0
     assert "of 6 jobs are what they were made as, down to 1 recordings (synthetic)" in done.stdout
-    Path(BINNED).write_text("other")
+    Path(BINNED).write_text("other", encoding="utf-8")
     done = runner.invoke(app, ["verify", str(run)])
     assert done.exit_code == 1
     assert f"{BINNED}: its content is not what bin_session wrote" in done.stdout
@@ -212,7 +212,9 @@ def test_command(run):
 
 def test_manifest_of_a_hanging_special_file_does_not_hang(run):
     os.mkfifo("pipe")
-    job = json.loads(Path("manifests/data/raw/synthetic_indy_1.manifest.json").read_text())
+    job = json.loads(
+        Path("manifests/data/raw/synthetic_indy_1.manifest.json").read_text(encoding="utf-8")
+    )
     del job["sha256"]
     job["inputs"] = {str(Path("pipe").absolute()): "0"}
     manifests.Manifest(**job).write()

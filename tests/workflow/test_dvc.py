@@ -224,7 +224,7 @@ def test_differences_are_named(pulled):
     params = json.loads(pulled("dvc", "params", "diff", "--json", check=False))
     assert params["config.yaml"].keys() == {"systems.Wiener.sizes.lags"}
     address = pulled("dvc", "plots", "diff", check=False).strip()
-    page = Path(address.removeprefix("file://")).read_text()
+    page = Path(address.removeprefix("file://")).read_text(encoding="utf-8")
     [*plots] = yaml.safe_load((pulled.folder / "dvc.yaml").read_text())["plots"]
     for [(_, plot)] in map(dict.items, plots):
         assert page.count(f'"{plot["title"]}"') == 1

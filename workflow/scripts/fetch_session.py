@@ -15,4 +15,4 @@ with job(snakemake):
     session = find(snakemake.wildcards.session, config.catalogue)
     sources.of(config).fetch(session, target)
     md5 = file_checksum(target, "md5")
-    Path(snakemake.output.checksum).write_text(f"{md5}  {target.name}\n")
+    Path(snakemake.output.checksum).write_text(f"{md5}  {target.name}\n", "utf-8")

@@ -43,7 +43,7 @@ class Source:
 @cache
 def sources() -> tuple[Source, ...]:
     """The 54 published files with their addresses at pinned commits."""
-    table = json.loads(resources.files(__package__).joinpath("weights.json").read_text())
+    table = json.loads(resources.files(__package__).joinpath("weights.json").read_bytes())
     return tuple(
         Source(
             system=system,

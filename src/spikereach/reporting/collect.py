@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if problem := mistaken(path, kind):
             raise ResultError(f"{path}: {problem}")
-        record = _RECORDS[path.name].model_validate(json.loads(path.read_text()))
+        record = _RECORDS[path.name].model_validate(json.loads(path.read_bytes()))
     except OSError as error:
         raise read_error(path, error) or error from error
     except ResultError:

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from spikereach.config import ConfigError
 from spikereach.files import remedy
 from spikereach.identity import job_key
+from spikereach.surroundings import settle
 from spikereach.workflow import gpus
 from spikereach.workflow.manifest import recorded
 
@@ -87,8 +88,7 @@ def job(snakemake: Any) -> Iterator[Job]:
     """
     # From the configuration and not from `threads:`, which shrinks with --cores: the order of
     # floating-point sums depends on it.
-    threads = str(snakemake.config["threads"])
-    os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, NUMBA_NUM_THREADS=threads)
+    settle(threads=snakemake.config["threads"])
     _end_with_parent()
     with (
         _alone(snakemake.log[0]) as log,
@@ -113,7 +113,7 @@ def job(snakemake: Any) -> Iterator[Job]:
             log.write(f"error: {message}\n")
             with contextlib.suppress(OSError):  # a full disk: the log or the terminal has it
                 CACHE.mkdir(exist_ok=True)
-                with ERRORS.open("a") as file:
+                with ERRORS.open("a", encoding="utf-8") as file:
                     file.write(message + "\n")
             sys.exit(1)
 
@@ -133,7 +133,7 @@ def _alone(path: str) -> Iterator[TextIO]:
     the way of each other's files. The log itself is locked, which leaves no files of locks
     beside it, as filelock would.
     """
-    with open(path, "a", buffering=1) as log:
+    with open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace") as log:
         with contextlib.suppress(OSError):  # a file system without locks
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -172,6 +172,6 @@ def one_line(error: Exception) -> str | None:
 
 def print_errors() -> None:
     """Repeat what went wrong as the last thing on the terminal, each message once."""
-    lines = ERRORS.read_text().splitlines() if ERRORS.exists() else []
+    lines = ERRORS.read_text("utf-8").splitlines() if ERRORS.exists() else []
     for line in dict.fromkeys(lines):
         print(f"\nerror: {line}", file=sys.stderr)

@@ -93,7 +93,7 @@ def recorded(snakemake: Any) -> Iterator[None]:
         "wildcards": wildcards,
         "params": params_key(snakemake),
         "config": digest(config),
-        "overrides": overrides(yaml.safe_load(path.read_text()) if path.is_file() else {}, config),
+        "overrides": overrides(yaml.safe_load(path.read_bytes()) if path.is_file() else {}, config),
         "source": config["source"],
         "seed": int(wildcards["seed"]) if "seed" in wildcards else None,
         "threads": config["threads"],
