@@ -34,8 +34,8 @@ def set_up(row: str, contender: str, threads: int) -> None:
     JOB = ROWS[row].set_up(contender)
 
 
-def result() -> dict[str, np.ndarray]:
-    return JOB.result()
+def result(*windows: np.ndarray) -> dict[str, np.ndarray]:
+    return JOB.result(*windows)
 
 
 def warm() -> None:

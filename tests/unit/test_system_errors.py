@@ -193,7 +193,7 @@ def test_a_reader_of_the_output_that_has_enough(folder, arguments):
 
 def test_output_that_finds_no_room(folder):
     code = "from spikereach.cli import app; app(['check', 'a.h5'])"
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True
         )
