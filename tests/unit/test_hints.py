@@ -58,6 +58,9 @@ def test_the_command_line_is_told_how_it_takes_a_text(raw, text):
     """The way that the message gives is tried with Snakemake's own reader."""
     found = parse_config([f"folder={text}"])
     message = refusal(raw, found)
+    if text == "null":
+        assert "or --config folder=" in message
+        return
     assert (message is None) == (found["folder"] == text)
     way = "folder=!!str TEXT"
     assert message is None or f"--config '{way}'" in message
@@ -133,6 +136,8 @@ def test_a_file_is_told_how_lists_and_empty_blocks_are_written(raw, written, rem
     [
         ("search=null", "search: null in a YAML file, or --config search="),
         ("threads=~", "threads: null in a YAML file, or --config threads="),
+        ("folder=null", "folder: null in a YAML file, or --config folder="),
+        ("weights_folder=~", "weights_folder: null in a YAML file, or --config weights_folder="),
         ("evaluation={neurobench_steps: null}", "neurobench_steps: null in a YAML file"),
     ],
 )

@@ -126,6 +126,6 @@ def test_a_folder_in_place_of_a_file_names_what_lies_there(made):
 
 
 def test_a_file_that_is_not_there_names_one_that_may_be_meant(made):
-    path = made[Kind.SESSION].with_name("recordin.mat")
+    path = made[Kind.SESSION].with_name("recordings.mat")
     assert "does not exist; check the path (there is recording.mat)" in run("check", path)[1]
     assert mistaken(Path("/no/such/folder/a"), Kind.SESSION) == "does not exist; check the path"

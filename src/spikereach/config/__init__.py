@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from spikereach.config.architectures import ARCHITECTURES, locate
 from spikereach.config.errors import ConfigError
-from spikereach.config.hints import hint, numbers_as_text
+from spikereach.config.hints import NOTHING, hint, numbers_as_text
 from spikereach.config.sessions import find
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
@@ -421,6 +421,11 @@ class Config(Model):
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
             )
+        for key in ("folder", "weights_folder"):
+            if (text := getattr(self, key)) is not None and text.strip() in NOTHING:
+                raise ValueError(
+                    f"{key}: {text!r} is text: write {key}: null in a YAML file, or --config {key}="
+                )
         if self.folder and set(self.folder) & set("{}"):
             raise ValueError(
                 f"folder: {self.folder} has braces, which Snakemake takes for wildcards; rename it"
