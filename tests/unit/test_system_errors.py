@@ -136,41 +136,6 @@ def test_a_lack_of_memory_is_no_damage():
     assert read_error("a", OSError(errno.EINVAL, "Invalid argument")) is None
 
 
-LOOPS = """
-import os, resource, sys
-import numpy as np
-from spikereach.evaluation.counting import FanOut, tally
-from spikereach.ops.common.loops import round_half
-import torch
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-half = np.array([1 / 3], np.float32)
-round_half(half)
-assert half[0] == np.float16(1 / 3)
-found, _ = tally(torch.ones(2, 1, 3), FanOut(np.ones(1, np.int32), np.zeros(3, np.int64), 1))
-print(found.tolist())
-"""
-
-
-def test_a_disk_without_room_for_compiled_code(tmp_path):
-    """It is used all the same, and told once."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOOPS],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    warnings = done.stderr.splitlines()
-    assert len(warnings) == len({line.partition(" (")[0] for line in warnings}) >= 1
-    for line in warnings:
-        assert line.startswith(f"compiled code cannot be kept in {tmp_path}")
-        assert "File too large" in line
-        assert "free disk space" in line
-        assert "NUMBA_CACHE_DIR" in line
-
-
 @pytest.mark.parametrize("arguments", [("--help",), ("check", "a.h5")])
 def test_a_reader_of_the_output_that_has_enough(folder, arguments):
     """As in `spikereach ... | true`: that is no error of the disk."""

@@ -8,8 +8,6 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from spikereach.ops.common.caches import kept_where_possible
-
 BLOCK = 512
 """Elements whose operations are added up in 32 bits."""
 
@@ -70,7 +68,6 @@ def _array(values: Tensor) -> np.ndarray:
     return (values if kept else values.float()).detach().cpu().numpy()
 
 
-@kept_where_possible
 @njit(cache=True, nogil=True)
 def _nonzero(values):
     count = 0
@@ -79,7 +76,6 @@ def _nonzero(values):
     return count
 
 
-@kept_where_possible
 @njit(cache=True, nogil=True)
 def _tally(samples, counts, positions, operations, binary):
     """The samples of each call, (n, rows, width), one row after the other at all positions."""

@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from spikereach.ops.common.caches import kept_where_possible
 from spikereach.ops.common.dropout import GAMMA, LANES, ROUNDS
 from spikereach.ops.common.intrinsics import WIDTH, lowest, nonzero, part
 
@@ -61,7 +60,7 @@ def compiled(function: Callable) -> Callable:
     file = getattr(getattr(loop, "_cache", None), "_cache_file", None)
     if file is not None:
         file._source_stamp = *file._source_stamp, SOURCES
-    return kept_where_possible(loop)
+    return loop
 
 
 # Of functions that work on views within a step: to call them would count references to each view,
