@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from spikereach import surroundings
+
 JOB = """
 import hashlib
 from types import SimpleNamespace
@@ -53,7 +57,7 @@ def made(folder, **variables):
 HOSTILE = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": "{folder}/rc",
-    "HOME": "{folder}",
+    "HOME": "/dev/null/nowhere",
     "XDG_CONFIG_HOME": "{folder}/config",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_DYNAMIC": "true",
@@ -69,12 +73,31 @@ HOSTILE = {
 }
 
 
-def test_a_job_does_as_without_them(tmp_path, locale_variables):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("plain") / "job")
+
+
+def test_a_job_does_as_without_them(plain, tmp_path, locale_variables):
     (tmp_path / "config" / "matplotlib").mkdir(parents=True)
     for path in ("rc", "config/matplotlib/matplotlibrc"):
         (tmp_path / path).write_text(RC, "utf-8")
     given = {name: value.format(folder=tmp_path) for name, value in HOSTILE.items()}
-    assert made(tmp_path / "job", **given, **locale_variables) == made(tmp_path / "plain")
+    assert made(tmp_path / "job", **given, **locale_variables) == plain
+
+
+def test_caches_lie_in_the_run_folder_where_the_home_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (*surroundings.CACHES, *surroundings.SET, *surroundings.DROPPED):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    surroundings.settle()
+    assert not surroundings.CACHES.keys() & os.environ.keys()
+    monkeypatch.setenv("HOME", "/dev/null/nowhere")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/given")
+    surroundings.settle()
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".cache")
+    assert os.environ["TRITON_CACHE_DIR"] == "/given"
 
 
 def test_a_command_of_ours_needs_no_notebook(repository):
