@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
+from spikereach.workflow.encoding import check_encoding
 from spikereach.workflow.job import ERRORS, print_errors
 from spikereach.workflow.linked import make_own
 from spikereach.workflow.plan import Plan
@@ -22,6 +23,7 @@ try:
     if workflow.is_main_process:
         holder = claim()
         make_own()
+    check_encoding(config)
     run = validate(config)
     # Jobs see these too, from wherever they run.
     for key in ("folder", "weights_folder"):
