@@ -18,6 +18,11 @@ PIP = PIP_NO_DEPS=0 PIP_REQUIRE_HASHES=0 PIP_DRY_RUN=0 $(BIN)/python -I -m pip i
 	--no-user --root=/ --no-binary=:none:
 HERE := --target= --prefix='$(CURDIR)/$(VENV)'
 
+# A home that cannot be written has no room for caches.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+endif
+
 # Whole files to each process, in the order of tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
