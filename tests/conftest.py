@@ -4,6 +4,8 @@ import os
 
 # One test process per core: threads of theirs would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A notebook's, with which matplotlib cannot be imported.
+os.environ["MPLBACKEND"] = "agg"
 
 import shutil
 import subprocess

@@ -5,6 +5,7 @@ that change arithmetic, or break an import, end here.
 """
 
 import os
+from pathlib import Path
 
 DROPPED = (
     # Switches for finding faults, with which compiled loops are slow or are others.
@@ -28,6 +29,13 @@ SET = {
 }
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """OpenBLAS looks at its own before it looks at that of OpenMP."""
+CACHES = {
+    "XDG_CACHE_HOME": ".cache",
+    "MPLCONFIGDIR": ".cache/matplotlib",
+    "TRITON_CACHE_DIR": ".cache/triton",
+}
+"""Folders of compiled code and the like, in the run folder; only where the home, in which they
+lie otherwise, cannot be written, such as a container's for users that it does not know."""
 
 
 def settle(threads: int | None = None) -> None:
@@ -39,5 +47,8 @@ def settle(threads: int | None = None) -> None:
     for name in DROPPED:
         os.environ.pop(name, None)
     os.environ.update(SET)
+    if not os.access(Path("~").expanduser(), os.W_OK):
+        for name, folder in CACHES.items():
+            os.environ.setdefault(name, str(Path(folder).absolute()))
     if threads is not None:
         os.environ.update(dict.fromkeys(THREADS, str(threads)))

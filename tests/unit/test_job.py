@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikereach import progress
+from spikereach import progress, surroundings
 from spikereach.config import ConfigError
 from spikereach.workflow import job as jobs
 
@@ -21,7 +21,7 @@ from spikereach.workflow import job as jobs
 @pytest.fixture
 def snakemake(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for variable in (*surroundings.THREADS, *surroundings.SET, *surroundings.DROPPED):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setattr(jobs, "_end_with_parent", lambda: None)  # of the tests themselves

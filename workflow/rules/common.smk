@@ -8,7 +8,9 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
+from spikereach.workflow.encoding import check_encoding
 from spikereach.workflow.job import ERRORS, print_errors
+from spikereach.workflow.linked import make_own
 from spikereach.workflow.plan import Plan
 from spikereach.workflow.runfolder import RunFolderError, claim, sign
 
@@ -17,7 +19,11 @@ from spikereach.workflow.runfolder import RunFolderError, claim, sign
 home = Path(workflow.basedir)
 home = home.parent if home.name == "workflow" else home
 try:
-    holder = claim() if workflow.is_main_process else None
+    holder = None
+    if workflow.is_main_process:
+        holder = claim()
+        make_own()
+    check_encoding(config)
     run = validate(config)
     # Jobs see these too, from wherever they run.
     for key in ("folder", "weights_folder"):
