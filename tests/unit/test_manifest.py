@@ -1,5 +1,6 @@
 """Manifests: what jobs write down, and inputs that are not what they were made as."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -129,6 +130,32 @@ def test_job_that_fails_leaves_no_manifest_not_even_an_earlier_one():
         fails()
     assert manifest_of(TABLE) is None
     assert manifest_of("paper_tables/c.csv").rule == "write_ablation", "that of another job stays"
+
+
+def test_files_that_snakemake_is_not_told_of():
+    """Of a job that makes a part of what an earlier one made, and knows the rest of it."""
+    run_job("fetch_session")
+    made = manifest_of(RAW).outputs
+    checksum = CHAIN["fetch_session"][1][1:]
+    job = small_run.snakemake("check_session", [], checksum)
+    with contextlib.suppress(KeyError), recorded(job) as record:
+        assert record.earlier == made
+        raise KeyError
+    assert manifest_of(RAW).outputs == made, "what it says of the rest still holds"
+    with recorded(job) as record:
+        record.outputs.append(RAW)
+        Path(RAW).write_text("anew")
+    assert manifest_of(RAW).outputs == {path: file_checksum(path) for path in (RAW, *checksum)}
+    Path(RAW).write_text("put there by hand")
+    with recorded(job) as record:
+        assert file_checksum(RAW) not in record.earlier.values()
+        record.inputs.append(RAW)
+    assert manifest_of(RAW) is None
+    assert manifest_of(checksum[0]).inputs == {RAW: file_checksum(RAW)}
+    run_job("bin_session")
+    Path(RAW).write_text("altered")
+    with pytest.raises(ManifestError, match=rf"{RAW}: was altered .* or delete {checksum[0]}"):
+        run_job("bin_session")
 
 
 def test_manifest_that_cannot_be_written_is_told_before_the_work():

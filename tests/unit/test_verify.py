@@ -18,7 +18,7 @@ from spikereach.cli import app
 from spikereach.published.weights import sources
 from spikereach.workflow import manifest as manifests
 from spikereach.workflow import verify as module
-from spikereach.workflow.manifest import recorded
+from spikereach.workflow.manifest import ManifestError, recorded
 from spikereach.workflow.verify import VerifyError, verify
 
 
@@ -146,6 +146,43 @@ def test_own_recording_that_changed_since_it_was_copied(run, tmp_path_factory):
     assert str(original) in broken.problem
     original.unlink()
     assert verify(run).breaks == []
+
+
+def check_by_hand(content, **config):
+    """A recording put there by hand, and the job that checks it."""
+    Path(RAW).write_text(content)
+    inputs, outputs = CHAIN["fetch_session"]
+    with recorded(small_run.snakemake("check_session", inputs, outputs[1:], **config)) as record:
+        record.inputs.append(RAW)
+        Path(outputs[1]).write_text(content)
+    run_job("bin_session")
+
+
+def test_recording_that_was_put_there_is_what_was_checked(run):
+    shutil.rmtree(run / "manifests" / "data")
+    check_by_hand("recorded")
+    report = verify(BINNED)
+    assert (report.breaks, report.recordings) == ([], {"synthetic": 1})
+    assert verify(RAW).breaks == []
+    Path(RAW).write_text("another")
+    for target in (RAW, BINNED):
+        (broken,) = verify(target).breaks
+        assert broken.path == RAW
+        assert "altered since check_session checked it" in broken.problem
+        assert "put the earlier file back" in broken.remedy
+    with pytest.raises(ManifestError, match=rf"^{RAW}: was altered since check_session checked it"):
+        run_job("bin_session")
+
+
+def test_published_weights_that_were_put_there_need_no_manifest(run, monkeypatch):
+    path = f"data/weights/{sources()[0].file}"
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_text("weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    (broken,) = verify(path).breaks
+    assert "no manifest" in broken.problem
+    monkeypatch.setattr(module, "sources", lambda: [replace(sources()[0], sha256=sha256)])
+    assert verify(path).breaks == []
 
 
 def test_recordings_are_those_of_the_zenodo_record(run, monkeypatch):
