@@ -14,8 +14,8 @@ with job(snakemake) as run:
     target = checksum.with_suffix(".mat")
     config = validate(snakemake.config)
     session = find(snakemake.wildcards.session, config.catalogue)
-    found = file_checksum(target) if target.exists() else None
-    if found in (None, run.record.earlier.get(str(target))):
+    made = run.record.earlier.get(str(target))
+    if not target.exists() or (not target.is_symlink() and file_checksum(target) == made):
         sources.of(config).fetch(session, target)
         run.record.outputs = [str(target), str(checksum)]
     else:  # somebody else's, who put it there
