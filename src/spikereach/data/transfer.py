@@ -108,7 +108,8 @@ class Server:
                 reason = access.told(cause, self._address)
                 if self.offline is None and isinstance(cause, UNREACHABLE):
                     self.offline = True
-                    raise self.failed(f"no network ({reason})") from None
+                    trusted = not isinstance(cause, exceptions.SSLError)
+                    raise self.failed(f"no network ({reason})" if trusted else reason) from None
                 asked_s, told = _retry_after(problem)
                 if number == self._settings.retries:
                     raise self.failed(

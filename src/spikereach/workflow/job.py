@@ -20,7 +20,7 @@ from spikereach.files import remedy
 from spikereach.identity import job_key
 from spikereach.surroundings import settle
 from spikereach.workflow import gpus
-from spikereach.workflow.manifest import recorded
+from spikereach.workflow.manifest import Record, recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
@@ -38,6 +38,8 @@ class Job:
     """What a script asks of its job beyond inputs, outputs and params."""
 
     snakemake: Any
+    record: Record | None = None
+    """What its manifest will say; only while it runs."""
 
     @property
     def wants_gpu(self) -> bool:
@@ -97,9 +99,9 @@ def job(snakemake: Any) -> Iterator[Job]:
     ):
         try:
             _check_dates(snakemake.input)
-            run = Job(snakemake)
-            places = snakemake.config["jobs_per_gpu"] if run.wants_gpu else 0
-            with gpus.lease(places) as gpu, recorded(snakemake):
+            places = snakemake.config["jobs_per_gpu"] if Job(snakemake).wants_gpu else 0
+            with gpus.lease(places) as gpu, recorded(snakemake) as record:
+                run = Job(snakemake, record)
                 if run.wants_gpu:
                     log.write(f"GPU {gpu}\n" if gpu else "no GPU is visible\n")
                 yield run
