@@ -6,6 +6,23 @@ DEMO := --directory runs/demo --configfile workflow/presets/demo.yaml
 # All but the ablations and the search.
 TARGETS := tables figures results/config.yaml
 
+# What the user has set for other projects counts here only where it says from which index
+# packages come and how to reach it.
+KEPT := $(addprefix PIP_,INDEX_URL EXTRA_INDEX_URL NO_INDEX FIND_LINKS TRUSTED_HOST PROXY CERT \
+	CLIENT_CERT TIMEOUT DEFAULT_TIMEOUT RETRIES CACHE_DIR NO_CACHE_DIR CONFIG_FILE \
+	KEYRING_PROVIDER DISABLE_PIP_VERSION_CHECK ROOT_USER_ACTION)
+unexport $(filter-out $(KEPT),$(filter PIP_%,$(.VARIABLES)))
+unexport PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS SNAKEMAKE_PROFILE
+# pip.conf may say these, too.
+PIP = PIP_NO_DEPS=0 PIP_REQUIRE_HASHES=0 PIP_DRY_RUN=0 $(BIN)/python -I -m pip install --quiet \
+	--no-user --root=/ --no-binary=:none:
+HERE := --target= --prefix='$(CURDIR)/$(VENV)'
+
+# A home that cannot be written has no room for caches.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+endif
+
 # Whole files to each process, in the order of tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
@@ -60,21 +77,32 @@ schema: $(VENV)/runtime
 lock: $(VENV)/dev
 	$(BIN)/python requirements/lock.py
 
+# Whether .venv can be used: one that was begun and not finished, or whose Python has since gone,
+# is mended.
+WHOLE := $(BIN)/python -I -m pip --version >/dev/null 2>&1
+ifneq ($(shell $(WHOLE) && echo yes),yes)
+.PHONY: $(VENV)/runtime
+endif
+
 $(VENV)/runtime: requirements/runtime.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("spikereach needs \
 	Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements/runtime.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@$(WHOLE) || $(BIN)/python -I -m ensurepip >/dev/null 2>&1 || \
+		$(PYTHON) -m venv --clear $(VENV) || { \
+		echo "error: $(PYTHON) cannot make $(VENV): install what it lacks for that (Debian and" \
+		"Ubuntu: apt install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % \
+		sys.version_info[:2])')), then run make again" >&2; exit 1; }
+	$(PIP) $(HERE) --requirement requirements/runtime.lock
+	$(PIP) $(HERE) --no-deps --editable .
 	touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --requirement requirements/dev.lock
+	$(PIP) $(HERE) --requirement requirements/dev.lock
 	touch $@
 
 $(VENV)/peers: $(VENV)/runtime requirements/bench.txt
 	rm -rf $@ && mkdir $@
 	@grep -v '^#' requirements/bench.txt | while read -r peer; do \
-		$(BIN)/python -m pip install --quiet --no-deps --target $@ "$$peer" || \
+		$(PIP) --no-deps --prefix= --target $@ "$$peer" || \
 		echo "absent from the benchmarks: $$peer"; done
 	touch $@

@@ -1,21 +1,22 @@
 """Training batches of tinyRSNN, bigRSNN and RTnet."""
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from common import CHANNELS, CONFIG, decoder_of, recording
-from rows import Job
+from rows import SPIKES, Job
 from torch import Tensor, nn
 
 from spikereach.models.decoder import Decoder
 from spikereach.models.hybrid import Chain
 from spikereach.models.recurrent_lif import RecurrentLIF
+from spikereach.ops.common import record
 from spikereach.ops.common.backends import only
 from spikereach.ops.common.dropout import draw_dropout
-from spikereach.ops.common.record import note_spikes
 from spikereach.ops.current_lif.step import current_integrator_step, current_lif_step
 from spikereach.training import loop, optimisers
 
@@ -32,7 +33,7 @@ class Peer(nn.Module):
     def decode(self, spikes: Tensor) -> Tensor:
         """Velocity (T, B, 2) of spikes (T, B, C)."""
         outputs, fired = self.loop(spikes)
-        note_spikes("hidden", torch.stack(fired))
+        record.note_spikes("hidden", torch.stack(fired))
         return torch.stack(tuple(outputs)).unflatten(-1, (-1, 2)).mean(-2)
 
     def loop(self, spikes: Tensor) -> tuple[Iterable[Tensor], list[Tensor]]:
@@ -199,7 +200,7 @@ class RLeaky(nn.Module):
         for current in self.input(x):
             states.append(self.neuron(current, *states[-1]))
         spikes = torch.stack([z for z, _ in states[1:]])
-        note_spikes("hidden", spikes)
+        record.note_spikes("hidden", spikes)
         return spikes, states[-1]
 
 
@@ -209,26 +210,41 @@ def snntorch_rtnet(system: str) -> Decoder:
     return decoder
 
 
-def training(network: Callable[[str], nn.Module], system: str, windows: int, steps: int) -> Job:
+def training(
+    network: Callable[[str], nn.Module],
+    system: str,
+    windows: int,
+    steps: int,
+    dtype: torch.dtype = torch.float32,
+) -> Job:
     """Updates of a network by the recipe of a system; a peer takes the place of the decoder."""
-    net, stage = network(system).train(), CONFIG.systems[system].training.finetune
+    net, stage = network(system).to(dtype).train(), CONFIG.systems[system].training.finetune
     spikes, target = map(torch.from_numpy, recording(1, steps, windows))
-    if not net.takes_bytes:
-        spikes = spikes.float()
+    if not net.takes_bytes or dtype is not torch.float32:
+        spikes = spikes.to(dtype)
+    target = target.to(dtype)
     optimiser = optimisers.build(stage, list(net.parameters()))
-    update = partial(loop.step, net, optimiser, stage, spikes, target)
+    update = partial(loop.step, net, optimiser, stage)
+    initial = deepcopy(net.state_dict())
 
-    def result() -> dict[str, np.ndarray]:
-        """The gradients, but for biases in front of batch norms: those are rounding errors."""
+    def result(kept: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Hidden spikes and velocities of the first update, and its gradients but for biases in
+        front of batch norms: those are rounding errors."""
+        part = [each if kept is None else each[:, kept] for each in (spikes, target)]
+        net.load_state_dict(initial)
         net.drawn = True
         torch.manual_seed(7)
-        velocity = update()
+        with record.recording(net) as noted:
+            velocity = net.decode(part[0]).detach().numpy()
+        torch.manual_seed(7)
+        update(*part)
         net.drawn = False
+        fired = {SPIKES + name: (z != 0).numpy() for name, z in noted.spikes.items()}
         named = {name.removeprefix("ours."): p.grad for name, p in net.named_parameters()}
         named = {name: g.numpy() for name, g in named.items() if not name.endswith("conv.bias")}
-        return named | {"velocity": velocity.numpy()}
+        return fired | named | {"velocity": velocity}
 
-    return Job(update, result, warm=2)
+    return Job(partial(update, spikes, target), result, warm=2)
 
 
 def stepwise(network: Callable[[str], nn.Module], *arguments) -> Job:
@@ -242,6 +258,21 @@ def plain(system: str, *arguments) -> Job:
     if system == "RTnet":
         return stepwise(decoder_of, system, *arguments)
     return training(Plain, system, *arguments)
+
+
+def exact(*arguments) -> Job:
+    """The very equations in float64, states that a decoder begins with among them."""
+    job = plain(*arguments, torch.float64)
+
+    def result(*kept: np.ndarray) -> dict[str, np.ndarray]:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            return job.result(*kept)
+        finally:
+            torch.set_default_dtype(before)
+
+    return replace(job, result=result)
 
 
 def snntorch(system: str, *arguments) -> Job:

@@ -3,13 +3,15 @@
 Measures the time of an update and of a decoded step for every training stage in config.yaml, and
 multiplies by the number of updates there are: of all systems, sessions, seeds, pretraining,
 compression and search. Early stopping is left out and pruning goes to its last step, so that the
-sum is an upper limit. Writes benchmarks/budget.json and prints a table;
-docs/budget.md tells more.
+sum is an upper limit. Writes benchmarks/budget.json, training by training, and prints a table;
+one that fails is marked, the others go on, and the exit code is 1. docs/budget.md tells more.
 """
 
 import argparse
 import json
 import math
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,6 +28,8 @@ from torch.utils.benchmark import timer
 from spikereach import config
 from spikereach.config import Config, Stage
 from spikereach.config.sessions import find
+from spikereach.files import replace
+from spikereach.kinds import Kind, check_overwriting
 from spikereach.models import zoo
 from spikereach.models.decoder import STEP_S
 from spikereach.models.passes import in_pieces
@@ -142,38 +146,48 @@ def timed(work: Callable[[], object]) -> float:
     return timer() - begun
 
 
-def project(paper: Config, device: torch.device, systems: Sequence[str]) -> pd.DataFrame:
-    """Updates, times and hours of every training of those systems."""
-    rows, known = [], {}
+def project(paper: Config, device: torch.device, systems: Sequence[str]) -> Iterator[dict]:
+    """Updates, times and hours of every training of those systems; of one that fails, how."""
+    known: dict[tuple, tuple[float, float] | str] = {}
     for run in runs(paper):
         if run.system not in systems:
             continue
+        about = {k: v for k, v in asdict(run).items() if k not in ("stage", "steps")}
+        about["updates"] = run.updates
         key = run.system, run.stage.model_dump_json(), run.channels
         if key not in known:
-            known[key] = times(run, paper, device)
+            try:
+                known[key] = times(run, paper, device)
+            except Exception as error:  # such as a GPU that is too small for one of many
+                traceback.print_exc()
+                known[key] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(known[key], str):
+            yield about | {"failed": known[key]}
+            continue
         per_update, per_step = known[key]
         seconds = run.updates * per_update + run.decoded * per_step
-        rows.append(
-            {
-                **{k: v for k, v in asdict(run).items() if k not in ("stage", "steps")},
-                "updates": run.updates,
-                "update_ms": 1000 * per_update,
-                "minutes_each": seconds / 60,
-                "hours": seconds * run.repetitions / 3600,
-            }
-        )
-    return pd.DataFrame(rows)
+        yield about | {
+            "update_ms": 1000 * per_update,
+            "minutes_each": seconds / 60,
+            "hours": seconds * run.repetitions / 3600,
+        }
 
 
-def table(rows: pd.DataFrame, device: str) -> str:
-    """The hours of each system's trainings, as Markdown."""
-    groups = rows.groupby(["system", "what"], sort=False)
+def table(rows: Sequence[dict], device: str) -> str:
+    """The hours of each system's trainings, as Markdown, and what failed."""
+    failed = {f"{r['system']}, {r['what']}: {r['failed']}": None for r in rows if "failed" in r}
+    told = "".join(f"\n\nfailed, and not in the sum: {each}" for each in failed)
+    measured = pd.DataFrame([row for row in rows if "failed" not in row])
+    if measured.empty:
+        return f"Nothing was measured on one {device}{told}"
+    groups = measured.groupby(["system", "what"], sort=False)
     shown = groups.agg({"update_ms": "mean", "repetitions": "sum", "hours": "sum"}).reset_index()
     shown.insert(3, "minutes", 60 * shown.hours / shown.repetitions)
     head = ["system", "training", "ms per update", "minutes per run", "runs", "hours"]
     digits = ("", "", ".1f", ".1f", ".0f", ".2f")
     lines = shown.to_markdown(index=False, headers=head, floatfmt=digits)
-    return f"Upper limit on one {device}:\n\n{lines}\n\n{rows.hours.sum():.1f} hours in all"
+    hours = f"{measured.hours.sum():.1f} hours in all"
+    return f"Upper limit on one {device}:\n\n{lines}\n\n{hours}{told}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -185,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "budget.json")
     given = parser.parse_args(arguments)
+    check_overwriting(given.output, Kind.BUDGET, given.config)
     device = torch.device(given.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch finds no CUDA device here: use --device cpu")
@@ -193,16 +208,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown := set(systems) - paper.systems.keys():
         parser.error(f"unknown systems: {', '.join(sorted(unknown))}")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    rows = project(paper, device, systems)
     result = {
         "device": name,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "spikereach": spikereach.__version__,
-        "runs": rows.to_dict("records"),
+        "runs": [],
     }
-    given.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(rows, name))
+    for row in project(paper, device, systems):
+        result["runs"].append(row)
+        replace(given.output, (json.dumps(result, indent=1) + "\n").encode())
+    print(table(result["runs"], name))
+    if any("failed" in row for row in result["runs"]):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 OURS = "spikereach"
+SPIKES = "spikes of "
+"""Begins the name of a result (steps, windows, units) of which one that flips, where a membrane
+comes to its threshold to within rounding, lets its window go its own way."""
 
 
 @dataclass
@@ -15,8 +18,9 @@ class Job:
 
     run: Callable[[], object]
     """Does the work once."""
-    result: Callable[[], dict[str, np.ndarray]] | None = None
-    """The arrays that must be equal, of contenders that claim the same result."""
+    result: Callable[..., dict[str, np.ndarray]] | None = None
+    """The arrays that must be equal, of contenders that claim the same result; where there are
+    :data:`SPIKES`, on request of some windows only, of which it takes the numbers."""
     warm: int = 1
     """Runs before the timed ones."""
     steps: int = 1
@@ -74,6 +78,9 @@ class Row:
     """Of those functions."""
     same: tuple[str, ...] = ()
     """Peers with the same result."""
+    exact: str | None = None
+    """Contender that is not timed: the result in float64, with which those are compared. None:
+    peers are compared with ours."""
     repetitions: int = 3
     tolerance: float = 0.0
     difference: Callable[[np.ndarray, np.ndarray], float] = unequal
@@ -113,15 +120,16 @@ def _metrics(system: str, steps: int) -> Row:
 
 
 def _training(system: str, arguments: tuple, work: str, *peers: str, **options) -> Row:
-    """Beside plain PyTorch, whose gradients must be the same, peers with other neurons."""
+    """Beside plain PyTorch, whose gradients in float64 ours must be, peers with other neurons."""
     return Row(
         f"train-{system}",
         f"training batch of {system}",
         work,
         "batches",
-        {OURS: "ours", "torch": "plain"} | {peer: peer for peer in peers},
+        {OURS: "ours", "torch": "plain", "float64": "exact"} | {peer: peer for peer in peers},
         arguments=(system, *arguments),
         same=("torch",),
+        exact="float64",
         **options,
     )
 

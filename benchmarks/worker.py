@@ -34,8 +34,8 @@ def set_up(row: str, contender: str, threads: int) -> None:
     JOB = ROWS[row].set_up(contender)
 
 
-def result() -> dict[str, np.ndarray]:
-    return JOB.result()
+def result(*windows: np.ndarray) -> dict[str, np.ndarray]:
+    return JOB.result(*windows)
 
 
 def warm() -> None:
@@ -59,7 +59,7 @@ def memory() -> int:
     with contextlib.suppress(AttributeError):  # only glibc has it
         # Give freed memory back, so that it is not there already when it is needed again.
         ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    Path("/proc/self/clear_refs").write_text("5", "utf-8")  # forget the highest so far
     before = _resident("VmRSS")
     JOB.run()
     return _resident("VmHWM") - before
@@ -67,5 +67,5 @@ def memory() -> int:
 
 def _resident(field: str) -> int:
     """Bytes of a line of /proc/self/status: VmRSS now, VmHWM at most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024

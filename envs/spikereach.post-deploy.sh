@@ -11,4 +11,7 @@ until [ -f "$checkout/src/spikereach/__init__.py" ]; do
     fi
     checkout=$(dirname "$checkout")
 done
-python -m pip install --quiet --no-deps --editable "$checkout"
+# Here, wherever else the user has packages go.
+unset PYTHONHOME PYTHONPATH
+python -I -m pip install --quiet --no-user --target= --prefix="$CONDA_PREFIX" --root=/ \
+    --no-deps --editable "$checkout"

@@ -14,6 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = "3.11"
+LIMIT_S = 900
+"""For uv, which asks the index about hundreds of packages."""
 OF_TORCH = re.compile(r"nvidia-|cuda-")
 HEADER = "# Written by `make lock`; do not edit.\n"
 ENVIRONMENT = """\
@@ -34,13 +36,13 @@ def resolve(*sources: str, preferred: list[str], constraints: list[str]) -> list
     given = "\n".join(preferred), "\n".join(constraints)
     scratch = [HERE / ".preferred.txt", HERE / ".constraints.txt"]
     for path, text in zip(scratch, given, strict=True):
-        path.write_text(text)
+        path.write_text(text, "utf-8")
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *sources]
     command += ["--extra", "workflow", "--python-version", PYTHON, "--no-header", "--no-annotate"]
     command += ["--constraint", str(scratch[1]), "--output-file", str(scratch[0])]
     try:
-        subprocess.run(command, check=True, cwd=ROOT)
-        found = scratch[0].read_text().splitlines()
+        subprocess.run(command, check=True, cwd=ROOT, timeout=LIMIT_S)
+        found = scratch[0].read_text("utf-8").splitlines()
     finally:
         for path in scratch:
             path.unlink()
@@ -48,7 +50,7 @@ def resolve(*sources: str, preferred: list[str], constraints: list[str]) -> list
 
 
 def read(path: Path) -> list[str]:
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return [line for line in lines if not line.startswith("#")]
 
 
@@ -61,10 +63,10 @@ def main() -> None:
     runtime = [line for line in runtime if not line.startswith("triton==")]
     dev = [line for line in both if line not in runtime]
     for path, pins in zip(locks, (runtime, dev), strict=True):
-        path.write_text(HEADER + "\n".join(pins) + "\n")
+        path.write_text(HEADER + "\n".join(pins) + "\n", "utf-8")
     pins = "\n".join(f"      - {line}" for line in runtime)
     environment = ROOT / "envs" / "spikereach.yaml"
-    environment.write_text(ENVIRONMENT.format(header=HEADER, python=PYTHON, pins=pins))
+    environment.write_text(ENVIRONMENT.format(header=HEADER, python=PYTHON, pins=pins), "utf-8")
 
 
 if __name__ == "__main__":

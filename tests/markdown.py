@@ -9,9 +9,9 @@ _COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 
 def files(document: Path) -> dict[str, str]:
     """Name -> content of each block that follows a paragraph "`NAME` ...:"."""
-    return dict(_FILE.findall(document.read_text()))
+    return dict(_FILE.findall(document.read_text(encoding="utf-8")))
 
 
 def commands(document: Path) -> list[str]:
     """Each block of shell commands, in order."""
-    return _COMMANDS.findall(document.read_text())
+    return _COMMANDS.findall(document.read_text(encoding="utf-8"))

@@ -9,7 +9,17 @@ from spikereach.data.matfile import SessionFile
 
 
 def write_session(
-    path, spikes, t, cursor_pos, target_pos, *, names=None, compression="gzip", userblock=512
+    path,
+    spikes,
+    t,
+    cursor_pos,
+    target_pos,
+    *,
+    names=None,
+    compression="gzip",
+    fletcher32=False,
+    cells_as=None,
+    userblock=512,
 ):
     """Write a session file.
 
@@ -21,6 +31,8 @@ def write_session(
         target_pos: (2, T).
         names: channel names; None leaves the field out.
         compression: of the numeric arrays, in chunks of uneven fit; None: contiguous.
+        fletcher32: whether their chunks have checksums.
+        cells_as: how the cell arrays lie in HDF5, such as {"chunks": (1, 2)}; None: contiguous.
         userblock: bytes before the HDF5 content; MATLAB puts its own header there.
     """
     with h5py.File(path, "w", userblock_size=userblock) as file:
@@ -30,7 +42,8 @@ def write_session(
             if compression is None or 0 in values.shape:
                 return parent.create_dataset(name, data=values)
             chunks = (1, max(1, values.shape[1] // 3))
-            return parent.create_dataset(name, data=values, compression=compression, chunks=chunks)
+            stored = {"compression": compression, "chunks": chunks, "fletcher32": fletcher32}
+            return parent.create_dataset(name, data=values, **stored)
 
         store(file, "t", np.asarray(t)[None])
         store(file, "cursor_pos", np.asarray(cursor_pos))
@@ -45,11 +58,12 @@ def write_session(
                     cell = cells.create_dataset(name, data=np.zeros(2, np.uint64))
                     cell.attrs["MATLAB_empty"] = np.uint8(1)
                 references[unit, channel] = cell.ref
-        file["spikes"] = references
+        file.create_dataset("spikes", data=references, **cells_as or {})
         if names is not None:
             codes = [np.array([[ord(c)] for c in name], np.uint16) for name in names]
             stored = [cells.create_dataset(f"name{i}", data=c).ref for i, c in enumerate(codes)]
-            file.create_dataset("chan_names", data=np.array([stored], h5py.ref_dtype))
+            stored = np.array([stored], h5py.ref_dtype)
+            file.create_dataset("chan_names", data=stored, **cells_as or {})
     return path
 
 

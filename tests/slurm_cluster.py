@@ -25,7 +25,7 @@ def reason_to_skip() -> str | None:
         return f"no SLURM here: {', '.join(missing)} (Debian: slurmctld slurmd slurm-client munge)"
     if os.geteuid() != 0:
         return "starting SLURM's daemons needs root"
-    if CONF.exists() and not CONF.read_text().startswith(MARK):
+    if CONF.exists() and not CONF.read_text(encoding="utf-8").startswith(MARK):
         return f"this machine is part of a cluster already ({CONF})"
     if "SLURM_JOB_ID" in os.environ:
         return "inside a SLURM job"
@@ -64,7 +64,7 @@ class Cluster:
         self.lock = (CONF.parent / ".spikereach.lock").open("w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         try:
-            CONF.write_text(self._configuration())
+            CONF.write_text(self._configuration(), encoding="utf-8")
             GRES.write_text(MARK + "NodeName=gpunode Name=gpu File=/dev/null,/dev/zero\n")
             key = self.folder / "munge.key"
             key.touch(mode=0o400)

@@ -41,10 +41,10 @@ def snakemake(rule, inputs, outputs, **config):
 def write(rule, extra=""):
     """The work of a job: its outputs follow from its inputs."""
     inputs, outputs = CHAIN[rule]
-    text = "".join(Path(path).read_text() for path in inputs)
+    text = "".join(Path(path).read_text(encoding="utf-8") for path in inputs)
     for path in outputs:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(f"{path}{extra} of ({text[:40]})\n")
+        Path(path).write_text(f"{path}{extra} of ({text[:40]})\n", encoding="utf-8")
 
 
 def run_job(rule, extra="", **config):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from spikereach.surroundings import settle
 
 # Everything heavy is imported where it is used, so that help appears at once.
 if TYPE_CHECKING:
@@ -20,11 +23,16 @@ class _OneLineErrors(typer.core.TyperGroup):
     """Prints errors that a user can mend as one line; all others keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        settle()
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # who reads has enough, as in `| head`: typer ends without a word
+            raise
         except Exception as error:
             from spikereach.workflow.job import one_line
 
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = "standard output"  # files that are written have a name
             message = one_line(error)
             if message is None:
                 raise
@@ -183,7 +191,19 @@ def bin_file(
     \b
     Example: spikereach bin indy_20160622_01.mat indy.h5
     """
-    _session(file, monkey, areas, config).save(out)
+    from spikereach.data.binning import named
+    from spikereach.data.errors import SessionError
+    from spikereach.kinds import Kind, OverwriteError, check_overwriting, kind_of
+
+    if kind_of(file) is Kind.BINNED:
+        raise SessionError(f"{file}: is a binned session already: use it as it is")
+    check_overwriting(out, Kind.BINNED, [file, *(config or [])])
+    binned = _session(file, monkey, areas, config)
+    if kind_of(out) is Kind.BINNED and (earlier := named(out)) != binned.name:
+        raise OverwriteError(
+            f"{out}: is the binned session {earlier}, not {binned.name}: give another name"
+        )
+    binned.save(out)
     typer.echo(f"wrote {out}")
 
 
@@ -205,10 +225,12 @@ def decode(
     Example: spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
     """
     from spikereach.evaluation.errors import EvaluationError
+    from spikereach.kinds import Kind, check_overwriting
 
     if out.suffix not in (".csv", ".h5"):
         raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
-    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    check_overwriting(out, Kind.VELOCITIES, [checkpoint, file, *(config or [])])
+    loaded, binned = _both(checkpoint, trust, file, monkey, areas, config)
 
     import h5py
     import numpy as np
@@ -260,7 +282,7 @@ def evaluate(
     """
     from spikereach.evaluation.evaluate import measure
 
-    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    loaded, binned = _both(checkpoint, trust, file, monkey, areas, config)
     found = measure(loaded, binned, neurobench_steps).metrics
     _print(found.model_dump(mode="json"), as_json, _METRICS)
 
@@ -283,7 +305,7 @@ def stream(
     """
     from spikereach.evaluation.evaluate import stream
 
-    loaded, binned = _load(checkpoint, trust), _session(file, monkey, areas, config)
+    loaded, binned = _both(checkpoint, trust, file, monkey, areas, config)
     found = stream(loaded, binned, steps)
     _print(found.model_dump(mode="json"), as_json, _STREAM + _TIMING)
 
@@ -302,10 +324,16 @@ def import_weights(
     \b
     Example: spikereach import-weights SNN2 model.pt SNN2.safetensors
     """
-    from spikereach.models.checkpoint import save
+    from spikereach.kinds import Kind, OverwriteError, check_overwriting, kind_of
+    from spikereach.models.checkpoint import origin, save
     from spikereach.published.importers import published_checkpoint
 
+    check_overwriting(out, Kind.CHECKPOINT, [file, *(config or [])])
     checkpoint = published_checkpoint(system, _system(system, config), file)
+    if kind_of(out) is Kind.CHECKPOINT and origin(out)["provenance"] != checkpoint.provenance:
+        raise OverwriteError(
+            f"{out}: is a checkpoint that was not made from {file}: give another name"
+        )
     save(checkpoint, out)
     typer.echo(f"wrote {system} for {checkpoint.dataset}, seed {checkpoint.seed}, to {out}")
 
@@ -353,8 +381,10 @@ def view(
     \b
     Example: spikereach view results/evaluate/*/indy_20160622_01/seed0 --out page.html
     """
+    from spikereach.kinds import Kind, check_overwriting
     from spikereach.reporting.view import write
 
+    check_overwriting(out, Kind.RESULTS_PAGE)
     typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
 
 
@@ -414,32 +444,46 @@ def _system(name: str, config: list[Path] | None) -> System:
     return systems[name]
 
 
-def _load(path: Path, trust: list[str] | None) -> Checkpoint:
-    from spikereach.models.checkpoint import load
+def _both(
+    path: Path, trust: list[str] | None, file: Path, *session: Any
+) -> tuple[Checkpoint, BinnedSession]:
+    """A checkpoint and the session that it is for."""
+    from spikereach.kinds import Kind, kind_of
+    from spikereach.models.checkpoint import CheckpointError, load
 
-    return load(path, trust=trust or ())
+    if kind_of(file) is Kind.CHECKPOINT and kind_of(path) is not Kind.CHECKPOINT:
+        raise CheckpointError(
+            f"{file} is a checkpoint, {path} is none: give the checkpoint first, then the session"
+        )
+    return load(path, trust=trust or ()), _session(file, *session)
 
 
 def _session(
     file: Path, monkey: str | None, areas: str | None, config: list[Path] | None
 ) -> BinnedSession:
-    """A binned session, or a session file binned here: known by the options, else by its name."""
+    """A binned session, or a session file binned here: known by the options, else by its name.
+
+    Which of them it is, its content says: browsers and wget add to names.
+    """
     from spikereach.config import ConfigError
     from spikereach.config.sessions import Session, find
     from spikereach.data.binning import BinnedSession, bin_session
     from spikereach.data.errors import SessionError
+    from spikereach.kinds import Kind, kind_of, mistaken
 
-    if file.suffix != ".mat":
+    if kind_of(file) is Kind.BINNED:
         return BinnedSession.load(file)
-    if not file.exists():
-        raise SessionError(f"{file}: no such file; check the path")
+    if problem := mistaken(file, Kind.SESSION):
+        raise SessionError(f"{file}: {problem}")
+    known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", file.name, re.IGNORECASE)
+    name = known_as[1] if known_as else file.stem
     if (monkey is None) != (areas is None):
         raise ConfigError("--monkey and --areas describe a session together: give both")
     if monkey is not None:
-        return bin_session(file, Session(file.stem, monkey, _areas(areas)))
+        return bin_session(file, Session(name, monkey, _areas(areas)))
     catalogue = _config(config).catalogue if config or Path("config.yaml").is_file() else {}
     try:
-        known = find(file.stem, catalogue)
+        known = find(name, catalogue)
     except ConfigError as error:
         raise ConfigError(
             f"{error}; or describe the file by --monkey NAME --areas M1=CHANNELS"

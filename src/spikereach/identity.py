@@ -99,8 +99,8 @@ def code_digest(script: str | Path, *modules: str) -> str:
     shall rerun what depends on them, and no more. Followed are ``import`` statements anywhere in
     the files that lead into this package, or into the package of one of ``modules``. A
     package that hands its own name to a function imports its modules by it, as operations do
-    their backends: all of them count. Comments, docstrings and layout do not. To a package
-    belong the data files beside its ``__init__.py``.
+    their backends: all of them count. Comments, docstrings, layout and line ends do not. To a
+    package belong the data files beside its ``__init__.py``.
 
     Args:
         script: a Python file.
@@ -146,7 +146,7 @@ def _module(path: Path, name: str) -> tuple[list[str], str]:
     """Absolute names that a file's import statements may refer to, and what is digested of it."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     imports = []
-    tree = ast.parse(path.read_text(), filename=str(path))
+    tree = ast.parse(path.read_bytes(), filename=str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = [ast.Pass()]  # never runs
@@ -165,5 +165,12 @@ def _module(path: Path, name: str) -> tuple[list[str], str]:
     lines = [ast.unparse(tree)]
     for file in sorted(path.parent.iterdir()) if path.name == "__init__.py" else ():
         if file.is_file() and file.suffix not in (".py", ".pyc"):
-            lines.append(f"# {file.name} {file_checksum(file)}")
+            lines.append(f"# {file.name} {_data_checksum(file)}")
     return imports, "\n".join(lines)
+
+
+def _data_checksum(path: Path) -> str:
+    """Of a file's content; of a text with the line ends that git keeps, whatever a checkout has."""
+    content = path.read_bytes()
+    text = b"\0" not in content  # by which git, too, tells them apart
+    return hashlib.sha256(content.replace(b"\r\n", b"\n") if text else content).hexdigest()

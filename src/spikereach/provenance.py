@@ -1,11 +1,13 @@
 """What ran: software, commit and machine, as results and manifests have it, without wall times."""
 
 import importlib.metadata
+import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from spikereach.programs import ask
 
 PACKAGES = (
     "spikereach",
@@ -21,6 +23,8 @@ PACKAGES = (
     "optuna",
     "matplotlib",
 )
+LIMIT_S = 60.0
+"""For git to look through a checkout; on a shared file system it may take seconds."""
 
 
 def provenance(**inputs: Any) -> dict[str, Any]:
@@ -56,7 +60,8 @@ def repository_state() -> tuple[str | None, bool | None]:
     commit = _git("rev-parse", "HEAD", folder=here.parent)
     # What a run itself writes and git keeps (docs/versioned-data.md) changes no result.
     written = [f":(top,exclude){path}" for path in ("dvc.lock", "results")]
-    changes = _git("status", "--porcelain", "--", ":/", *written, folder=here.parent)
+    untracked = "--untracked-files=normal"
+    changes = _git("status", "--porcelain", untracked, "--", ":/", *written, folder=here.parent)
     return commit, None if changes is None else bool(changes)
 
 
@@ -66,16 +71,22 @@ def short_commit(commit: str | None, dirty: bool | None) -> str:
 
 
 def _git(*arguments: str, folder: Path) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    """What git says of a folder, whatever settings of its user's are around.
+
+    A repository that a hook or another project names, what somebody has git ignore or run, and who
+    owns the checkout, whose code runs already, make no difference to what is recorded.
+    """
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    settings = ("safe.directory=*", "core.excludesFile=", "core.fsmonitor=false")
+    options = [option for setting in settings for option in ("-c", setting)]
+    answer = ask(
+        ["git", "--no-optional-locks", *options, "-C", str(folder), *arguments],
+        limit_s=LIMIT_S,
+        otherwise="the commit is recorded as unknown; is the checkout's file system slow?",
+        environment=environment,
+    )
+    return None if answer is None else answer.strip()
 
 
 def _version(package: str) -> str | None:

@@ -109,7 +109,7 @@ def test_empty_cells_hold_no_spikes_at_time_zero(tmp_path):
     (two at 0 s): visible only in a recording that runs through time 0."""
     t = -0.02 + 0.004 * np.arange(12)
     spikes = [[[], [-0.005, 0.009]]]
-    positions = np.arange(24.0).reshape(2, -1)
+    positions = np.arange(24.0).reshape(2, -1) ** 2
     path = write_session(tmp_path / "indy_x.mat", spikes, t, positions, positions)
     binned = bin_session(path, Session("x", "monkey", {"M1": 2}))
     expected = oracle(path).samples.numpy()[:, :12].T

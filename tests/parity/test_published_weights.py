@@ -160,7 +160,7 @@ def test_wrong_files_give_clear_errors(shared, tmp_path):
         import_weights("SNN2", ann2)
     with pytest.raises(WeightsError, match="no published weights for 'RTnet'"):
         import_weights("RTnet", ann2)
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match="does not exist"):
         import_weights("ANN2", tmp_path / "absent.pth")
     damaged = tmp_path / "damaged.pth"
     damaged.write_bytes(ann2.read_bytes()[:5000])

@@ -96,7 +96,7 @@ def revised(value, changes):
 
 
 def limit_memory():
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
@@ -131,7 +131,7 @@ def run(strategy, write, read, error, files):
     print(json.dumps(outcomes))
 
 
-def session(folder, *, compression):
+def session(folder, **layout):
     from session_files import random_session
     from spikereach.config.sessions import Session
     from spikereach.data.binning import bin_session
@@ -139,7 +139,7 @@ def session(folder, *, compression):
 
     path = folder / "sound.mat"
     names = ["M1 001", "M1 002"]
-    random_session(path, channels=2, steps=300, units=1, names=names, compression=compression)
+    random_session(path, channels=2, steps=300, units=1, names=names, **layout)
     content, target = path.read_bytes(), folder / "damaged.mat"
 
     def write(changes):
@@ -225,6 +225,9 @@ def metadata(folder):
 READERS = {
     "session": lambda folder: session(folder, compression="gzip"),
     "session-contiguous": lambda folder: session(folder, compression=None),
+    "session-checked": lambda folder: session(
+        folder, fletcher32=True, cells_as={"chunks": (1, 1), "fletcher32": True}
+    ),
     "binned": binned,
     "checkpoint": checkpoint,
     "header": header,

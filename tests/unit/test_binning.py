@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import spikereach
 from session_files import random_session, write_session
@@ -42,15 +43,17 @@ def assert_same(one, other):
         assert getattr(one, name) == getattr(other, name)
 
 
-def session(segments, spikes=None):
-    """A binned session of given segment bounds."""
+def session(segments, spikes=None, velocity=None):
+    """A binned session of given segment bounds; it accelerates."""
     bounds = np.asarray(segments)
     steps = bounds[-1]
+    if velocity is None:
+        velocity = np.arange(2 * steps, dtype=np.float32).reshape(steps, 2)
     return BinnedSession(
         name="x",
         monkey="m",
         spikes=np.ones((steps, 1), np.uint8) if spikes is None else spikes,
-        velocity=np.zeros((steps, 2), np.float32),
+        velocity=velocity,
         position=np.zeros((steps, 2), np.float32),
         areas=("M1",),
         segments=np.stack([bounds[:-1], bounds[1:]], 1),
@@ -61,7 +64,7 @@ def session(segments, spikes=None):
 @pytest.mark.parametrize(("unit", "refused"), [(1.0, False), (1000.0, True)])
 def test_spikes_in_milliseconds_are_refused(tmp_path, unit, refused):
     times = unit * np.array([10.05, 10.1, 10.15])
-    t, position = 10 + 0.004 * np.arange(50), np.zeros((2, 50))
+    t, position = 10 + 0.004 * np.arange(50), np.arange(100.0).reshape(2, -1) ** 2
     path = write_session(tmp_path / "a.mat", [[times]], t, position, position)
     with pytest.raises(SessionError, match=r"3 of 3 .* in seconds") if refused else nullcontext():
         assert bin_session(path, Session("x", "m", {"M1": 1})).spikes.sum() == 3
@@ -89,7 +92,7 @@ def test_no_spikes_fall_into_no_bins():
 def test_a_step_holds_the_spikes_from_8_to_4_ms_before_its_sample(tmp_path, step):
     t = 10 + 0.004 * np.arange(50)
     times = t[step] - np.array([0.0079, 0.0041])
-    positions = np.arange(100.0).reshape(2, -1)
+    positions = np.arange(100.0).reshape(2, -1) ** 2
     path = write_session(tmp_path / "a.mat", [[times[:1], times[1:]]], t, positions, positions)
     spikes = bin_session(path, Session("x", "m", {"M1": 2})).spikes
     assert np.argwhere(spikes).tolist() == [[step, 0], [step, 1]]
@@ -104,7 +107,7 @@ def test_provenance(path, binned):
 
 def test_spikes_outside_the_recording_are_counted(tmp_path):
     t = 10 + 0.004 * np.arange(50)
-    positions = np.arange(100.0).reshape(2, -1)
+    positions = np.arange(100.0).reshape(2, -1) ** 2
     spikes = [[[9.0, 10.1, 10.15, 10.16, 11.0]]]
     path = write_session(tmp_path / "a.mat", spikes, t, positions, positions)
     binned = bin_session(path, Session("x", "m", {"M1": 1}))
@@ -158,7 +161,7 @@ def test_the_published_test_part_is_a_checksum(path, binned):
 
 
 @given(
-    lengths=st.lists(st.integers(1, 30), min_size=4, max_size=300),
+    lengths=st.lists(st.integers(2, 30), min_size=4, max_size=300),
     scheme=st.sampled_from(["neurobench", "liu2024"]),
 )
 def test_the_parts_tile_the_recording(lengths, scheme):
@@ -204,6 +207,54 @@ def test_a_part_without_spikes(part, start, stop):
         cut.split("neurobench")
 
 
+STEPS = 200
+STILL = {
+    "constant": np.full(STEPS, 7.25),
+    "of constant velocity": np.arange(STEPS) / 4,
+    "constant in float32": 1e9 + np.random.default_rng(0).uniform(0, 1, STEPS),
+}
+"""Coordinates that cannot be decoded: neither standardised nor scored by R2."""
+
+
+@pytest.mark.parametrize("still", STILL.values(), ids=STILL)
+@pytest.mark.parametrize("which", ["x", "y", "x and y"])
+def test_movement_in_fewer_than_two_dimensions_is_refused(tmp_path, still, which):
+    t = 10 + 0.004 * np.arange(STEPS)
+    moving = np.random.default_rng(1).normal(size=(2, STEPS)).cumsum(axis=1)
+    cursor = np.stack([still if name in which else moving["xy".index(name)] for name in "xy"])
+    path = write_session(tmp_path / "a.mat", [[t[5:-5]]], t, cursor, moving)
+    with pytest.raises(
+        SessionError, match=rf"a\.mat: cursor_pos: .* {which} never varies"
+    ) as caught:
+        bin_session(path, Session("x", "m", {"M1": 1}))
+    assert "two dimensions" in str(caught.value)
+
+
+@pytest.mark.parametrize(("part", "start", "stop"), [("train", 0, 20), ("val", 20, 30)])
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_a_part_that_is_still_in_one_coordinate(part, start, stop, value):
+    velocity = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    velocity[start:stop, 1] = value
+    cut = session(range(0, 41, 10), velocity=velocity)
+    with pytest.raises(SessionError, match=rf"the {part} part .* of y never varies.* cursor_pos"):
+        cut.split("neurobench")
+
+
+@given(
+    velocity=arrays(np.float32, (12, 2), elements=st.sampled_from([0, 1, 2.5])),
+)
+def test_a_split_is_of_parts_that_can_be_standardised_and_scored(velocity):
+    """Both divide by the variance."""
+    cut = session([0, 3, 6, 9, 12], velocity=velocity)
+    parts = {"train": velocity[:6], "val": velocity[6:9], "test": velocity[9:]}
+    varies = {name: (part.astype(float).var(axis=0) > 1e-12).all() for name, part in parts.items()}
+    if all(varies.values()):
+        cut.split("neurobench")
+    else:
+        with pytest.raises(SessionError, match="never varies"):
+            cut.split("neurobench")
+
+
 @pytest.mark.parametrize("channels", [1, 3, 8, 9])
 def test_files_keep_everything(tmp_path, channels):
     source = random_session(tmp_path / "a.mat", channels=channels, steps=501)
@@ -244,7 +295,7 @@ def test_a_changed_header_fails_its_checksum(tmp_path, binned):
 
 
 def test_missing_binned_sessions(tmp_path):
-    with pytest.raises(SessionError, match=r"a\.h5: no such file; .*bin the session again"):
+    with pytest.raises(SessionError, match=r"a\.h5: does not exist; .* bin the session first"):
         BinnedSession.load(tmp_path / "a.h5")
 
 

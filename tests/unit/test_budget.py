@@ -34,7 +34,7 @@ def session(steps: int) -> BinnedSession:
         name="a",
         monkey="a",
         spikes=np.ones((steps, 1), np.uint8),
-        velocity=np.zeros((steps, 2), np.float32),
+        velocity=np.arange(2 * steps, dtype=np.float32).reshape(steps, 2),
         position=np.zeros((steps, 2), np.float32),
         areas=("M1",),
         segments=np.stack([bounds[:-1], bounds[1:]], axis=1),
@@ -89,6 +89,43 @@ def test_a_tiny_projection_on_the_cpu(budget, repository, tmp_path, monkeypatch,
         assert row["hours"] == pytest.approx(row["minutes_each"] * row["repetitions"] / 60)
         assert row["hours"] >= 2 * row["update_ms"] / 3.6e6 > 0
     assert re.search(r"\| sRTnet +\| fixed_point +\|", capsys.readouterr().out)
+
+
+def test_a_training_that_fails_is_marked_and_the_others_are_kept(
+    budget, repository, tmp_path, monkeypatch, capsys
+):
+    def times(run, paper, device):
+        if error := outcomes.get(run.system):
+            raise error
+        return 0.01, 0.001
+
+    outcomes = {"tinyRSNN": RuntimeError("out of\nmemory")}
+
+    monkeypatch.setattr(budget, "times", times)
+    output = tmp_path / "budget.json"
+    configs = [repository / "config.yaml", repository / "tests/workflow/tiny.yaml"]
+    arguments = ["--device", "cpu", "--output", output, "--config", *configs, "--systems"]
+
+    def measured(*systems):
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+            budget.main([str(each) for each in (*arguments, *systems)])
+        return ended.value, json.loads(output.read_bytes())["runs"]
+
+    ended, rows = measured("tinyRSNN", "sRTnet")
+    assert ended.code == 1
+    failed = [row for row in rows if "failed" in row]
+    assert {row["system"] for row in failed} == {"tinyRSNN"}
+    assert {row["failed"] for row in failed} == {"RuntimeError: out of memory"}
+    assert [row["update_ms"] for row in rows if row["system"] == "sRTnet"] == [10]
+    out = capsys.readouterr().out
+    assert "tinyRSNN, pretrain: RuntimeError: out of memory" in out
+    assert re.search(r"\| sRTnet +\| fixed_point +\|", out)
+    ended, rows = measured("tinyRSNN")
+    assert "Nothing was measured" in capsys.readouterr().out
+    outcomes["sRTnet"] = KeyboardInterrupt()
+    ended, rows = measured("tinyRSNN", "sRTnet")
+    assert isinstance(ended, KeyboardInterrupt)
+    assert [row["what"] for row in rows] == ["pretrain", "finetune"]
 
 
 def test_an_unknown_system_is_named(budget, capsys):

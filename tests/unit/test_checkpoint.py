@@ -88,7 +88,10 @@ def test_truncated_files_are_refused(saved, share):
     data = saved.read_bytes()
     cut = saved.with_name("cut.safetensors")
     cut.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(CheckpointError, match=r"cut\.safetensors .*delete it and make it again"):
+    begin = 8 + int.from_bytes(data[:8], "little")
+    # What is left has to tell that it is ours before somebody is told to delete it.
+    expected = "delete it and make it again" if share * len(data) >= begin else "; give|: give"
+    with pytest.raises(CheckpointError, match=rf"cut\.safetensors .*({expected})"):
         load(cut, trust=[TRUST])
 
 
@@ -128,8 +131,9 @@ def test_foreign_files_are_refused_and_not_executed(tmp_path, monkeypatch):
     for name, data in files.items():
         (tmp_path / f"{name}.safetensors").write_bytes(data)
     for name in [*files, "torch"]:
-        with pytest.raises(CheckpointError, match=rf"{name}\.safetensors .*: .+"):
+        with pytest.raises(CheckpointError, match=rf"{name}\.safetensors is .*give a") as caught:
             load(tmp_path / f"{name}.safetensors")
+        assert "delete" not in str(caught.value)
     with pytest.raises(CheckpointError, match="make this checkpoint first"):
         load(tmp_path / "absent.safetensors")
     with pytest.raises(CheckpointError):
@@ -207,5 +211,5 @@ def test_a_failing_disk_leaves_the_earlier_file(saved, monkeypatch):
 
 @pytest.mark.parametrize("value", [0.1, -1e-45, 1e308, 1 / 3])
 def test_numbers_in_metadata_are_exact(tmp_path, value):
-    tensorfile.write(tmp_path / "file", "kind", {}, {"value": value})
-    assert tensorfile.read(tmp_path / "file", "kind")[1] == {"value": value}
+    tensorfile.write(tmp_path / "file", "checkpoint", {}, {"value": value})
+    assert tensorfile.read(tmp_path / "file", "checkpoint")[1] == {"value": value}

@@ -22,6 +22,7 @@ from spikereach.evaluation import evaluate, metrics
 from spikereach.evaluation.errors import EvaluationError
 from spikereach.evaluation.evaluate import write_predictions
 from spikereach.evaluation.records import Metrics
+from spikereach.kinds import Kind, kind_of
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load, save
 from spikereach.models.decoder import Standardisation, Timing
@@ -175,6 +176,7 @@ def test_decode_writes_the_same_velocities_as_csv_and_hdf5(
     table, image = folder / "velocity.csv", folder / "velocity.h5"
     assert run("decode", checkpoint_file, recording, "--out", table, *OPTIONS).exit_code == 0
     assert run("decode", checkpoint_file, binned_file, "--out", image).exit_code == 0
+    assert kind_of(table) is kind_of(image) is Kind.VELOCITIES
     with h5py.File(image) as file:
         velocity = file["velocity"][()]
         assert file.attrs["dt_s"] == 0.004
@@ -256,23 +258,23 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("describe", "RTnett", "--channels", "96"), "unknown system 'RTnett'; known:"),
         (("describe", "RTnet", "--channels", "96", "--config", "no.yaml"), "no.yaml: no such file"),
         (("check", "nothing.h5"), "nothing.h5"),
-        (("check", "nothing.mat"), "nothing.mat: no such file"),
+        (("check", "nothing.mat"), "nothing.mat: does not exist; check the path"),
         (("check", "{recording}"), "--monkey NAME --areas"),
         (("check", "{recording}", "--monkey", "x"), "give both"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=x"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "V1=96"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=9,M1=9"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=95"), "has 96 channels"),
-        (("check", "{checkpoint}"), "is not HDF5"),
+        (("check", "{checkpoint}"), "is a checkpoint, not a session file"),
         (("bin", "{recording}", "/proc/no/out.h5", *OPTIONS), "/proc/no/out.h5"),
-        (("decode", "{binned}", "{binned}", "--out", "{folder}/x.csv"), "no checkpoint"),
+        (("decode", "{binned}", "{binned}", "--out", "{folder}/x.csv"), "not a checkpoint"),
         (("decode", "{checkpoint}", "{binned}", "--out", "{folder}/x.mat"), ".csv or .h5"),
         (("decode", "{checkpoint}", "{binned}", "--out", "/proc/no/x.csv"), "cannot be written"),
         (("decode", "{checkpoint}", "{two}", "--out", "{folder}/x.csv"), "trained on 96 M1"),
         (("evaluate", "{checkpoint}", "{two}"), "trained on 96 M1, session two has 48 M1 + 48 S1"),
         (("stream", "{folder}/none.safetensors", "{binned}"), "does not exist"),
         (("import-weights", "RTnet", "{binned}", "{folder}/x"), "no published weights for"),
-        (("import-weights", "SNN2", "{binned}", "{folder}/x"), "not a readable file of weights"),
+        (("import-weights", "SNN2", "{binned}", "{folder}/x"), "is a binned session, not a"),
     ],
 )
 def test_expected_errors_are_one_line(
@@ -378,6 +380,7 @@ def test_a_test_part_shorter_than_a_window_is_an_error(settings, binned):
 
 def test_predictions_keep_truth_and_spikes(result, tmp_path):
     write_predictions(result, tmp_path / "predictions.h5")
+    assert kind_of(tmp_path / "predictions.h5") is Kind.PREDICTIONS
     with h5py.File(tmp_path / "predictions.h5") as file:
         channels = int(file.attrs["channels"])
         spikes = np.unpackbits(file["spikes"][()], axis=1, count=channels)
@@ -391,6 +394,7 @@ def test_results_are_strict_json_and_read_as_what_they_were(result, tmp_path):
     provenance = {"commit": None, "dirty": None, "python": "3"}
     record = Metrics(**dict(result.metrics), source="synthetic", provenance=provenance)
     record.write(path)
+    assert kind_of(path) is Kind.METRICS
     assert Metrics.model_validate(json.loads(path.read_text())) == record
     assert json.loads(path.read_text())["provenance"] == provenance
     assert list(tmp_path.iterdir()) == [path]

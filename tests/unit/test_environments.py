@@ -2,8 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -87,6 +91,200 @@ def test_rules_name_the_environment(repository):
     assert (repository / "envs" / "spikereach.post-deploy.sh").is_file()
 
 
+# ---- The virtual environment -------------------------------------------------------------
+
+PYTHON = """\
+#!/bin/sh
+# Stands for Python, for pip and for what they are installed with.
+here=$(cd "$(dirname "$0")" && pwd)
+echo "$*" >> {calls}
+case "$*" in
+*"-m pip --version") test -e "$here/pip" ;;
+*"-m pip install"*) test -e "$here/pip" && test ! -e {fails} ;;
+*"-m ensurepip") test -e {wheels} && touch "$here/pip" ;;
+*"-m venv"*)
+    rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python || exit 1
+    test -e {wheels} && touch .venv/bin/pip ;;
+*print*) echo python3.11-venv ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(repository, tmp_path):
+    """A checkout of which only the set-up matters, and a Python that only pretends."""
+    folder = tmp_path / "my checkout"
+    (folder / "requirements").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements/runtime.lock"):
+        shutil.copy(repository / name, folder / name)
+    (tmp_path / "wheels").touch()
+    paths = {name: f"'{tmp_path / name}'" for name in ("calls", "fails", "wheels")}
+    (folder / "python").write_text(PYTHON.format(**paths), "utf-8")
+    (folder / "python").chmod(0o755)
+
+    def make(**variables):
+        (tmp_path / "calls").write_text("", "utf-8")
+        return subprocess.run(
+            ["make", "PYTHON=./python", ".venv/runtime"],
+            cwd=folder,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+        )
+
+    return SimpleNamespace(folder=folder, make=make, tmp=tmp_path)
+
+
+def installs(machine):
+    calls = (machine.tmp / "calls").read_text("utf-8").splitlines()
+    return sum("-m pip install" in call for call in calls)
+
+
+def test_a_set_up_is_made_once(machine):
+    assert machine.make().returncode == 0
+    assert installs(machine) == 2
+    assert machine.make().returncode == 0
+    assert installs(machine) == 0
+
+
+def unfinished(machine):
+    """An interrupted one: packages are still to come."""
+    (machine.tmp / "fails").touch()
+    assert machine.make().returncode != 0
+    (machine.tmp / "fails").unlink()
+
+
+def without_pip(machine):
+    """What Debian leaves without python3-venv, and what `uv venv` makes."""
+    machine.make()
+    (machine.folder / ".venv" / "bin" / "pip").unlink()
+    (machine.folder / ".venv" / "runtime").unlink()
+
+
+def without_pip_after_all_was_done(machine):
+    machine.make()
+    (machine.folder / ".venv" / "bin" / "pip").unlink()
+
+
+def with_a_python_that_is_gone(machine):
+    machine.make()
+    python = machine.folder / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/no/such/python3.10")
+
+
+def empty(machine):
+    (machine.folder / ".venv").mkdir()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [unfinished, without_pip, without_pip_after_all_was_done, with_a_python_that_is_gone, empty],
+)
+def test_a_set_up_that_was_begun_is_mended(machine, begun):
+    begun(machine)
+    done = machine.make()
+    assert done.returncode == 0, done.stderr
+    assert installs(machine) == 2
+    assert (machine.folder / ".venv" / "runtime").exists()
+    assert machine.make().returncode == 0
+    assert installs(machine) == 0
+
+
+def test_what_python_lacks_is_named(machine):
+    (machine.tmp / "wheels").unlink()
+    for _ in range(2):
+        done = machine.make()
+        assert done.returncode != 0
+        assert "apt install python3.11-venv" in done.stderr
+        assert "No module named" not in done.stderr
+    (machine.tmp / "wheels").touch()
+    assert machine.make().returncode == 0, "once it is installed"
+
+
+PIP_CONF = """
+[install]
+user = true
+target = {folder}/target
+prefix = {folder}/prefix
+root = {folder}/root
+no-deps = true
+no-binary = :all:
+require-hashes = true
+dry-run = true
+"""
+BACKEND = """
+def build_editable(directory, settings=None, metadata=None):
+    import zipfile
+    with zipfile.ZipFile(f"{directory}/own-1.0-py3-none-any.whl", "w") as file:
+        for name, text in WHEEL("own", "").items():
+            file.writestr(name, text)
+    return "own-1.0-py3-none-any.whl"
+"""
+
+
+def wheel(name, needs=()):
+    about = f"{name}-1.0.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    kind = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    return {
+        f"{name}.py": "",
+        f"{about}/METADATA": metadata + "".join(f"Requires-Dist: {each}\n" for each in needs),
+        f"{about}/WHEEL": kind,
+        f"{about}/RECORD": "",
+    }
+
+
+@pytest.mark.slow
+def test_settings_of_pip_and_python_do_not_count(repository, tmp_path):
+    """Only those of the index do, of which there is none here but a folder."""
+    folder, wheels = tmp_path / "my checkout", tmp_path / "wheels"
+    (folder / "requirements").mkdir(parents=True)
+    wheels.mkdir()
+    shutil.copy(repository / "Makefile", folder)
+    for name, needs in {"tiny": ["tinier"], "tinier": []}.items():
+        with zipfile.ZipFile(wheels / f"{name}-1.0-py3-none-any.whl", "w") as file:
+            for path, text in wheel(name, needs).items():
+                file.writestr(path, text)
+    (folder / "requirements" / "runtime.lock").write_text("tiny==1.0\n", "utf-8")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "own"\nversion = "1.0"\n',
+        "utf-8",
+    )
+    own = f"def WHEEL(*_):\n    return {wheel('own')!r}\n{BACKEND}"
+    (folder / "backend.py").write_text(own, "utf-8")
+    (tmp_path / "pip.conf").write_text(PIP_CONF.format(folder=tmp_path), "utf-8")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "tinier.py").touch()
+    elsewhere = {f"PIP_{each}": str(tmp_path / each) for each in ("TARGET", "PREFIX", "ROOT")}
+    done = subprocess.run(
+        ["make", f"PYTHON={sys.executable}", ".venv/runtime"],
+        cwd=folder,
+        env=os.environ
+        | elsewhere
+        | {
+            "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(wheels),
+            "PIP_USER": "1",
+            "PIP_CONSTRAINT": str(tmp_path / "absent"),
+            "PIP_NO_BUILD_ISOLATION": "1",
+            "PIP_REQUIRE_HASHES": "1",
+            "PYTHONPATH": str(tmp_path / "modules"),
+            "PYTHONHOME": str(tmp_path),
+            "PYTHONWARNINGS": "error",
+            "SNAKEMAKE_PROFILE": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    [packages] = (folder / ".venv" / "lib").glob("python*/site-packages")
+    for name in ("tiny", "tinier", "own"):
+        assert (packages / f"{name}.py").exists(), name
+
+
 # ---- The script that Snakemake runs in a new conda environment ------------------------------
 
 
@@ -103,7 +301,11 @@ def deploy(repository, tmp_path):
         return subprocess.run(
             ["bash", repository / "envs" / "spikereach.post-deploy.sh"],
             cwd=folder,
-            env={"PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", **variables},
+            env={
+                "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
+                "CONDA_PREFIX": "/env",
+                **variables,
+            },
             capture_output=True,
             text=True,
         )
@@ -124,7 +326,8 @@ def test_package_is_installed_from_around_the_run_folder(deploy, elsewhere):
     for folder in (elsewhere, elsewhere / "runs" / "demo"):
         done = deploy(folder)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"python -m pip install --quiet --no-deps --editable {elsewhere}\n"
+        assert done.stdout.startswith("python -I -m pip install ")
+        assert done.stdout.endswith(f" --prefix=/env --root=/ --no-deps --editable {elsewhere}\n")
 
 
 def test_package_is_installed_from_the_given_checkout(deploy, elsewhere, tmp_path):
@@ -179,3 +382,34 @@ def test_container_is_pinned_and_runs_without_privileges(steps):
     users = [arguments for instruction, arguments in steps if instruction == "USER"]
     assert users
     assert users[-1] not in {"root", "0"}
+
+
+def test_container_has_a_home_for_any_user(steps):
+    """Caches of Snakemake, numba, matplotlib and Triton lie there."""
+    [variables] = [arguments.split() for instruction, arguments in steps if instruction == "ENV"]
+    assert "HOME=/home/spikereach" in variables
+    assert "PYTHONNOUSERSITE=1" in variables
+    commands = [arguments for instruction, arguments in steps if instruction == "RUN"]
+    assert "chmod 777 /home/spikereach" in commands[-1]
+
+
+def test_line_ends_are_the_same_in_every_checkout(repository, tmp_path):
+    """Also where the user has git convert them."""
+    files = [".ci/run", "Makefile", "envs/spikereach.post-deploy.sh", "docs/images/trajectory.png"]
+    folder = tmp_path / "first"
+    for name in (*files, ".gitattributes"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repository / name, folder / name)
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": str(tmp_path / "settings")}
+    settings = "[core]\n autocrlf = true\n eol = crlf\n[user]\n name = a\n email = a@b.c\n"
+    (tmp_path / "settings").write_text(settings, "utf-8")
+
+    def git(*command):
+        subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "x")
+    git("clone", "--quiet", ".", tmp_path / "second")
+    for name in files:
+        assert (tmp_path / "second" / name).read_bytes() == (repository / name).read_bytes(), name

@@ -149,3 +149,18 @@ def test_listed_gpus(monkeypatch, tmp_path, printed, expected):
     assert gpus.visible() == expected
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert gpus.visible() == [], "a SLURM job has no other GPUs than it was given"
+
+
+def test_a_driver_that_hangs_is_not_waited_for(monkeypatch, tmp_path, caplog):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(gpus, "LIMIT_S", 0.3)
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nsleep 600\n", "utf-8")
+    program.chmod(0o755)
+    assert gpus.visible() == []
+    assert "nvidia-smi -L gave no answer within 0.3 s" in caplog.text
+    assert "CUDA_VISIBLE_DEVICES" in caplog.text
+    caplog.clear()
+    assert gpus.visible() == []
+    assert not caplog.text, "nobody asks again, jobs neither"

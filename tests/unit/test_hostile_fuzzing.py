@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fuzz_readers import READERS
 
-SHARE = {"session": 3, "session-contiguous": 3, "binned": 3}
+SHARE = {"session": 3, "session-contiguous": 3, "session-checked": 3, "binned": 3}
 """Of the files; the other readers, which need torch, are slower."""
 
 

@@ -14,6 +14,7 @@ from session_files import random_session
 from spikereach.config.sessions import Session
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
+from spikereach.data.hdf5 import fletcher32
 from spikereach.identity import array_checksum
 
 MEMORY = 512 * 2**20
@@ -212,6 +213,24 @@ def filter_of_two_inflations(file):
     h5py.h5d.create(file.id, b"t", h5py.h5t.NATIVE_DOUBLE, space, plist)
 
 
+def cells_in_a_bomb(file):
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((1, CHANNELS))
+    plist.set_deflate(9)
+    plist.set_fletcher32()
+    space = h5py.h5s.create_simple((1, CHANNELS))
+    del file["spikes"]
+    cells = h5py.h5d.create(file.id, b"spikes", h5py.h5t.STD_REF_OBJ, space, plist)
+    raw = zeros()
+    cells.write_direct_chunk((0, 0), raw + fletcher32(raw).to_bytes(4, "little"))
+
+
+def cells_in_fewer_bytes(file):
+    raw = zlib.compress(bytes(8 * CHANNELS - 1))
+    put(file, "spikes", shape=(1, CHANNELS), dtype=h5py.ref_dtype, chunks=True, compression="gzip")
+    file["spikes"].id.write_direct_chunk((0, 0), raw)
+
+
 def text_of_varying_length(file):
     put(file, "t", data=np.array([["x" * 10**6] * 3], object), dtype=h5py.string_dtype())
 
@@ -246,7 +265,9 @@ HOSTILE = {
     bomb_beyond_declared_size: "t: has a damaged chunk",
     bomb_of_bombs: "t: has a damaged chunk",
     chunk_without_end: "t: has a damaged chunk",
-    filter_of_two_inflations: "t: is compressed in an unknown way",
+    filter_of_two_inflations: "t: is compressed twice",
+    cells_in_a_bomb: "spikes: has a damaged chunk",
+    cells_in_fewer_bytes: "spikes: has a damaged chunk",
     text_of_varying_length: "t: has the type object",
     compound: "t: has the type [",
     no_shape_at_all: "t: has no shape",

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 import pathlib
 import shutil
 import subprocess
@@ -119,7 +120,7 @@ def digest(tmp_path, monkeypatch):
         for name, text in (FILES | (changes or {})).items():
             path = folder / "spikereach" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         (folder / "script.py").write_text(script)
         monkeypatch.setattr(spikereach, "__file__", str(folder / "spikereach" / "__init__.py"))
         return code_digest(folder / "script.py", *modules)
@@ -154,6 +155,44 @@ def test_not_a_change(digest, changes):
 )
 def test_a_change(digest, changes):
     assert digest(changes) != digest()
+
+
+def test_line_ends_of_a_checkout_are_no_change(repository, tmp_path, monkeypatch):
+    """The whole package and all scripts, as git leaves them where core.autocrlf is set."""
+    scripts = sorted((repository / "workflow" / "scripts").glob("*.py"))
+    modules = ["spikereach.models.hybrid", "spikereach.reporting.view"]
+    before = [code_digest(path, *modules) for path in scripts]
+    copy = shutil.copytree(repository / "src" / "spikereach", tmp_path / "spikereach")
+    scripts = [pathlib.Path(shutil.copy(path, tmp_path)) for path in scripts]
+    for path in (*copy.rglob("*.*"), *scripts):
+        if path.is_file() and path.suffix != ".pyc" and b"\0" not in path.read_bytes():
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(spikereach, "__file__", str(copy / "__init__.py"))
+    assert [code_digest(path, *modules) for path in scripts] == before
+
+
+def test_bytes_of_a_picture_are_no_line_ends(digest):
+    assert digest({"deep/a.png": b"\0\r\n"}) != digest({"deep/a.png": b"\0\n"})
+
+
+DIGESTS = """
+import sys
+from spikereach.identity import code_digest
+for script in sys.argv[1:]:
+    print(code_digest(script, "spikereach.reporting.tables.tracks"))
+"""
+
+
+def test_the_locale_is_no_change(repository, locale_variables):
+    scripts = sorted((repository / "workflow" / "scripts").glob("*.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", DIGESTS, *scripts],
+        env=os.environ | locale_variables,
+        capture_output=True,
+        text=True,
+    )
+    expected = [code_digest(path, "spikereach.reporting.tables.tracks") for path in scripts]
+    assert done.stdout.split() == expected, done.stderr
 
 
 def test_the_script_counts_itself(digest):

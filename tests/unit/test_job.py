@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikereach import progress
+from spikereach import progress, surroundings
 from spikereach.config import ConfigError
 from spikereach.workflow import job as jobs
 
@@ -21,7 +21,7 @@ from spikereach.workflow import job as jobs
 @pytest.fixture
 def snakemake(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for variable in (*surroundings.THREADS, *surroundings.SET, *surroundings.DROPPED):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setattr(jobs, "_end_with_parent", lambda: None)  # of the tests themselves
@@ -56,7 +56,7 @@ def fail(snakemake, error):
     with pytest.raises(SystemExit) as caught, jobs.job(snakemake):
         raise error
     assert caught.value.code == 1
-    return Path("job.log").read_text(), jobs.ERRORS.read_text()
+    return Path("job.log").read_text(encoding="utf-8"), jobs.ERRORS.read_text()
 
 
 def test_output_goes_to_the_log(snakemake, capsys):
@@ -65,7 +65,7 @@ def test_output_goes_to_the_log(snakemake, capsys):
         print("warned", file=sys.stderr)
         assert os.environ["OMP_NUM_THREADS"] == "3"
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-    assert Path("job.log").read_text() == "said\nwarned\n"
+    assert Path("job.log").read_text(encoding="utf-8") == "said\nwarned\n"
     assert capsys.readouterr() == ("", "")
     assert not jobs.ERRORS.exists()
 
@@ -77,7 +77,7 @@ def test_progress_bars_go_to_the_log_unless_there_is_a_terminal(snakemake, monke
         monkeypatch.setattr(sys, "__stderr__", stderr)
         with jobs.job(snakemake):
             list(progress.progress_bar(range(2), desc="training"))
-        shown, logged = stderr.getvalue(), Path("job.log").read_text()
+        shown, logged = stderr.getvalue(), Path("job.log").read_text(encoding="utf-8")
         assert ("training:" in shown, "training:" in logged) == (terminal, not terminal)
 
 
@@ -132,7 +132,7 @@ def test_a_job_waits_for_the_same_job_of_an_earlier_run(snakemake, capsys):
         with jobs.job(snakemake):
             assert time.monotonic() - begun > 0.25
             print("said")
-    assert Path("job.log").read_text() == "said\n"
+    assert Path("job.log").read_text(encoding="utf-8") == "said\n"
     assert "waiting for a job of an earlier run" in capsys.readouterr().err
 
 
@@ -169,7 +169,9 @@ def test_inputs_from_the_future_are_refused_before_any_work(snakemake):
     os.utime("input", (2e9, 2e9))
     with pytest.raises(SystemExit), jobs.job(snakemake):
         pytest.fail("must not be reached")
-    assert Path("job.log").read_text().startswith("error: input is dated Wed May 18 ")
+    assert (
+        Path("job.log").read_text(encoding="utf-8").startswith("error: input is dated Wed May 18 ")
+    )
 
 
 def test_termination_passes(snakemake):

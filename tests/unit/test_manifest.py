@@ -1,5 +1,6 @@
 """Manifests: what jobs write down, and inputs that are not what they were made as."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -37,7 +38,8 @@ def run(tmp_path, monkeypatch):
 def test_what_a_job_was(monkeypatch):
     Path("workflow/scripts").mkdir(parents=True)
     Path("workflow/rules").mkdir()
-    Path("config.yaml").write_text(yaml.safe_dump({"source": "zenodo", "threads": 1, "seeds": [1]}))
+    config = yaml.safe_dump({"source": "zenodo", "threads": 1, "seeds": [1]})
+    Path("config.yaml").write_text(config, "utf-8")
     for rule in ("fetch_session", "bin_session", "train_decoder"):
         monkeypatch.setattr(time, "monotonic", iter([100.0, 102.5]).__next__)
         run_job(rule, seeds=[0], source="synthetic")
@@ -112,7 +114,7 @@ def test_altered_input_is_named_and_not_used(path, rule):
 def test_file_without_manifest_is_taken_as_it_is():
     run_job("fetch_session")
     Path("manifests/data/raw/synthetic_indy_1.manifest.json").unlink()
-    Path(RAW).write_text("a recording of one's own")
+    Path(RAW).write_text("a recording of one's own", "utf-8")
     run_job("bin_session")
     assert manifest_of(BINNED).inputs[RAW] == file_checksum(RAW)
 
@@ -131,8 +133,34 @@ def test_job_that_fails_leaves_no_manifest_not_even_an_earlier_one():
     assert manifest_of("paper_tables/c.csv").rule == "write_ablation", "that of another job stays"
 
 
+def test_files_that_snakemake_is_not_told_of():
+    """Of a job that makes a part of what an earlier one made, and knows the rest of it."""
+    run_job("fetch_session")
+    made = manifest_of(RAW).outputs
+    checksum = CHAIN["fetch_session"][1][1:]
+    job = small_run.snakemake("check_session", [], checksum)
+    with contextlib.suppress(KeyError), recorded(job) as record:
+        assert record.earlier == made
+        raise KeyError
+    assert manifest_of(RAW).outputs == made, "what it says of the rest still holds"
+    with recorded(job) as record:
+        record.outputs.append(RAW)
+        Path(RAW).write_text("anew", "utf-8")
+    assert manifest_of(RAW).outputs == {path: file_checksum(path) for path in (RAW, *checksum)}
+    Path(RAW).write_text("put there by hand", "utf-8")
+    with recorded(job) as record:
+        assert file_checksum(RAW) not in record.earlier.values()
+        record.inputs.append(RAW)
+    assert manifest_of(RAW) is None
+    assert manifest_of(checksum[0]).inputs == {RAW: file_checksum(RAW)}
+    run_job("bin_session")
+    Path(RAW).write_text("altered", "utf-8")
+    with pytest.raises(ManifestError, match=rf"{RAW}: was altered .* or delete {checksum[0]}"):
+        run_job("bin_session")
+
+
 def test_manifest_that_cannot_be_written_is_told_before_the_work():
-    Path("manifests").write_text("a file")
+    Path("manifests").write_text("a file", "utf-8")
     job = small_run.snakemake("fetch_session", *CHAIN["fetch_session"])
     with pytest.raises(OSError, match="manifests"), recorded(job):
         pytest.fail("the job has begun")
@@ -174,6 +202,6 @@ def test_damaged_manifest(change):
 def test_forged_manifest_with_a_right_checksum_is_refused(forged):
     content = {"rule": "x", "outputs": {}, "inputs": {}, "conditions": {}} | forged
     whole = content | {"sha256": digest(content)}
-    Path("a.json").write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    Path("a.json").write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n", "utf-8")
     with pytest.raises(ManifestError, match="damaged"):
         manifests.read(Path("a.json"))

@@ -1,5 +1,7 @@
 """Reading session files, sound and damaged."""
 
+import io
+import itertools
 import os
 import resource
 import zlib
@@ -7,13 +9,17 @@ import zlib
 import h5py
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from session_files import random_session, read, write_session
 from spikereach.data.errors import SessionError
+from spikereach.data.hdf5 import fletcher32
 from spikereach.data.matfile import SessionFile
 
 STEPS = 50
 T = 10 + 0.004 * np.arange(STEPS)
+SPIKES = (([10.1, 10.15], [10.05]),)
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def session(tmp_path):
     return random_session(tmp_path / "a.mat", channels=3, steps=200, names=["a", "b", "M1 003"])
 
 
-def small(path, *, spikes=(([10.1, 10.15], [10.05]),), t=T, cursor=None, target=None, **options):
+def small(path, *, spikes=SPIKES, t=T, cursor=None, target=None, **options):
     positions = np.arange(2.0 * len(t)).reshape(2, -1)
     cursor = positions if cursor is None else cursor
     target = positions if target is None else target
@@ -86,6 +92,83 @@ def test_shuffled_and_uncompressed_chunks_come_back(tmp_path):
         np.testing.assert_array_equal(read(path).cursor_pos, values)
 
 
+# hdf5storage's default, and what MATLAB makes of cell arrays that are large.
+CHECKED = {"chunks": (1, 2), "compression": "gzip", "shuffle": True, "fletcher32": True}
+
+
+@pytest.mark.parametrize("cells_as", [CHECKED, {"chunks": (1, 2)}, {"fletcher32": True}])
+def test_chunked_cells_and_checksums_come_back(tmp_path, session, cells_as):
+    names = ["a", "b", "M1 003"]
+    options = {"names": names, "fletcher32": True, "cells_as": cells_as}
+    path = random_session(tmp_path / "checked.mat", channels=3, steps=200, **options)
+    found, plain = read(path), read(session)
+    for ours, theirs in zip(found.spikes, plain.spikes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(found.cursor_pos, plain.cursor_pos)
+    assert found.names == plain.names == tuple(names)
+
+
+FILTERS = {
+    "set_shuffle": (),
+    "set_deflate": (4,),
+    "set_fletcher32": (),
+}
+
+
+@pytest.mark.parametrize(
+    "order", [order for n in range(4) for order in itertools.permutations(FILTERS, n)], ids=str
+)
+@pytest.mark.parametrize("dtype", [">f4", "<f8"])
+def test_filters_in_any_order_are_undone(session, order, dtype):
+    """The HDF5 library itself is who writes them."""
+    values = np.random.default_rng(0).normal(size=(2, 200)).astype(dtype)
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((2, 33))
+    for name in order:
+        getattr(plist, name)(*FILTERS[name])
+    with h5py.File(session, "r+") as file:
+        del file["cursor_pos"]
+        space, kind = h5py.h5s.create_simple(values.shape), h5py.h5t.py_create(values.dtype)
+        dataset = h5py.h5d.create(file.id, b"cursor_pos", kind, space, plist)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    np.testing.assert_array_equal(read(session).cursor_pos, values)
+
+
+@given(
+    st.binary(max_size=70)
+    | st.builds(bytes, st.integers(0, 3))
+    | st.tuples(st.sampled_from([0, 1, 255]), st.integers(0, 3 * 2**17)).map(
+        lambda drawn: bytes([drawn[0]]) * drawn[1]
+    )
+)
+@example(b"\xff\xff")
+@example(b"\x00\x01" * 0xFFFF)
+def test_checksums_are_those_of_the_hdf5_library(content):
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        values = np.frombuffer(content + b"\0" * (not content), np.uint8)
+        dataset = file.create_dataset("a", data=values, chunks=values.shape, fletcher32=True)
+        _, stored = dataset.id.read_direct_chunk((0,))
+    assert stored == values.tobytes() + fletcher32(values.tobytes()).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("field", ["spikes", "cursor_pos"])
+def test_a_flipped_bit_under_a_checksum_is_found(tmp_path, field):
+    path = random_session(
+        tmp_path / "a.mat", channels=3, steps=200, compression=None, cells_as=CHECKED
+    )
+    with h5py.File(path, "r+") as file:
+        if field == "cursor_pos":
+            values = file[field][()]
+            del file[field]
+            file.create_dataset(field, data=values, fletcher32=True, chunks=(2, 200))
+        info = file[field].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[info.byte_offset + info.size - 6] ^= 1  # the last of the values, or gzip's own checksum
+    path.write_bytes(content)
+    assert f"{field}: has a damaged chunk at (0, 0)" in refusal(path)
+
+
 def test_the_real_recording(shared):
     path = shared / "recordings" / "chewie_20131003_01.mat"
     raw = read(path)
@@ -109,16 +192,18 @@ def test_a_file_without_channel_names_has_none(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    assert "no such file" in refusal(tmp_path / "none.mat")
-    assert "no such file" in refusal(tmp_path)
+    assert "does not exist; check the path" in refusal(tmp_path / "none.mat")
+    assert "is a folder" in refusal(tmp_path)
 
 
 def test_a_file_that_is_not_hdf5(tmp_path):
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 5.0 MAT-file" * 100)
-    assert "not HDF5" in refusal(path)
+    assert "is a MATLAB file older than v7.3, not a session file; save it" in refusal(path)
+    path.write_bytes(b"MATLAB 7.3 MAT-file" * 100)
+    assert "file signature not found" in refusal(path)
     path.write_bytes(b"")
-    assert "not HDF5" in refusal(path)
+    assert "is an empty file" in refusal(path)
 
 
 def test_a_truncated_file(session):
@@ -280,6 +365,37 @@ def test_names_must_fit_the_channels(tmp_path):
     assert "chan_names: has 1 names for 2 channels" in refusal(path)
 
 
+NOT_TEXT = {
+    "text of HDF5": {"data": ["a", "b", "c"], "dtype": h5py.string_dtype()},
+    "text of fixed length": {"data": np.array([b"a", b"b", b"c"])},
+    "numbers": {"data": np.arange(3.0)[None]},
+    "signed numbers": {"data": np.arange(3)[None]},
+}
+
+
+@pytest.mark.parametrize("stored", NOT_TEXT.values(), ids=NOT_TEXT)
+@pytest.mark.parametrize("within", [False, True], ids=["the field", "a cell"])
+def test_names_in_a_type_that_is_not_text(session, stored, within):
+    with h5py.File(session, "r+") as file:
+        if within:
+            references = file["chan_names"][()]
+            references[0, 1] = file.create_dataset("name", **stored).ref
+            file["chan_names"][...] = references
+        else:
+            del file["chan_names"]
+            file.create_dataset("chan_names", **stored)
+    message = refusal(session)
+    assert message.partition(": ")[2].startswith("chan_names")
+    assert "cellstr" in message
+    assert "leave the field out" in message
+
+
+def test_names_as_a_string_array_of_matlab(session):
+    """Which lies elsewhere in the file, behind numbers that only MATLAB can read."""
+    replace(session, "chan_names", data=np.arange(6, dtype=np.uint32)[None])
+    assert "chan_names: is no cell array (uint32, shape (1, 6)); store a" in refusal(session)
+
+
 def test_huge_declared_shapes(session):
     for shape in [(1, 10**6), (1, 10**9), (1, 10**15)]:
         replace(session, "t", shape=shape, dtype="f8", chunks=(1, 1024), compression="gzip")
@@ -328,9 +444,15 @@ def test_chunks_that_were_never_written(session):
     assert "t: lacks some of its 4 chunks" in refusal(session)
 
 
-def test_filters_of_plug_ins_are_not_run(session):
-    replace(session, "t", data=np.zeros((1, 200)), compression="lzf")
-    assert "t: is compressed in an unknown way" in refusal(session)
+@pytest.mark.parametrize("field", ["spikes", "t"])
+def test_filters_of_plug_ins_are_named_and_not_run(session, field):
+    with h5py.File(session, "r+") as file:
+        values = file[field][()]
+        del file[field]
+        file.create_dataset(field, data=values, compression="lzf", dtype=values.dtype)
+    assert f"{field}: is compressed with lzf, which is not read; store it with gzip" in refusal(
+        session
+    )
 
 
 def test_an_unreadable_field_leaves_no_open_file(session):

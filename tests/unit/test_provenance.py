@@ -1,10 +1,12 @@
 """Provenance: complete, JSON-like, equal when nothing changed."""
 
 import json
+import os
 import re
 import subprocess
 
 import numpy as np
+import pytest
 
 from spikereach import provenance as module
 from spikereach.provenance import provenance, repository_state, short_commit
@@ -58,6 +60,79 @@ def test_state_of_a_checkout(tmp_path, monkeypatch):
     (tmp_path / "new.py").unlink()
     source.write_text("changed")
     assert repository_state() == (commit, True)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """One commit with the module in it; a function that runs git there with plain settings."""
+    plain = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    folder = tmp_path / "checkout"
+
+    def git(*arguments, folder=folder):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", "-C", folder, *identity, *arguments]
+        return subprocess.run(command, check=True, env=plain, stdout=subprocess.PIPE).stdout
+
+    folder.mkdir()
+    (folder / "provenance.py").write_text("", "utf-8")
+    git("init", "-q")
+    git("add", "provenance.py")
+    git("commit", "-q", "-m", "x")
+    monkeypatch.setattr(module, "__file__", str(folder / "provenance.py"))
+    return folder, git
+
+
+SETTINGS = """\
+[status]
+    showUntrackedFiles = no
+[core]
+    excludesFile = {home}/ignored
+    fsmonitor = {home}/monitor
+    quotePath = false
+[safe]
+    directory = /nowhere
+"""
+
+
+def test_settings_of_git_do_not_reach_what_is_recorded(checkout, tmp_path, monkeypatch):
+    """Those of the user, and those that a hook or another project leaves in the environment."""
+    folder, git = checkout
+    home, other = tmp_path / "home", tmp_path / "other"
+    (home / ".config" / "git").mkdir(parents=True)
+    other.mkdir()
+    git("init", "-q", folder=other)
+    git("commit", "-q", "--allow-empty", "-m", "another", folder=other)
+    (folder / "notes.txt").touch()
+    expected = repository_state()
+    assert expected[1] is True
+    (home / ".gitconfig").write_text(SETTINGS.format(home=home), "utf-8")
+    for ignoring in (home / "ignored", home / ".config" / "git" / "ignore"):
+        ignoring.write_text("notes.txt\n", "utf-8")
+    (home / "monitor").write_text("#!/bin/sh\nsleep 600\n", "utf-8")
+    (home / "monitor").chmod(0o755)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert repository_state() == expected
+    for name, value in {
+        "GIT_DIR": other / ".git",
+        "GIT_WORK_TREE": other,
+        "GIT_INDEX_FILE": other / ".git" / "index",
+        "GIT_CEILING_DIRECTORIES": tmp_path,
+        "GIT_CONFIG_PARAMETERS": "'status.showuntrackedfiles'='no'",
+        "GIT_LITERAL_PATHSPECS": "1",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+        assert repository_state() == expected, name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_whoever_owns_the_checkout(checkout):
+    """As in a container, where the mounted checkout is somebody else's."""
+    folder, _ = checkout
+    expected = repository_state()
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert repository_state() == expected
 
 
 def test_short_commit():

@@ -86,11 +86,44 @@ def test_local_copy_that_does_not_fit_leaves_the_earlier_one(local, target):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
     try:
-        with pytest.raises(SessionError, match="make room"):
+        with pytest.raises(SessionError, match="free disk space"):
             sources.of(local).fetch(find("chewie_2", local.catalogue), target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert target.stat() == before
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("way", ["file", "link", "link to the original"])
+def test_a_file_that_was_put_there_is_only_read(way, local, target, tmp_path):
+    original, other = (tmp_path / "recordings" / f"chewie_{n}.mat" for n in (1, 2))
+    target.parent.mkdir(parents=True)
+    if way == "file":
+        target.write_bytes(CONTENT)
+    else:
+        target.symlink_to(other if way == "link" else original)
+    check = sources.of(local).check
+    check(find("chewie_1", local.catalogue), target)
+    assert target.is_symlink() == (way != "file")
+    if way == "link to the original":
+        return
+    target.write_bytes(b"edited")  # through the link
+    with pytest.raises(SessionError, match="stays as it is") as error:
+        check(find("chewie_1", local.catalogue), target)
+    for part in (target, original, *[other] * (way == "link")):
+        assert str(part) in str(error.value)
+    assert target.read_bytes() == b"edited"
+    assert original.read_bytes() == CONTENT
+
+
+def test_a_synthetic_session_is_compared_with_one_made_anew(paper, target):
+    changes = {"source": "synthetic", "synthetic": Synthetic(duration_s=10, seed=4)}
+    source = sources.of(paper.model_copy(update=changes))
+    session = find("synthetic_indy_1", {})
+    source.fetch(session, target)
+    source.check(session, target)
+    with pytest.raises(SessionError, match="is not the synthetic session synthetic_indy_2"):
+        source.check(find("synthetic_indy_2", {}), target)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 

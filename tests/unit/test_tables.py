@@ -127,11 +127,14 @@ def test_field_that_does_not_belong_is_named(tmp_path, change):
         collect(paths)
 
 
-@pytest.mark.parametrize("damage", ["{", ""])
-def test_damaged_file_is_named(tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [("{", "not valid JSON"), ("", "is an empty file"), ("<html>", "is a web page")],
+)
+def test_damaged_file_is_named(tmp_path, damage, problem):
     paths = handmade.write(tmp_path)
     paths[3].write_text(damage)
-    with pytest.raises(ResultError, match=rf"{paths[3]}: not valid JSON"):
+    with pytest.raises(ResultError, match=rf"{paths[3]}: {problem}"):
         collect(paths)
 
 

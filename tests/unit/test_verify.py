@@ -18,7 +18,7 @@ from spikereach.cli import app
 from spikereach.published.weights import sources
 from spikereach.workflow import manifest as manifests
 from spikereach.workflow import verify as module
-from spikereach.workflow.manifest import recorded
+from spikereach.workflow.manifest import ManifestError, recorded
 from spikereach.workflow.verify import VerifyError, verify
 
 
@@ -77,7 +77,7 @@ def test_missing_file_is_named(run, rule):
 
 def test_message_has_the_checksums_what_rests_on_it_and_the_remedy(run):
     expected = hashlib.sha256(Path(CHECKPOINT).read_bytes()).hexdigest()
-    Path(CHECKPOINT).write_text("other")
+    Path(CHECKPOINT).write_text("other", "utf-8")
     text = "\n".join(verify(run).breaks[0].lines())
     for part in (
         f"{CHECKPOINT}: its content is not what train_decoder wrote",
@@ -120,16 +120,16 @@ def test_single_file_is_verified_down_to_the_recording_and_no_further(run):
     report = verify(TABLE)
     assert report.breaks == []
     assert report.jobs == len(CHAIN) - 1
-    Path("figures/c.csv").write_text("other")
+    Path("figures/c.csv").write_text("other", "utf-8")
     assert named(verify(TABLE)) == []
     assert named(verify(run / "figures" / "c.csv")) == ["figures/c.csv"]
-    Path(RAW).write_text("other")
+    Path(RAW).write_text("other", "utf-8")
     assert named(verify(TABLE)) == [RAW]
 
 
 def test_leftovers_of_a_killed_job_and_files_of_ones_own_are_no_results(run):
     Path(CHECKPOINT).with_name(".checkpoint.safetensors.tmp").write_text("half")
-    Path("paper_tables/all.pdf").write_text("compiled by hand")
+    Path("paper_tables/all.pdf").write_text("compiled by hand", "utf-8")
     assert verify(run).breaks == []
 
 
@@ -146,6 +146,43 @@ def test_own_recording_that_changed_since_it_was_copied(run, tmp_path_factory):
     assert str(original) in broken.problem
     original.unlink()
     assert verify(run).breaks == []
+
+
+def check_by_hand(content, **config):
+    """A recording put there by hand, and the job that checks it."""
+    Path(RAW).write_text(content, "utf-8")
+    inputs, outputs = CHAIN["fetch_session"]
+    with recorded(small_run.snakemake("check_session", inputs, outputs[1:], **config)) as record:
+        record.inputs.append(RAW)
+        Path(outputs[1]).write_text(content, "utf-8")
+    run_job("bin_session")
+
+
+def test_recording_that_was_put_there_is_what_was_checked(run):
+    shutil.rmtree(run / "manifests" / "data")
+    check_by_hand("recorded")
+    report = verify(BINNED)
+    assert (report.breaks, report.recordings) == ([], {"synthetic": 1})
+    assert verify(RAW).breaks == []
+    Path(RAW).write_text("another", "utf-8")
+    for target in (RAW, BINNED):
+        (broken,) = verify(target).breaks
+        assert broken.path == RAW
+        assert "altered since check_session checked it" in broken.problem
+        assert "put the earlier file back" in broken.remedy
+    with pytest.raises(ManifestError, match=rf"^{RAW}: was altered since check_session checked it"):
+        run_job("bin_session")
+
+
+def test_published_weights_that_were_put_there_need_no_manifest(run, monkeypatch):
+    path = f"data/weights/{sources()[0].file}"
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_text("weights", "utf-8")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    (broken,) = verify(path).breaks
+    assert "no manifest" in broken.problem
+    monkeypatch.setattr(module, "sources", lambda: [replace(sources()[0], sha256=sha256)])
+    assert verify(path).breaks == []
 
 
 def test_recordings_are_those_of_the_zenodo_record(run, monkeypatch):
@@ -198,7 +235,7 @@ def test_command(run):
     done = runner.invoke(app, ["verify"])
     assert done.exit_code == 0
     assert "of 6 jobs are what they were made as, down to 1 recordings (synthetic)" in done.stdout
-    Path(BINNED).write_text("other")
+    Path(BINNED).write_text("other", "utf-8")
     done = runner.invoke(app, ["verify", str(run)])
     assert done.exit_code == 1
     assert f"{BINNED}: its content is not what bin_session wrote" in done.stdout
@@ -212,7 +249,9 @@ def test_command(run):
 
 def test_manifest_of_a_hanging_special_file_does_not_hang(run):
     os.mkfifo("pipe")
-    job = json.loads(Path("manifests/data/raw/synthetic_indy_1.manifest.json").read_text())
+    job = json.loads(
+        Path("manifests/data/raw/synthetic_indy_1.manifest.json").read_text(encoding="utf-8")
+    )
     del job["sha256"]
     job["inputs"] = {str(Path("pipe").absolute()): "0"}
     manifests.Manifest(**job).write()

@@ -138,11 +138,19 @@ def test_download_goes_on_after_a_cut_and_is_not_repeated(server, served, tmp_pa
     assert len(server.requests) == 2
 
 
-def test_damaged_copy_is_fetched_again(server, served, tmp_path):
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("size", ["the same", "another"])
+def test_a_file_of_that_name_stays(server, served, tmp_path, local, size):
+    """It may be a damaged copy, or weights of one's own."""
     source = served[5]
     target = tmp_path / source.file
     target.parent.mkdir()
-    target.write_bytes(b"0" * source.size)
+    target.write_bytes(before := b"0" * (source.size if size == "the same" else 7))
+    with pytest.raises(WeightsError, match=r"is not the published file.*move it") as error:
+        get(source, target, tmp_path if local else None)
+    assert str(target) in str(error.value)
+    assert target.read_bytes() == before
+    target.rename(tmp_path / "elsewhere")
     get(source, target)
     assert target.read_bytes() == content(f"/{source.file}")
 

@@ -13,14 +13,15 @@ from spikereach.data.windows import Windows
 
 
 def session(name="a", steps=400, areas=("M1", "M1", "S1"), seed=0):
-    """Velocity tells step and session: x is the step, y the seed."""
+    """Velocity tells step and session: x is the step, y the seed, at odd steps and a half."""
     rng = np.random.default_rng(seed)
+    numbers = np.arange(steps)
     bounds = np.linspace(0, steps, 21).astype(np.int64)
     return BinnedSession(
         name=name,
         monkey="m",
         spikes=(rng.random((steps, len(areas))) < 0.3).astype(np.uint8),
-        velocity=np.stack([np.arange(steps), np.full(steps, seed)], 1).astype(np.float32),
+        velocity=np.stack([numbers, seed + numbers % 2 / 2], 1).astype(np.float32),
         position=np.zeros((steps, 2), np.float32),
         areas=areas,
         segments=np.stack([bounds[:-1], bounds[1:]], 1),

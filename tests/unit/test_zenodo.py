@@ -80,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body) - begin))
+        if step.get("announced", True):
+            self.send_header("Content-Length", str(len(body) - begin))
         self.end_headers()
         self.close_connection = True
         try:
@@ -265,7 +266,7 @@ def test_wrong_bytes_are_named_and_removed(server, target, resumed):
 
 
 def test_endless_body_is_cut_off(server, target):
-    server.script["file"].append({"body": CONTENT * 100})
+    server.script["file"].append({"body": CONTENT * 100, "announced": False})
     with pytest.raises(SessionError, match="wrong bytes"):
         fetch(server, target)
     deadline = time.monotonic() + 5
@@ -383,9 +384,111 @@ def test_metadata_of_another_shape(server, target, metadata):
 
 
 def test_metadata_that_are_no_json(server, target):
-    server.script["record"].append({"body": b"<html>"})
+    server.script["record"].append({"body": b"no record"})
     with pytest.raises(SessionError, match="not the metadata of a Zenodo record"):
         fetch(server, target)
+
+
+PAGES = {
+    "by its type": {"headers": {"Content-Type": "text/html; charset=utf-8"}, "body": b"be patient"},
+    "by its start": {"body": b"\n<!doctype html><head><title>Just a\n moment</title>".ljust(2840)},
+    "of no length": {"body": b"<html>".ljust(2840), "announced": False},
+    "long": {"body": b"<html>".ljust(10**6), "announced": False},
+}
+"""What a login of the network, or a service that is being mended, sends with status 200."""
+
+
+@pytest.mark.parametrize("kind", ["record", "file"])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_web_page_is_a_failure_that_passes(server, target, waits, caplog, kind, page):
+    server.script[kind].extend([PAGES[page]] * 2)
+    with caplog.at_level(logging.WARNING):
+        fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert waits == [0.01, 0.02]
+    assert server.ranges() == [None] * (3 if kind == "file" else 1), "nothing of it was kept"
+    assert "sent a web page" in caplog.text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_web_page_does_not_touch_what_came_before(server, target, page):
+    """Neither is it kept where the server knows no ranges."""
+    server.script["file"].extend([{"cut_after": 300_000}, PAGES[page] | {"ignore_range": True}])
+    with pytest.raises(SessionError, match=r"gave up after 2 tries, at last: .*sent a web page"):
+        fetch(server, target, retries=1)
+    part = target.with_name(target.name + ".part")
+    have = part.read_bytes()
+    assert len(have) > 200_000
+    assert have == CONTENT[: len(have)]
+    fetch(server, target)
+    assert server.ranges()[-1] == f"bytes={len(have)}-"
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_web_page_for_good_is_told_with_its_title(server, target, waits):
+    """As by an address that is the record's page, and not its metadata."""
+    server.script["record"].extend([PAGES["by its start"]] * 4)
+    with pytest.raises(SessionError) as error:
+        fetch(server, target)
+    for part in ("gave up after 4 tries", server.record, "'Just a moment'", "download.record"):
+        assert part in str(error.value)
+    assert len(waits) == 3
+    assert not target.parent.exists()
+
+
+OTHERS = {
+    "shorter": {"body": CONTENT[:2840]},
+    "longer": {"body": CONTENT * 2},
+    "of another type": {"headers": {"Content-Type": "application/problem+json"}},
+    "in pieces": {
+        "headers": {"Transfer-Encoding": "chunked"},
+        "body": b"4\r\nbusy\r\n0\r\n\r\n",
+        "announced": False,
+    },
+}
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_not_the_file_is_not_kept(server, target, waits, other, resumed):
+    cuts = [{"cut_after": 300_000}] * resumed
+    server.script["file"].extend([*cuts, OTHERS[other] | {"ignore_range": True}])
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target) == [target.name]
+    last = server.ranges()[-1]
+    # Pieces of unknown length replace what came before, as the server sends it all again.
+    assert (last is not None) == (resumed and other != "in pieces")
+
+
+def test_another_range_than_was_asked_for_is_not_kept(server, target):
+    ranges = {"Content-Range": f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    server.script["file"].extend(
+        [{"cut_after": 300_000}, {"status": 206, "headers": ranges, "announced": False}]
+    )
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    first, second, third = server.ranges()
+    assert first is None
+    assert second == third
+
+
+@pytest.mark.parametrize("kind", ["record", "file"])
+@pytest.mark.parametrize("asked", ["86400", "9" * 400, formatdate(4e9, usegmt=True)])
+def test_a_server_is_not_granted_any_wait(server, target, waits, caplog, kind, asked):
+    server.script[kind].append({"status": 429, "headers": {"Retry-After": asked}})
+    with caplog.at_level(logging.WARNING):
+        fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert waits == [transfer.RETRY_AFTER_LIMIT_S]
+    assert f"Retry-After: {asked[:40]}; 600 s are waited at most" in caplog.text
+
+
+def test_a_wait_that_was_not_granted_is_told_at_last(server, target, waits):
+    server.script["file"].extend([{"status": 503, "headers": {"Retry-After": "86400"}}] * 4)
+    with pytest.raises(SessionError, match=r"at last: 503 .*asks to wait, Retry-After: 86400"):
+        fetch(server, target)
+    assert waits == [600.0] * 3
 
 
 def test_record_that_is_no_address(target):

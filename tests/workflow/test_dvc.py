@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from spikereach.config import overlay
+from spikereach.identity import file_checksum
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +33,8 @@ class Clone:
     settings: Path
     """DVC's own files that would otherwise lie in the home of the user."""
     package: Path
+    user: int | None = None
+    """Who runs commands, where it is not who runs the tests."""
 
     def __call__(self, *command, check=True):
         """Run a command as in an activated environment; returns what it printed."""
@@ -41,6 +45,7 @@ class Clone:
             "OMP_NUM_THREADS": "1",
             "NO_COLOR": "1",
             "NO_PROXY": "127.0.0.1",
+            "HOME": str(self.settings),
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -52,6 +57,9 @@ class Clone:
         }
         for role in ("AUTHOR", "COMMITTER"):
             environment |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
+        if self.user is not None:
+            who = [f"--re{kind}id={self.user}" for kind in "ug"]
+            command = ["setpriv", *who, "--clear-groups", *command]
         done = subprocess.run(
             list(map(str, command)),
             cwd=self.folder,
@@ -209,6 +217,100 @@ def test_tables_are_made_from_checkpoints_without_training(lab, clone):
         assert (clone.folder / "paper_tables" / path.name).read_bytes() == path.read_bytes()
 
 
+# ---- Caches of links ----------------------------------------------------------------------
+
+
+NOBODY = 65534
+
+
+def linked(complete, folder, cache_type, user=None):
+    """A clone with all that DVC keeps, each file as this type of cache gives it."""
+    settings, package = complete.settings, complete.package
+    if user is not None:  # who sees nothing of what belongs to who runs the tests
+        settings = shutil.copytree(settings, folder / "settings")
+        package = shutil.copytree(package, folder / "src")
+    shutil.copytree(complete.folder, folder / "clone", symlinks=True)
+    clone = Clone(folder / "clone", settings, package)
+    clone("dvc", "config", "--local", "cache.type", cache_type)
+    clone("dvc", "checkout", "--relink")
+    for path in (folder, *folder.rglob("*")) if user is not None else ():
+        os.chown(path, user, user, follow_symlinks=False)
+    return replace(clone, user=user)
+
+
+@pytest.fixture
+def open_folder():
+    """One that every user of the machine may enter, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def damaged(clone):
+    """Objects of the cache whose content is not what their name says, and how many there are."""
+    cache = clone.folder / ".dvc" / "cache" / "files" / "md5"
+    objects = [path for path in cache.rglob("*") if path.is_file()]
+    wrong = [
+        path
+        for path in objects
+        if file_checksum(path, "md5") != path.parent.name + path.name.removesuffix(".dir")
+    ]
+    return wrong, len(objects)
+
+
+def change(clone, old, new):
+    config = clone.folder / "config.yaml"
+    text = config.read_text("utf-8")
+    assert text.count(old) == 1
+    config.write_text(text.replace(old, new), "utf-8")
+
+
+WIENER = "results/evaluate/Wiener/synthetic_indy_1/seed0/metrics.json"
+
+
+def run_after_a_change(clone, cache_type):
+    """Plain Snakemake; the cache must stay what it is."""
+    path = clone.folder / WIENER
+    expected = {"symlink": path.is_symlink(), "hardlink": path.stat().st_nlink > 1}
+    assert expected.get(cache_type, not any(expected.values()))
+    earlier, (wrong, number) = path.read_bytes(), damaged(clone)
+    assert not wrong
+    assert number > 50
+    change(clone, "lags: 10\n", "lags: 5\n")
+    made = clone.snakemake("paper_tables/coopt.csv", "--cores", "2")
+    assert {"train_decoder", "evaluate_decoder", "write_table"} <= made
+    assert path.read_bytes() != earlier
+    assert damaged(clone) == ([], number)
+
+
+def test_a_cache_of_links_stays_what_it_is(complete, tmp_path):
+    run_after_a_change(linked(complete, tmp_path, "hardlink"), "hardlink")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cache_type", ["reflink,copy", "hardlink", "symlink", "copy"])
+@pytest.mark.parametrize("user", [None, NOBODY])
+def test_every_cache_stays_what_it_is(complete, open_folder, cache_type, user):
+    runs = ["setpriv", f"--reuid={NOBODY}", sys.executable, "-c", ""]
+    if user is not None and (os.geteuid() != 0 or subprocess.run(runs).returncode != 0):
+        pytest.skip("only root runs commands as somebody else, who must find Python")
+    clone = linked(complete, open_folder, cache_type, user)
+    earlier, (_, before) = (clone.folder / WIENER).read_bytes(), damaged(clone)
+    run_after_a_change(clone, cache_type)
+    clone("dvc", "repro")
+    change(clone, "lags: 5\n", "lags: 4\n")
+    clone("dvc", "repro")
+    wrong, after = damaged(clone)
+    assert not wrong
+    assert after > before
+    assert clone.planned() == set()
+    for part in ("config.yaml", "dvc.lock", "results/metrics.json"):
+        clone("git", "checkout", "--quiet", "HEAD", "--", part)
+    clone("dvc", "checkout", "--force")
+    assert (clone.folder / WIENER).read_bytes() == earlier
+    assert clone.planned() == set()
+
+
 @pytest.mark.long
 def test_differences_are_named(pulled):
     config = pulled.folder / "config.yaml"
@@ -224,7 +326,7 @@ def test_differences_are_named(pulled):
     params = json.loads(pulled("dvc", "params", "diff", "--json", check=False))
     assert params["config.yaml"].keys() == {"systems.Wiener.sizes.lags"}
     address = pulled("dvc", "plots", "diff", check=False).strip()
-    page = Path(address.removeprefix("file://")).read_text()
+    page = Path(address.removeprefix("file://")).read_text(encoding="utf-8")
     [*plots] = yaml.safe_load((pulled.folder / "dvc.yaml").read_text())["plots"]
     for [(_, plot)] in map(dict.items, plots):
         assert page.count(f'"{plot["title"]}"') == 1

@@ -266,4 +266,4 @@ def test_a_recording_put_back_to_an_older_one_is_seen(checkout):
     with recording.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, edited")
     os.utime(recording, (0, 0))
-    assert set(checkout.planned(own)) == {"fetch_session", "bin_session"}
+    assert set(checkout.planned(own)) == {"check_session", "bin_session"}

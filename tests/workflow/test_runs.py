@@ -137,7 +137,7 @@ def test_code_of_binning_reruns_from_there(checkout):
 
 def test_seconds_of_synthetic_data_rerun_everything(checkout):
     checkout.edit("tiny.yaml", "duration_s: 40.0", "duration_s: 50.0")
-    assert {"fetch_session", "bin_session"} <= set(checkout.planned(METRICS["Wiener"]))
+    assert {"check_session", "bin_session"} <= set(checkout.planned(METRICS["Wiener"]))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import handmade_results as handmade
 from browser import FRAME, needs_chromium
 from spikereach.cli import app
+from spikereach.kinds import Kind, kind_of
 from spikereach.reporting.plots.colours import colour
 
 SESSION = "synthetic_loco_1"
@@ -96,6 +97,7 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
     path, done = view(tmp_path, [few, many], "--start", "4", "--seconds", "2")
     assert "RTnet, SNN2" in done.stdout
     assert "2 s" in done.stdout
+    assert kind_of(path) is Kind.RESULTS_PAGE
     data, here = embedded(path), slice(1000, 1500)
     position, velocity = movement()
     for array, expected in (

@@ -1,5 +1,6 @@
 """The plan of the configured run, and how rules ask it."""
 
+import re
 import sys
 from inspect import signature
 from pathlib import Path
@@ -8,7 +9,9 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
+from spikereach.workflow.encoding import check_encoding
 from spikereach.workflow.job import ERRORS, print_errors
+from spikereach.workflow.linked import make_own
 from spikereach.workflow.plan import Plan
 from spikereach.workflow.runfolder import RunFolderError, claim, sign
 
@@ -17,7 +20,11 @@ from spikereach.workflow.runfolder import RunFolderError, claim, sign
 home = Path(workflow.basedir)
 home = home.parent if home.name == "workflow" else home
 try:
-    holder = claim() if workflow.is_main_process else None
+    holder = None
+    if workflow.is_main_process:
+        holder = claim()
+        make_own()
+    check_encoding(config)
     run = validate(config)
     # Jobs see these too, from wherever they run.
     for key in ("folder", "weights_folder"):
@@ -35,6 +42,27 @@ wildcard_constraints:
     session=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     seed=r"\d+",
+
+
+def files_of(folder, pattern):
+    """Names of files that lie in a folder of the run, and so in that of a module's prefix."""
+    place = Path(workflow.modifier.path_modifier.replace_prefix(f"{folder}/"))
+    return [
+        path.relative_to(place).as_posix()
+        for path in place.glob(pattern)
+        if path.exists()
+    ]
+
+
+def only(names):
+    """The constraint of a wildcard to these values."""
+    return f"(?:{'|'.join(map(re.escape, names))})" if names else r"(?!)"
+
+
+def but(names, pattern):
+    """The constraint of a wildcard to a pattern, and the file name that it begins to other names
+    than these."""
+    return rf"(?!{only(names)}$){pattern}"
 
 
 def ask(answer, **known):

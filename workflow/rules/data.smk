@@ -1,20 +1,27 @@
 """Recordings: fetched, copied or generated, then binned."""
 
+# Snakemake deletes what a rule makes before its job runs, and refuses to run where that is
+# read-only. Session files that lie there already, which may have been put there by hand, are
+# therefore no output of any rule.
+present = [Path(name).stem for name in files_of("data/raw", "*.mat")]
+
 
 rule fetch_session:
-    """Put a session file into the run folder, whatever its source.
-
-    A copy placed there by hand is kept (`update`) and checked.
-    """
+    """Put a session file into the run folder, whatever its source."""
     input:
         unpack(ask(plan.fetch_inputs)),
     output:
-        raw=update("data/raw/{session}.mat"),
+        raw="data/raw/{session}.mat",
         checksum="data/raw/{session}.md5",
     log:
         "logs/data/raw/{session}.log",
     benchmark:
         "logs/data/raw/{session}.tsv"
+    wildcard_constraints:
+        session=but(
+            [f"{name}.{kind}" for name in present for kind in ("mat", "md5")],
+            r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+        ),
     priority: ask(plan.fetch_priority)
     localrule: plan.source.downloads
     conda:
@@ -27,6 +34,15 @@ rule fetch_session:
         origin=ask(plan.origin),
     script:
         "../scripts/fetch_session.py"
+
+
+use rule fetch_session as check_session with:
+    """Check a session file that lies there; make it anew where an earlier job made it from what
+    has changed since."""
+    output:
+        checksum="data/raw/{session}.md5",
+    wildcard_constraints:
+        session=only(present),
 
 
 rule bin_session:

@@ -21,7 +21,7 @@ def schema() -> str:
 def readme() -> str:
     whole = Config.model_json_schema()
     blocks = {"Keys": whole} | whole["$defs"]
-    introduction = README.read_text().partition("## ")[0]
+    introduction = README.read_text("utf-8").partition("## ")[0]
     return introduction + "\n".join(_section(*each) for each in blocks.items())
 
 
@@ -67,4 +67,4 @@ FILES = {SCHEMA: schema, README: readme}
 
 if __name__ == "__main__":
     for path, text in FILES.items():
-        path.write_text(text())
+        path.write_text(text(), "utf-8")

@@ -1,8 +1,8 @@
-"""Fetch, copy or generate a session file, and write down its MD5."""
+"""Fetch, copy or generate a session file, or check the one that lies there; write down its MD5."""
 
 from spikereach.workflow.job import job
 
-with job(snakemake):
+with job(snakemake) as run:
     from pathlib import Path
 
     from spikereach.config import validate
@@ -10,9 +10,15 @@ with job(snakemake):
     from spikereach.data import sources
     from spikereach.identity import file_checksum
 
+    checksum = Path(snakemake.output.checksum)
+    target = checksum.with_suffix(".mat")
     config = validate(snakemake.config)
-    target = Path(snakemake.output.raw)
     session = find(snakemake.wildcards.session, config.catalogue)
-    sources.of(config).fetch(session, target)
-    md5 = file_checksum(target, "md5")
-    Path(snakemake.output.checksum).write_text(f"{md5}  {target.name}\n")
+    made = run.record.earlier.get(str(target))
+    if not target.exists() or (not target.is_symlink() and file_checksum(target) == made):
+        sources.of(config).fetch(session, target)
+        run.record.outputs = [str(target), str(checksum)]
+    else:  # somebody else's, who put it there
+        sources.of(config).check(session, target)
+        run.record.inputs.append(str(target))
+    checksum.write_text(f"{file_checksum(target, 'md5')}  {target.name}\n", "utf-8")

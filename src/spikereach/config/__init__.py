@@ -13,8 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from spikereach.config.architectures import locate
+from spikereach.config.architectures import ARCHITECTURES, locate
 from spikereach.config.errors import ConfigError
+from spikereach.config.hints import NOTHING, hint, numbers_as_text
 from spikereach.config.sessions import find
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
@@ -274,6 +275,11 @@ class System(Model):
 
     @model_validator(mode="after")
     def _fits_together(self):
+        for key, value in self.sizes.items() if self.architecture in ARCHITECTURES else ():
+            for text, number in numbers_as_text(value):
+                raise ValueError(
+                    f"sizes.{key}: {text!r} is text: write {number} in a YAML file, unquoted"
+                )
         if [self.training, self.base, self.weights].count(None) != 2:
             raise ValueError("give exactly one of `training`, `base` and `weights`")
         if self.weights and (self.compression or not self.published):
@@ -464,6 +470,11 @@ class Config(Model):
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
             )
+        for key in ("folder", "weights_folder"):
+            if (text := getattr(self, key)) is not None and text.strip() in NOTHING:
+                raise ValueError(
+                    f"{key}: {text!r} is text: write {key}: null in a YAML file, or --config {key}="
+                )
         if self.folder and set(self.folder) & set("{}"):
             raise ValueError(
                 f"folder: {self.folder} has braces, which Snakemake takes for wildcards; rename it"
@@ -482,11 +493,14 @@ def validate(raw: dict) -> Config:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
+            if problem["type"] == "too_short" and problem["input"]:
+                continue  # its items are refused, as is told
             where = ".".join(map(str, problem["loc"])) or "configuration"
             value = problem["input"]
             shown = "" if isinstance(value, dict) else f" (got {value!r})"
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {message}{shown}")
+            remedy = hint(problem)
+            lines.append(f"{where}: {message}{shown}" + (f"; {remedy}" if remedy else ""))
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
 
 
@@ -494,14 +508,22 @@ def read(*paths: str | Path) -> Config:
     """Read YAML files, each laid over the one before it, and validate the result."""
     merged: dict = {}
     for path in paths:
+        if Path(path).is_dir():
+            raise ConfigError(f"{path}: is a folder; give the YAML file in it")
         if not Path(path).is_file():
+            key, _, value = str(path).partition("=")
+            remedy = f"write {key}: {value} into one and give" if value else "or give"
             raise ConfigError(
-                f"{path}: no such file; run from the folder of config.yaml or give --config YAML"
+                f"{path}: no such file; run from the folder of config.yaml {remedy} --config YAML"
             )
         try:
-            loaded = yaml.safe_load(Path(path).read_text())
+            loaded = yaml.safe_load(Path(path).read_bytes())
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        except ValueError as error:  # such as a date of month 13
+            raise ConfigError(
+                f"{path}: a value that looks like a date or number is none ({error}); quote it"
+            ) from None
         if not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of keys")
         merged = overlay(merged, loaded)

@@ -25,11 +25,11 @@ from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
 from spikereach.identity import array_checksum, file_checksum
+from spikereach.kinds import Kind
 
 Scheme = Literal["neurobench", "liu2024"]
 
 _HEADER = ("name", "monkey", "areas", "provenance")
-_REMEDY = "delete the file and bin the session again"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class BinnedSession:
         validation, wherever segments begin (the code of Liu et al. 2024).
 
         Raises:
-            SessionError: a part has no step or no spike.
+            SessionError: a part has no step or no spike, or x or y of its velocity never varies.
         """
         count = len(self.segments)
         train = count // 2
@@ -91,6 +91,13 @@ class BinnedSession:
                 raise SessionError(
                     f"session {self.name}: the {part} part of split {scheme!r} (steps "
                     f"{steps.start} to {steps.stop}) has no spikes; check the field spikes of "
+                    f"{self.provenance['source']} or leave the session out"
+                )
+            if still := _still(self.velocity[steps.start : steps.stop]):
+                raise SessionError(
+                    f"session {self.name}: in the {part} part of split {scheme!r} (steps "
+                    f"{steps.start} to {steps.stop}) the velocity of {still} never varies, and "
+                    f"nothing can be learnt or scored; check the field cursor_pos of "
                     f"{self.provenance['source']} or leave the session out"
                 )
         return split
@@ -135,7 +142,7 @@ class BinnedSession:
             SessionError: it is missing, damaged, its content fails the checksum, or its fields
                 contradict each other.
         """
-        with GuardedFile(path, _REMEDY) as file, file.guard("content"):
+        with GuardedFile(path, Kind.BINNED) as file, file.guard("content"):
             header = file.attribute("header")
             arrays = {
                 name: file.values(name, file.field(name), kind)
@@ -149,6 +156,16 @@ class BinnedSession:
             fields["areas"] = tuple(fields["areas"])
             fields["spikes"] = np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"]))
             return cls(**fields, velocity=np.gradient(arrays["position"], axis=0))
+
+
+def named(path: str | Path) -> str:
+    """The name of the session that was binned into a file, which is not otherwise checked.
+
+    Raises:
+        SessionError: the file is missing or damaged.
+    """
+    with GuardedFile(path, Kind.BINNED) as file, file.guard("header"):
+        return str(json.loads(file.attribute("header"))["name"])
 
 
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
@@ -167,13 +184,21 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             position = file.position("cursor_pos").T.astype(np.float32, order="C")
         if not np.isfinite(position).all():
             raise file.error("cursor_pos", "exceeds the range of float32", "use another unit")
+        velocity = np.gradient(position, axis=0)
+        if still := _still(velocity):
+            raise file.error(
+                "cursor_pos",
+                f"the velocity of {still} never varies (first at {position[0].tolist()}, last at "
+                f"{position[-1].tolist()}), so that it cannot be decoded",
+                "give x and y of a movement in two dimensions",
+            )
         segments = _segments(file.position("target_pos"))
         spikes, outside = _spikes(file)
     binned = BinnedSession(
         name=session.name,
         monkey=session.monkey,
         spikes=spikes,
-        velocity=np.gradient(position, axis=0),
+        velocity=velocity,
         position=position,
         areas=areas,
         segments=segments,
@@ -193,6 +218,12 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "fetch the file again",
         )
     return binned
+
+
+def _still(velocity: np.ndarray) -> str:
+    """Which coordinates of a velocity (T, 2) are the same in all steps; empty for none."""
+    still = velocity.min(axis=0) == velocity.max(axis=0)
+    return " and ".join(name for name, same in zip("xy", still, strict=True) if same)
 
 
 def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:

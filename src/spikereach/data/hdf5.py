@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -20,6 +20,8 @@ import numpy as np
 from h5py import h5a, h5d, h5r, h5s
 
 from spikereach.data.errors import SessionError
+from spikereach.files import read_error
+from spikereach.kinds import Kind, again, mistaken
 
 #: Largest number of bytes that the fields of one file may occupy in memory.
 MEMORY_LIMIT = 4 * 2**30
@@ -29,9 +31,15 @@ EXPANSION_LIMIT = 100
 SMALL = 64 * 2**20
 #: Most cells of a MATLAB cell array: in memory a reference takes ten times its place in the file.
 CELLS = 100_000
+CELL_ARRAY = "store a MATLAB cell array (HDF5: a matrix of object references)"
 
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-_PIPELINES = ((), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE))
+_FLETCHER32 = h5py.h5z.FILTER_FLETCHER32
+_FILTERS = (_SHUFFLE, _DEFLATE, _FLETCHER32)
+_CHECKSUM = 4
+"""Bytes that Fletcher32 adds to a chunk."""
+_PIECE = 2**17
+"""Bytes of which its sums are formed at a time: they then stay within 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +70,19 @@ class Stored:
 class GuardedFile(AbstractContextManager):
     """An HDF5 file opened for reading, every problem of which is a `SessionError`.
 
-    ``remedy``, what the user can do about a damaged file, ends every message without its own.
-
     Raises:
-        SessionError: the file is missing, unreadable, truncated or not HDF5.
+        SessionError: the file is missing, truncated, damaged or of another kind than asked for.
+        ReadError: the system does not let it be read.
     """
 
-    def __init__(self, path: str | Path, remedy: str):
-        self.path = Path(path)
-        self._remedy = remedy
+    def __init__(self, path: str | Path, kind: Kind):
+        self.path, self.kind = Path(path), kind
         self._declared: dict[str, int] = {}
         self._total = 0
-        if not self.path.is_file():
-            raise SessionError(f"{self.path}: no such file; {remedy}")
         with self.guard("whole file"):
+            if problem := mistaken(self.path, kind):
+                raise SessionError(f"{self.path}: {problem}")
             self.size = self.path.stat().st_size
-            if not h5py.is_hdf5(self.path):
-                raise self.error("whole file", "is not HDF5 (MATLAB v7.3), or its start is damaged")
             self._file = h5py.File(self.path, "r")
             self._raw = open(self.path, "rb")  # noqa: SIM115
         self._limit = min(MEMORY_LIMIT, max(SMALL, EXPANSION_LIMIT * self.size))
@@ -89,8 +93,10 @@ class GuardedFile(AbstractContextManager):
             self._file.close()
 
     def error(self, field: str, problem: str, remedy: str | None = None) -> SessionError:
-        """The exception for a problem with a field."""
-        return SessionError(f"{self.path}: {field}: {problem}; {remedy or self._remedy}")
+        """The exception for a problem with a field; without a remedy of its own, that for damaged
+        files of the kind."""
+        remedy = remedy or again(self.path, self.kind)
+        return SessionError(f"{self.path}: {field}: {problem}; {remedy}")
 
     @contextmanager
     def guard(self, field: str) -> Iterator[None]:
@@ -100,6 +106,8 @@ class GuardedFile(AbstractContextManager):
         except SessionError:
             raise
         except Exception as error:
+            if problem := read_error(self.path, error):
+                raise problem from error
             reason = " ".join(str(error).split()) or type(error).__name__
             raise self.error(field, f"cannot be read ({reason})") from error
 
@@ -135,35 +143,40 @@ class GuardedFile(AbstractContextManager):
                 raise self.error(field, "is a reference into nowhere")
             return self._checked(field, h5r.dereference(reference, self._file.id))
 
-    def references(self, name: str) -> np.ndarray:
-        """A MATLAB cell array: object references of shape (columns, rows); a `SessionError` if it
-        is not a two-dimensional array of references."""
+    def references(self, name: str, remedy: str = CELL_ARRAY) -> np.ndarray:
+        """A MATLAB cell array: object references of shape (columns, rows); a `SessionError`, with
+        that remedy, if it is not a two-dimensional array of references."""
         dataset = self.field(name)
         with self.guard(name):
             if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or len(dataset.shape) != 2:
                 raise self.error(
                     name,
                     f"is no cell array ({dataset.dtype}, shape {dataset.shape})",
-                    "store a MATLAB cell array (HDF5: a matrix of object references)",
+                    remedy,
                 )
-            if dataset.chunks is not None:
-                raise self.error(name, "is a chunked cell array", "store it contiguously")
             if dataset.size > CELLS:
                 raise self.error(name, f"has {dataset.size} cells, at most {CELLS} are read")
             self._declare(name, dataset)
+            if dataset.chunks is not None:
+                # Only the library makes references of bytes: it may, where all chunks are sound.
+                stored = np.dtype((np.void, dataset.id.get_type().get_size()))
+                self._chunks(name, replace(dataset, dtype=stored))
             return _read(dataset)
 
-    def values(self, field: str, dataset: Stored, kind: str = "f") -> np.ndarray:
+    def values(
+        self, field: str, dataset: Stored, kind: str = "f", remedy: str | None = None
+    ) -> np.ndarray:
         """All values of a numeric dataset, in its own shape and type (native byte order).
 
         ``kind`` is the expected one, as in ``numpy.dtype.kind``; a `SessionError` that names the
-        ``field`` if the type is another or the dataset too large, incomplete or damaged.
+        ``field`` if the type is another, with that remedy, or the dataset too large, incomplete or
+        damaged.
         """
         with self.guard(field):
             dtype = dataset.dtype
             if dtype.kind != kind or dtype.itemsize > 8 or (kind == "f" and dtype.itemsize < 4):
                 expected = {"f": "float32 or float64", "u": "unsigned integers", "i": "integers"}
-                raise self.error(field, f"has the type {dtype}, expected {expected[kind]}")
+                raise self.error(field, f"has the type {dtype}, expected {expected[kind]}", remedy)
             self._declare(field, dataset)
             if dataset.size == 0:
                 return np.empty(dataset.shape, dtype.newbyteorder("="))
@@ -203,9 +216,16 @@ class GuardedFile(AbstractContextManager):
     def _chunks(self, field: str, dataset: Stored) -> np.ndarray:
         """Read a chunked dataset chunk by chunk; each must be there and of the declared size."""
         plist = dataset.id.get_create_plist()
-        pipeline = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
-        if pipeline not in _PIPELINES:
-            raise self.error(field, "is compressed in an unknown way", "store it with gzip or none")
+        filters = [plist.get_filter(number) for number in range(plist.get_nfilters())]
+        pipeline = [code for code, *_ in filters]
+        if unknown := [name for code, *_, name in filters if code not in _FILTERS]:
+            how = f"with {unknown[0].decode(errors='replace') or 'an unnamed filter'}"
+        else:
+            how = "twice" if len(set(pipeline)) < len(pipeline) else None
+        if how:
+            raise self.error(
+                field, f"is compressed {how}, which is not read", "store it with gzip or none"
+            )
         shape, chunk = dataset.shape, dataset.chunks
         axes = [range(0, n, c) for n, c in zip(shape, chunk, strict=True)]
         count = math.prod(map(len, axes))
@@ -244,18 +264,51 @@ def _read(dataset: Stored) -> np.ndarray:
 
 
 def _decode(raw: bytes, pipeline, mask: int, dtype: np.dtype, shape) -> np.ndarray | None:
-    """Undo a chunk's filters; None where it does not hold exactly one chunk of values."""
+    """Undo a chunk's filters, the last first; None where it does not hold exactly one chunk of
+    values. A bit of the mask tells that a filter was left out."""
     size = math.prod(shape) * dtype.itemsize
-    if _DEFLATE in pipeline and not mask >> pipeline.index(_DEFLATE) & 1:
-        inflater = zlib.decompressobj()
-        raw = inflater.decompress(raw, size + 1)
-        # Where the output fills exactly, zlib may stop short of the stream's checksum.
-        if len(raw) == size and not inflater.eof:
-            raw += inflater.decompress(inflater.unconsumed_tail, 1)
-        if not inflater.eof:
-            return None
-    if len(raw) != size:
-        return None
-    if _SHUFFLE in pipeline and not mask >> pipeline.index(_SHUFFLE) & 1:
-        raw = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
-    return np.frombuffer(raw, dtype).reshape(shape)
+    applied = [code for number, code in enumerate(pipeline) if not mask >> number & 1]
+    while applied and raw is not None:
+        code = applied.pop()
+        if code == _DEFLATE:
+            raw = _inflated(raw, size + _CHECKSUM * applied.count(_FLETCHER32))
+        elif code == _FLETCHER32:
+            raw = _verified(raw)
+        else:
+            raw = _unshuffled(raw, dtype.itemsize)
+    return None if raw is None or len(raw) != size else np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _inflated(raw: bytes, size: int) -> bytes | None:
+    """What a deflate stream of that many bytes holds; None where it is longer or has no end."""
+    inflater = zlib.decompressobj()
+    raw = inflater.decompress(raw, size + 1)
+    # Where the output fills exactly, zlib may stop short of the stream's checksum.
+    if len(raw) == size and not inflater.eof:
+        raw += inflater.decompress(inflater.unconsumed_tail, 1)
+    return raw if inflater.eof else None
+
+
+def _unshuffled(raw: bytes, width: int) -> bytes:
+    """Bytes by value, that were stored by place; what fills no value stands behind, as it was."""
+    whole = len(raw) // width * width
+    return np.frombuffer(raw[:whole], np.uint8).reshape(width, -1).T.tobytes() + raw[whole:]
+
+
+def _verified(raw: bytes) -> bytes | None:
+    """What stands before its own checksum; None where that is wrong."""
+    content, checksum = raw[:-_CHECKSUM], raw[-_CHECKSUM:]
+    return content if fletcher32(content).to_bytes(_CHECKSUM, "little") == checksum else None
+
+
+def fletcher32(content: bytes) -> int:
+    """Fletcher's checksum of big-endian words of 16 bits, as HDF5 computes it: an odd byte at the
+    end is the upper half of a word, and a sum that is a multiple of 65535 is 65535, not 0."""
+    first = second = 0
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE]
+        words = np.frombuffer(piece + bytes(len(piece) % 2), ">u2").astype(np.uint64)
+        second += len(words) * first + int(words @ np.arange(len(words), 0, -1, np.uint64))
+        first += int(words.sum())
+    first, second = (total and (total % 0xFFFF or 0xFFFF) for total in (first, second))
+    return second << 16 | first

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from spikereach.data.hdf5 import GuardedFile
+from spikereach.kinds import Kind
 
 STEP_S = 0.004
 """Spacing of the samples of ``t`` in seconds (250 Hz)."""
@@ -18,7 +19,10 @@ STEP_S = 0.004
 NAME = 1000
 """Most characters of a channel's name."""
 
-_REMEDY = "fetch the file again, or export it again in the layout of Zenodo record 583331"
+_NAMES = (
+    "store a cell array of characters (MATLAB: cellstr, HDF5: references to uint16 codes), or "
+    "leave the field out"
+)
 
 
 class SessionFile(GuardedFile):
@@ -29,7 +33,7 @@ class SessionFile(GuardedFile):
     """
 
     def __init__(self, path: str | Path):
-        super().__init__(path, _REMEDY)
+        super().__init__(path, Kind.SESSION)
 
     @cached_property
     def _cells(self) -> np.ndarray:
@@ -86,7 +90,7 @@ class SessionFile(GuardedFile):
         """Channel names such as "M1 001"; empty where the file has no ``chan_names``."""
         if "chan_names" not in self:
             return ()
-        cells = self.references("chan_names").ravel()
+        cells = self.references("chan_names", _NAMES).ravel()
         if cells.size != self.channels:
             raise self.error(
                 "chan_names",
@@ -99,7 +103,7 @@ class SessionFile(GuardedFile):
             dataset = self.follow(field, cell)
             if dataset.size > NAME:
                 raise self.error(field, f"has {dataset.size} characters, at most {NAME} are read")
-            codes = self.values(field, dataset, "u")
+            codes = self.values(field, dataset, "u", _NAMES)
             with self.guard(field):
                 names.append("".join(map(chr, codes.ravel())))
         return tuple(names)

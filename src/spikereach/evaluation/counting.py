@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from spikereach.ops.common.compiling import compiled
 
 BLOCK = 512
 """Elements whose operations are added up in 32 bits."""
@@ -68,7 +69,7 @@ def _array(values: Tensor) -> np.ndarray:
     return (values if kept else values.float()).detach().cpu().numpy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nonzero(values):
     count = 0
     for e in range(len(values)):
@@ -76,7 +77,7 @@ def _nonzero(values):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tally(samples, counts, positions, operations, binary):
     """The samples of each call, (n, rows, width), one row after the other at all positions."""
     nothing = np.int32(0)

@@ -108,6 +108,17 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
         ) from error
 
 
+def origin(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, all fields of :class:`Checkpoint` but the decoder, which
+    is not built.
+
+    Raises:
+        CheckpointError: missing, truncated, altered or foreign file.
+    """
+    _, metadata = tensorfile.read(path, KIND)
+    return {name: metadata.get(name) for name in ORIGIN}
+
+
 def load_parameters(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
     """Load a state dict exactly.
 

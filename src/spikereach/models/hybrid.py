@@ -91,7 +91,8 @@ class Block(nn.Module):
             return [pooled], BlockState(kept, odd)
         frames = state.odd
         if steps >= kernel:
-            outputs = self.conv(torch.cat(parts, dim=1).transpose(1, 2).float())
+            kind = torch.promote_types(self.conv.weight.dtype, torch.float32)  # also of half ones
+            outputs = self.conv(torch.cat(parts, dim=1).transpose(1, 2).to(kind))
             if self.norm is not None:
                 outputs = self.norm(outputs)
             # The maximum commutes with rounding: pooled frames are on the buffers' grid too.

@@ -14,7 +14,7 @@ from spikereach.models import streams
 from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.layers import Linear
 from spikereach.ops.common import cpu
-from spikereach.ops.common.loops import compiled
+from spikereach.ops.common.compiling import compiled
 
 FIT_STRIDE = 4
 """The Wiener filter is fitted on every fourth step: neighbouring rows share most counts."""

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor, nn
 
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.cpu import values
-from spikereach.ops.common.loops import compiled, receive
+from spikereach.ops.common.loops import receive
 
 Stream = Callable[[np.ndarray], np.ndarray]
 """From the spikes of the next bin (C,) uint8 to velocity (2,) float32, standardised as trained."""

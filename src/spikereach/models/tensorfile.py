@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spikereach import files
 from spikereach.identity import array_checksum, canonical
+from spikereach.kinds import Kind, again, mistaken
 
 # One key only: safetensors writes several in random order, and equal content shall be equal bytes.
 KEY = "spikereach"
@@ -48,33 +49,30 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         CheckpointError: the file is missing, truncated, altered, of another kind or no such file.
     """
     path = Path(path)
+    wanted = Kind(kind)
     try:
+        if problem := mistaken(path, wanted):
+            raise CheckpointError(f"{path} {problem}")
         _check_sizes(path)
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(KEY)
-            if header is None:
-                raise CheckpointError(f"{path} was not written by spikereach: give it a {kind}")
-            content = json.loads(header)
+            content = json.loads(file.metadata()[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found, metadata = content["kind"], content["metadata"]
+        metadata = content["metadata"]
         intact = array_checksum(tensors, metadata) == content["sha256"]
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist: make this {kind} first") from None
     except CheckpointError:
         raise
     except (
         SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError
     ) as error:  # fmt: skip
+        if problem := files.read_error(path, error):
+            raise problem from error
         raise CheckpointError(
-            f"{path} is damaged or no {kind} ({error}): delete it and make it again"
+            f"{path} is damaged or no {kind} ({error}): {again(path, wanted)}"
         ) from error
     if not intact:
         raise CheckpointError(
-            f"{path} is damaged (its content does not match its checksum): "
-            "delete it and make it again"
+            f"{path} is damaged (its content does not match its checksum): {again(path, wanted)}"
         )
-    if found != kind:
-        raise CheckpointError(f"{path} is a {found}, not a {kind}: give the right file")
     return tensors, metadata
 
 

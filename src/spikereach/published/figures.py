@@ -60,7 +60,7 @@ PER_SESSION = (
 @cache
 def load() -> dict[str, Any]:
     """The whole of ``figures.json``; treat it as read-only."""
-    return json.loads(resources.files(__package__).joinpath("figures.json").read_text())
+    return json.loads(resources.files(__package__).joinpath("figures.json").read_bytes())
 
 
 def sessions() -> dict[str, str]:

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from spikereach.config import System
 from spikereach.config.sessions import ZENODO
+from spikereach.files import read_error
 from spikereach.identity import file_checksum
+from spikereach.kinds import Kind, mistaken
 from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, load_parameters
 from spikereach.published.weights import WeightsError, of_system
@@ -76,11 +78,15 @@ def import_weights(system: str, path: str | Path) -> dict[str, Tensor]:
         WeightsError: unknown system, unreadable file, or the weights of another system.
     """
     of_system(system)
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file")
     try:
+        if problem := mistaken(Path(path), Kind.PYTORCH):
+            raise WeightsError(f"{path}: {problem}")
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # torch raises whatever zipfile, pickle or itself raises
+        if problem := read_error(path, error):
+            raise problem from error
         raise WeightsError(
             f"{path}: not a readable file of weights ({type(error).__name__}); fetch it again"
         ) from error

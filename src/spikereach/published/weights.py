@@ -43,7 +43,7 @@ class Source:
 @cache
 def sources() -> tuple[Source, ...]:
     """The 54 published files with their addresses at pinned commits."""
-    table = json.loads(resources.files(__package__).joinpath("weights.json").read_text())
+    table = json.loads(resources.files(__package__).joinpath("weights.json").read_bytes())
     return tuple(
         Source(
             system=system,
@@ -74,16 +74,22 @@ def of_system(system: str) -> tuple[Source, ...]:
 def fetch(
     source: Source, target: Path, *, folder: str | Path | None, settings: Download, progress: bool
 ) -> None:
-    """Put a published file at ``target``, unless it lies there already.
+    """Put a published file at ``target``, unless it lies there already; nothing else is replaced.
 
     A copy is looked for in ``folder``, by any name and at any depth; where that is None the file
     is downloaded as the block ``download`` of the configuration says.
 
     Raises:
-        WeightsError: ``folder`` has no copy, or the download failed; with the remedy.
+        WeightsError: another file lies there, ``folder`` has no copy, or the download failed;
+            with the remedy.
     """
     if _is(source, target):
         return
+    if target.exists():
+        raise WeightsError(
+            f"{target}: is not the published file of that name (expected SHA-256 {source.sha256}); "
+            "move it elsewhere and run again"
+        )
     if folder is not None:
         copy = next((p for p in sorted(Path(folder).rglob("*")) if _is(source, p)), None)
         if copy is None:

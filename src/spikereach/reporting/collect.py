@@ -11,11 +11,14 @@ from pydantic import ValidationError
 
 from spikereach.data.sources import Source, named
 from spikereach.evaluation.records import Metrics, Realtime, faults
+from spikereach.files import read_error
+from spikereach.kinds import Kind, again, mistaken
 from spikereach.provenance import short_commit
 
 KEY = ["system", "session", "seed"]
 
 _RECORDS = {"metrics.json": Metrics, "realtime.json": Realtime}
+_KINDS = {"metrics.json": Kind.METRICS, "realtime.json": Kind.REALTIME}
 
 
 class ResultError(ValueError):
@@ -60,16 +63,19 @@ def _runs(frame: pd.DataFrame) -> set[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    kind = _KINDS[path.name]
     try:
-        record = _RECORDS[path.name].model_validate(json.loads(path.read_text()))
+        if problem := mistaken(path, kind):
+            raise ResultError(f"{path}: {problem}")
+        record = _RECORDS[path.name].model_validate(json.loads(path.read_bytes()))
     except OSError as error:
-        raise ResultError(f"{path}: {error.strerror}; evaluate this system first") from None
+        raise read_error(path, error) or error from error
+    except ResultError:
+        raise
     except ValidationError as error:
-        raise ResultError(f"{path}: {faults(error)}; delete it and evaluate again") from None
+        raise ResultError(f"{path}: {faults(error)}; {again(path, kind)}") from None
     except ValueError as error:
-        raise ResultError(
-            f"{path}: not valid JSON ({error}); delete it and evaluate again"
-        ) from None
+        raise ResultError(f"{path}: not valid JSON ({error}); {again(path, kind)}") from None
     row = record.model_dump(exclude={"parts", "provenance"})
     if isinstance(record, Metrics):
         row["commit"] = short_commit(record.provenance.commit, record.provenance.dirty)

@@ -32,7 +32,7 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, b
     if "metrics" in known:
         known["frame"] = collect([*known["metrics"], *known.get("realtime", ())])
     if "trials" in known:
-        known["trials"] = [json.loads(Path(path).read_text()) for path in known["trials"]]
+        known["trials"] = [json.loads(Path(path).read_bytes()) for path in known["trials"]]
     build = resolve_name(function)
     return build(**{name: known[name] for name in signature(build).parameters}).files()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from spikereach.files import read_error
+from spikereach.kinds import Kind, again, mistaken
 from spikereach.reporting.collect import ResultError
 
 
@@ -35,6 +37,8 @@ def read(path: Path) -> Predictions:
         ResultError: the file is missing or damaged.
     """
     try:
+        if problem := mistaken(path, Kind.PREDICTIONS):
+            raise ResultError(f"{path}: {problem}")
         with h5py.File(path) as file:
             about = dict(file.attrs)
             arrays = {name: file[name][()] for name in ("predicted", "velocity", "position")}
@@ -48,8 +52,13 @@ def read(path: Path) -> Predictions:
                 spikes=spikes,
                 **arrays,
             )
-    except (OSError, KeyError, ValueError) as error:
-        raise ResultError(f"{path}: cannot be read ({error}); evaluate this system again") from None
+    except ResultError:
+        raise
+    except (OSError, KeyError, ValueError, MemoryError) as error:
+        if problem := read_error(path, error):
+            raise problem from error
+        remedy = again(path, Kind.PREDICTIONS)
+        raise ResultError(f"{path}: cannot be read ({error}); {remedy}") from None
 
 
 def stretch(

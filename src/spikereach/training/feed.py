@@ -21,8 +21,7 @@ def prepare(
     """Set the decoder's output scale and offset from the sessions' training parts.
 
     Raises:
-        TrainingError: a velocity does not vary, or a session has another number of channels in
-            these areas than the decoder.
+        TrainingError: a session has another number of channels in these areas than the decoder.
     """
     for session in sessions:
         found = len(session.channels(areas))
@@ -38,9 +37,6 @@ def prepare(
             [s.velocity[p.start : p.stop] for s, p in zip(sessions, parts, strict=True)]
         ).astype(np.float64)
         offset, scale = velocity.mean(axis=0), velocity.std(axis=0)
-        if not (scale > 0).all():
-            names = ", ".join(session.name for session in sessions)
-            raise TrainingError(f"{names}: the velocity does not vary in the training part")
     decoder.standardisation = Standardisation(tuple(scale.tolist()), tuple(offset.tolist()))
 
 

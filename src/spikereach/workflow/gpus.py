@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,9 +17,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from spikereach.programs import ask
+
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+LIMIT_S = 20.0
+"""For the driver to list its GPUs; many of them, asleep, take seconds each."""
+NO_ANSWER = (
+    "this goes on without GPUs; if they work, name them in CUDA_VISIBLE_DEVICES (0,1,...), else "
+    "set `device: cpu`, which does not ask"
+)
 
 
 def visible() -> list[str]:
@@ -35,7 +42,10 @@ def visible() -> list[str]:
         return [name for name in names if name not in ("", "-1", "NoDevFiles")]
     if "SLURM_JOB_ID" in os.environ or shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    listed = ask(["nvidia-smi", "-L"], limit_s=LIMIT_S, otherwise=NO_ANSWER)
+    if listed is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # jobs of this process would wait as long again
+        return []
     names = re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", listed)
     return [name for name in names if name.startswith("MIG-")] or names
 

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spikereach.config import ConfigError
+from spikereach.files import remedy
 from spikereach.identity import job_key
+from spikereach.surroundings import settle
 from spikereach.workflow import gpus
-from spikereach.workflow.manifest import recorded
+from spikereach.workflow.manifest import Record, recorded
 
 CACHE = Path(".cache")
 ERRORS = CACHE / "errors.txt"
@@ -36,6 +38,8 @@ class Job:
     """What a script asks of its job beyond inputs, outputs and params."""
 
     snakemake: Any
+    record: Record | None = None
+    """What its manifest will say; only while it runs."""
 
     @property
     def wants_gpu(self) -> bool:
@@ -86,8 +90,7 @@ def job(snakemake: Any) -> Iterator[Job]:
     """
     # From the configuration and not from `threads:`, which shrinks with --cores: the order of
     # floating-point sums depends on it.
-    threads = str(snakemake.config["threads"])
-    os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, NUMBA_NUM_THREADS=threads)
+    settle(threads=snakemake.config["threads"])
     _end_with_parent()
     with (
         _alone(snakemake.log[0]) as log,
@@ -96,9 +99,9 @@ def job(snakemake: Any) -> Iterator[Job]:
     ):
         try:
             _check_dates(snakemake.input)
-            run = Job(snakemake)
-            places = snakemake.config["jobs_per_gpu"] if run.wants_gpu else 0
-            with gpus.lease(places) as gpu, recorded(snakemake):
+            places = snakemake.config["jobs_per_gpu"] if Job(snakemake).wants_gpu else 0
+            with gpus.lease(places) as gpu, recorded(snakemake) as record:
+                run = Job(snakemake, record)
                 if run.wants_gpu:
                     log.write(f"GPU {gpu}\n" if gpu else "no GPU is visible\n")
                 yield run
@@ -112,7 +115,7 @@ def job(snakemake: Any) -> Iterator[Job]:
             log.write(f"error: {message}\n")
             with contextlib.suppress(OSError):  # a full disk: the log or the terminal has it
                 CACHE.mkdir(exist_ok=True)
-                with ERRORS.open("a") as file:
+                with ERRORS.open("a", encoding="utf-8") as file:
                     file.write(message + "\n")
             sys.exit(1)
 
@@ -132,7 +135,7 @@ def _alone(path: str) -> Iterator[TextIO]:
     the way of each other's files. The log itself is locked, which leaves no files of locks
     beside it, as filelock would.
     """
-    with open(path, "a", buffering=1) as log:
+    with open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace") as log:
         with contextlib.suppress(OSError):  # a file system without locks
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,13 +166,14 @@ def one_line(error: Exception) -> str | None:
     if type(error).__module__.partition(".")[0] == "spikereach":
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
-        where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}: free some space or mend the permissions, then run again"
+        frames = traceback.extract_tb(error.__traceback__)
+        where = error.filename or (f"in {frames[-1].filename}" if frames else "unknown place")
+        return f"{error.strerror}: {where}: {remedy(error)}"
     return None
 
 
 def print_errors() -> None:
     """Repeat what went wrong as the last thing on the terminal, each message once."""
-    lines = ERRORS.read_text().splitlines() if ERRORS.exists() else []
+    lines = ERRORS.read_text("utf-8").splitlines() if ERRORS.exists() else []
     for line in dict.fromkeys(lines):
         print(f"\nerror: {line}", file=sys.stderr)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from spikereach.config import overrides
-from spikereach.files import replace
+from spikereach.files import read_error, replace
 from spikereach.identity import digest, file_checksum, params_key
 from spikereach.provenance import environment
 
@@ -65,8 +66,18 @@ class Manifest(BaseModel):
             replace(path, self.text())
 
 
+@dataclass
+class Record:
+    """What a job reads and writes; the body may add files that Snakemake is not told of."""
+
+    inputs: list[str]
+    outputs: list[str]
+    earlier: dict[str, str]
+    """Path -> checksum of all that an earlier job wrote that had some of the same outputs."""
+
+
 @contextlib.contextmanager
-def recorded(snakemake: Any) -> Iterator[None]:
+def recorded(snakemake: Any) -> Iterator[Record]:
     """Check a job's inputs, run the body, and write down what the job was.
 
     The conditions are: wildcards; digests of params and configuration; what the configuration
@@ -81,11 +92,17 @@ def recorded(snakemake: Any) -> Iterator[None]:
     started, begun = datetime.now(UTC), time.monotonic()
     for place in _places(snakemake.output):  # where that fails, no work is lost yet
         place.parent.mkdir(parents=True, exist_ok=True)
+    record = Record(list(snakemake.input), list(snakemake.output), {})
+    superseded = []
     for path, earlier in _beside(snakemake.output):
         if not earlier.outputs.keys().isdisjoint(snakemake.output):
-            path.unlink(missing_ok=True)
+            superseded.append(path)
+            record.earlier |= earlier.outputs
+            if earlier.outputs.keys() <= set(snakemake.output):  # nothing that it says holds
+                path.unlink(missing_ok=True)
     inputs = check(snakemake.input)
-    yield
+    yield record
+    inputs |= {path: file_checksum(path) for path in record.inputs if path not in inputs}
     wildcards, config = dict(snakemake.wildcards.items()), snakemake.config
     folder = Path(snakemake.scriptdir).resolve()  # rules name it as rules/../scripts
     path = folder.parents[1] / "config.yaml"
@@ -93,7 +110,7 @@ def recorded(snakemake: Any) -> Iterator[None]:
         "wildcards": wildcards,
         "params": params_key(snakemake),
         "config": digest(config),
-        "overrides": overrides(yaml.safe_load(path.read_text()) if path.is_file() else {}, config),
+        "overrides": overrides(yaml.safe_load(path.read_bytes()) if path.is_file() else {}, config),
         "source": config["source"],
         "seed": int(wildcards["seed"]) if "seed" in wildcards else None,
         "threads": config["threads"],
@@ -102,7 +119,9 @@ def recorded(snakemake: Any) -> Iterator[None]:
     conditions["device"] = "cpu" if conditions["gpu"] is None else "cuda"
     conditions["started"] = started.isoformat(timespec="seconds")
     conditions["wall_s"] = round(time.monotonic() - begun, 3)
-    outputs = {path: file_checksum(path) for path in snakemake.output}
+    outputs = {path: file_checksum(path) for path in record.outputs}
+    for path in superseded:
+        path.unlink(missing_ok=True)
     Manifest(rule=snakemake.rule, outputs=outputs, inputs=inputs, conditions=conditions).write()
 
 
@@ -110,12 +129,15 @@ def read(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: it is damaged, or cannot be read.
+        ManifestError: it is damaged.
+        OSError: it cannot be read.
     """
     try:
         text = path.read_bytes()
         manifest = Manifest.model_validate_json(text)
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise read_error(path, error) or error from error
+    except ValidationError as error:
         raise ManifestError(f"{path} is damaged or no manifest: {error}") from error
     if manifest.text() != text:
         raise ManifestError(f"{path} is damaged: its content does not match its checksum")
@@ -125,14 +147,23 @@ def read(path: Path) -> Manifest:
 def check(inputs: Iterable[str]) -> dict[str, str]:
     """Checksums of a job's inputs, each compared with what the job that made it wrote.
 
-    A file without a manifest, such as one's own recording, is taken as it is.
+    A file that no job made, such as a recording put there by hand, is compared with what it was
+    when a job beside it read it, and otherwise taken as it is.
 
     Raises:
-        ManifestError: a file was altered since it was made.
+        ManifestError: a file was altered since it was made, or read.
     """
     found = {path: file_checksum(path) for path in inputs}
-    made = {path: manifest for _, manifest in _beside(found) for path in manifest.outputs}
+    beside = [manifest for _, manifest in _beside(found)]
+    made = {path: manifest for manifest in beside for path in manifest.outputs}
+    read = {path: manifest for manifest in beside for path in manifest.inputs}
     for path, sha256 in found.items():
+        if path not in made and path in read and sha256 != (expected := read[path].inputs[path]):
+            raise ManifestError(
+                f"{path}: was altered since {read[path].rule} checked it (SHA-256 {sha256}, "
+                f"expected {expected}); put the earlier file back, or delete "
+                f"{min(read[path].outputs)} and run again, so that it is checked anew"
+            )
         if path in made and sha256 != (expected := made[path].outputs[path]):
             raise ManifestError(
                 f"{path}: its content is not what {made[path].rule} wrote (SHA-256 {sha256}, "

@@ -37,7 +37,8 @@ def claim() -> TextIO:
     """
     try:
         FOLDER.mkdir(exist_ok=True)
-        holder = (FOLDER / "holder").open("a+")  # "a": nothing is lost by opening it
+        # "a": nothing is lost by opening it
+        holder = (FOLDER / "holder").open("a+", encoding="utf-8")
     except OSError as error:
         raise RunFolderError(
             f"the run folder {Path.cwd()} cannot be written ({error.strerror}): make it "

@@ -98,9 +98,11 @@ def verify(target: str | Path) -> Report:
         files=len(chain.found),
         jobs=len(chain.jobs),
         recordings=Counter(
-            job.conditions.get("source", "unknown")
+            known.conditions.get("source", "unknown")
             for path, job in chain.files.items()
-            if job is not None and path.startswith("data/raw/") and path.endswith(".mat")
+            if (known := job or chain.checked.get(path))
+            and path.startswith("data/raw/")
+            and path.endswith(".mat")
         ),
     )
 
@@ -150,6 +152,13 @@ class _Chain:
         """File -> what it is known to be."""
         self.users: dict[str, list[str]] = {}
         """File -> files that were made from it directly."""
+        self.checked = {
+            used: job
+            for job in made.values()
+            for used in job.inputs.keys() - made.keys()
+            if Path(used).parent in (Path(path).parent for path in job.outputs)
+        }
+        """File that no job made -> the job beside it that checked it, as it was put there."""
         waiting = list(start)
         while waiting:
             path = waiting.pop()
@@ -181,7 +190,14 @@ class _Chain:
                     continue  # a recording of one's own, or told already
                 if found is None:
                     yield self._break(path, "is missing, and so is its manifest", AGAIN)
-                else:
+                elif checker := self.checked.get(path):
+                    if found != (expected := checker.inputs[path]):
+                        problem = f"was put here, and altered since {checker.rule} checked it"
+                        remedy = (
+                            f"put the earlier file back, or delete {next(iter(checker.outputs))}"
+                        )
+                        yield self._break(path, problem, f"{remedy} and {AGAIN}", expected, found)
+                elif path not in published or self._published(path, *published[path]) is not None:
                     problem = "has no manifest: the job that made it was killed, or it was put here"
                     yield self._break(path, problem, ANEW)
             elif found is None:
@@ -189,19 +205,24 @@ class _Chain:
             elif found != (expected := job.outputs[path]):
                 problem = f"its content is not what {job.rule} wrote"
                 yield self._break(path, problem, ANEW, expected, found)
-            elif path in published:
-                algorithm, expected = published[path]
-                if (found := file_checksum(self.run / path, algorithm)) != expected:
-                    problem = "is not the published file of that name"
-                    remedy = f"{ANEW}; or give it another name"
-                    yield self._break(path, problem, remedy, expected, found)
+            elif path in published and (broken := self._published(path, *published[path])):
+                yield broken
         for path, job in self.jobs.items():
             for used, expected in job.inputs.items():
+                if used in self.checked:
+                    continue  # compared above
                 maker = self.files[used]
                 found = maker.outputs[used] if maker else self.found.get(used)
                 if found not in (expected, None):
                     problem = f"was made from another version of {used} than lies there"
                     yield self._break(path, problem, ANEW, expected, found)
+
+    def _published(self, path: str, algorithm: str, expected: str) -> Break | None:
+        """Compare a file with what was published under its name."""
+        if (found := file_checksum(self.run / path, algorithm)) == expected:
+            return None
+        problem = "is not the published file of that name"
+        return self._break(path, problem, f"{ANEW}; or give it another name", expected, found)
 
     def _break(self, path: str, *about: str) -> Break:
         """With all that was made from the file, nearest first."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from spikereach.config import Config
 from spikereach.config.sessions import Session
+from spikereach.data.errors import SessionError
 
 _CLASSES: dict[str, type[Source]] = {}
 
@@ -41,9 +42,19 @@ class Source(ABC):
     def fetch(self, session: Session, target: Path) -> None:
         """Put the file of a session at ``target``, whole or not at all; make its folder if need be.
 
+        What lies there is of an earlier fetch, and may be replaced.
+
         Raises:
             SessionError: the source does not have the session, or getting it failed; the message
                 names the file and the remedy.
+        """
+
+    @abstractmethod
+    def check(self, session: Session, path: Path) -> None:
+        """Find out whether a file that somebody put at ``path`` is the session's; it is only read.
+
+        Raises:
+            SessionError: it is not; the message names the file and the remedy.
         """
 
     def key(self, session: Session) -> dict[str, Any]:
@@ -57,6 +68,15 @@ class Source(ABC):
     def memory_mb(self) -> int:
         """Peak memory of `fetch`."""
         return 500
+
+
+def wrong(path: Path, problem: str) -> SessionError:
+    """The error for a file that is not the session's, and that only its owner may take away."""
+    where = f"{path} (a link to {path.resolve()})" if path.is_symlink() else f"{path}"
+    return SessionError(
+        f"{where}: {problem}; it was put there by hand and stays as it is: take it away, or put a "
+        "right copy in its place, and run again"
+    )
 
 
 def named(name: str) -> type[Source]:

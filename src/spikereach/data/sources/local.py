@@ -1,5 +1,6 @@
 """Recordings of one's own: copied from a folder."""
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sources import Source
+from spikereach.data.sources import Source, wrong
+from spikereach.files import remedy
 from spikereach.identity import file_checksum
 
 
@@ -17,12 +19,7 @@ class Local(Source):
 
     def fetch(self, session: Session, target: Path) -> None:
         """Copy ``folder``/NAME.mat. The copy shares nothing with the original, which may change."""
-        original = self.local_file(session)
-        if session.md5 and (found := file_checksum(original, "md5")) != session.md5:
-            raise SessionError(
-                f"{original}: is not the published file of that name (MD5 {found}, expected "
-                f"{session.md5}); replace it, or rename it and describe it under `catalogue`"
-            )
+        original = self._original(session)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         try:
@@ -34,8 +31,7 @@ class Local(Source):
         except OSError as error:
             part.unlink(missing_ok=True)
             raise SessionError(
-                f"{original}: cannot be copied to {target} ({error.strerror}); "
-                "make room, or mend the permissions, and run again"
+                f"{original}: cannot be copied to {target} ({error.strerror}); {remedy(error)}"
             ) from error
         if not complete:
             part.unlink()
@@ -43,6 +39,22 @@ class Local(Source):
                 f"{original}: changed while it was copied; run again when it is whole"
             )
         os.replace(part, target)
+
+    def check(self, session: Session, path: Path) -> None:
+        """Compare with the original, which the file may be a link to."""
+        original = self._original(session)
+        if not filecmp.cmp(original, path, shallow=False):
+            raise wrong(path, f"is not the same as {original}")
+
+    def _original(self, session: Session) -> Path:
+        """The file of the folder; a `SessionError` if it should be a published one and is not."""
+        original = self.local_file(session)
+        if session.md5 and (found := file_checksum(original, "md5")) != session.md5:
+            raise SessionError(
+                f"{original}: is not the published file of that name (MD5 {found}, expected "
+                f"{session.md5}); replace it, or rename it and describe it under `catalogue`"
+            )
+        return original
 
     def key(self, session: Session) -> dict[str, Any]:
         """With the stamp of the original: put back to an older file it has an older date, at which

@@ -1,10 +1,12 @@
 """Sessions that are made up, for a run without any download."""
 
+import filecmp
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from spikereach.config.sessions import Session
-from spikereach.data.sources import Source
+from spikereach.data.sources import Source, wrong
 
 
 class Synthetic(Source):
@@ -21,6 +23,13 @@ class Synthetic(Source):
 
         options = self.config.synthetic
         generate(session, target, duration_s=options.duration_s, seed=options.seed)
+
+    def check(self, session: Session, path: Path) -> None:
+        """Compare with one that is made elsewhere: equal sessions are equal byte by byte."""
+        with TemporaryDirectory() as folder:
+            self.fetch(session, made := Path(folder, path.name))
+            if not filecmp.cmp(made, path, shallow=False):
+                raise wrong(path, f"is not the synthetic session {session.name}")
 
     def key(self, session: Session) -> dict[str, Any]:
         return super().key(session) | {"synthetic": self.config.synthetic.model_dump()}

@@ -3,14 +3,15 @@
 The registry (names, sizes, MD5 sums, addresses) is the record's own metadata.
 """
 
+import json
 import logging
 import re
 from pathlib import Path
 
 from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
-from spikereach.data.sources import Source
-from spikereach.data.transfer import RemoteFile, Server
+from spikereach.data.sources import Source, wrong
+from spikereach.data.transfer import RemoteFile, Server, check_no_page
 from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,45 @@ class Zenodo(Source):
         An interrupted transfer leaves ``target`` + ``.part`` and is taken up there by the next
         call. The file gets its name only when it is complete and its checksum is right.
         """
+        if target.exists():
+            return self.check(session, target)
+        server = self._server(session, target)
+        remote = server.retried(lambda: _find(session, self.config.download.record, server))
+        server.download(remote, target, progress=self.config.progress)
+
+    def check(self, session: Session, path: Path) -> None:
+        """Compare the MD5 with the built-in one, or else with that of the record.
+
+        Without a network, a file whose MD5 is not built in is taken with a warning.
+        """
+        found, expected = file_checksum(path, "md5"), session.md5
+        if expected is None:
+            server = self._server(session, path)
+            try:
+                remote = server.retried(lambda: _find(session, self.config.download.record, server))
+            except SessionError:
+                if not server.offline:
+                    raise
+                log.warning(
+                    "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
+                    path,
+                    found,
+                )
+                return
+            expected = remote.checksum
+        if found != expected:
+            raise wrong(path, f"is not the published file (MD5 {found}, expected {expected})")
+
+    def _server(self, session: Session, target: Path) -> Server:
+        """Where the file of a session lies; a `SessionError` if the record has none."""
         if session.name not in ZENODO:
             raise SessionError(
                 f"{session.name} is not on Zenodo: take it out of `sessions` and "
                 "`pretrain_sessions`, or set `source` to where it lies"
             )
-        record, name = self.config.download.record, f"{session.name}.mat"
-        page = record.replace("/api/records/", "/records/").rstrip("/")
-        server = Server(
+        name = f"{session.name}.mat"
+        page = self.config.download.record.replace("/api/records/", "/records/").rstrip("/")
+        return Server(
             name,
             self.config.download,
             lambda problem: SessionError(
@@ -43,39 +75,20 @@ class Zenodo(Source):
                 "To run without any download: make demo"
             ),
         )
-        md5 = session.md5
-        if md5 is None or not target.exists():
-            try:
-                remote = server.retried(lambda: _find(session, record, server))
-            except SessionError:
-                if not (server.offline and target.exists()):
-                    raise
-                log.warning(
-                    "%s: used as it is, MD5 %s unchecked (no network for the record's metadata)",
-                    target,
-                    file_checksum(target, "md5"),
-                )
-                return
-            md5 = remote.checksum
-        if not target.exists():
-            server.download(remote, target, progress=self.config.progress)
-        elif (found := file_checksum(target, "md5")) != md5:  # what someone else put there
-            raise SessionError(
-                f"{target}: is not the published file (MD5 {found}, expected {md5}); "
-                "delete it, or replace it by a right copy, and run again"
-            )
 
 
 def _find(session: Session, record: str, server: Server) -> RemoteFile:
-    """Look the session's file up in the record's metadata."""
+    """Look the session's file up in the record's metadata, within `Server.retried`."""
     name, remedy = f"{session.name}.mat", "check download.record in the config"
     remote = None
     with server.get(record) as response:
+        content = response.content
+        check_no_page(content, response, f"the record's metadata ({remedy} if it goes on)")
         try:
-            if entry := {each["key"]: each for each in response.json()["files"]}.get(name):
+            if entry := {each["key"]: each for each in json.loads(content)["files"]}.get(name):
                 algorithm, _, md5 = entry["checksum"].lower().partition(":")
                 remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise SessionError(
                 f"{record} is not the metadata of a Zenodo record "
                 f"({type(error).__name__}: {error}); {remedy}"

@@ -19,12 +19,9 @@ surrogate code of the shape, slope and peak of a `Surrogate`
 ========= ========================================================================================
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
-from numba import njit
 
+from spikereach.ops.common.compiling import compiled, inlined
 from spikereach.ops.common.dropout import GAMMA, LANES, ROUNDS
 from spikereach.ops.common.intrinsics import WIDTH, lowest, nonzero, part
 
@@ -44,28 +41,6 @@ LANE_BITS, LANE_MASK = np.uint64(64 // LANES), np.uint64(2 ** (64 // LANES) - 1)
 _SMALLEST, _LARGEST = np.float32(2.0**-14), np.float32(65504)
 _STEP = np.float32(2.0**-24)
 _ODD, _BELOW_HALF, _KEPT = np.uint32(13), np.uint32(0xFFF), np.uint32(0xFFFFE000)
-
-_FILES = [path.stat() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
-SOURCES = tuple((file.st_mtime, file.st_size) for file in _FILES)
-
-
-def compiled(function: Callable) -> Callable:
-    """Compile a loop, once until any file of the operations changes.
-
-    Numba alone would look at the function's own file only, and go on with what another folder
-    has inlined or called before.
-    """
-    loop = njit(cache=True, nogil=True, error_model="numpy")(function)  # no checks of divisors
-    # None: numba finds no place for a cache, or is told not to compile
-    file = getattr(getattr(loop, "_cache", None), "_cache_file", None)
-    if file is not None:
-        file._source_stamp = *file._source_stamp, SOURCES
-    return loop
-
-
-# Of functions that work on views within a step: to call them would count references to each view,
-# atomically, which takes longer than their work.
-inlined = njit(inline="always", error_model="numpy")
 
 
 @compiled

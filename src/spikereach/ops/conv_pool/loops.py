@@ -3,9 +3,10 @@
 import numpy as np
 
 from spikereach.ops.common import loops
+from spikereach.ops.common.compiling import compiled, inlined
 from spikereach.ops.common.dropout import LANES
 from spikereach.ops.common.intrinsics import WIDTH, lowest
-from spikereach.ops.common.loops import ALL, NIL, ONE, compiled, inlined
+from spikereach.ops.common.loops import ALL, NIL, ONE
 
 GROUP = 12
 """Taps of a convolution in one matrix."""

@@ -3,9 +3,10 @@
 import numpy as np
 from torch import Tensor
 
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.cpu import grid, values
 from spikereach.ops.common.fixed_point import Format
-from spikereach.ops.common.loops import compiled, receive, store
+from spikereach.ops.common.loops import receive, store
 
 
 class ConvPoolStream:

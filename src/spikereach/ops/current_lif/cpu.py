@@ -13,9 +13,10 @@ from torch.autograd.function import once_differentiable
 
 from spikereach.ops.common import cpu, loops
 from spikereach.ops.common.chunks import Chunks
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.dropout import LANES
 from spikereach.ops.common.intrinsics import part, words
-from spikereach.ops.common.loops import ONE, compiled
+from spikereach.ops.common.loops import ONE
 from spikereach.ops.current_lif.step import CurrentState
 
 SEGMENT = 16

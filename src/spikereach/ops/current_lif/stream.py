@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.cpu import values
 from spikereach.ops.common.intrinsics import words
-from spikereach.ops.common.loops import ALL, ONE, compiled, fire, receive, round_half
+from spikereach.ops.common.loops import ALL, ONE, fire, receive, round_half
 from spikereach.ops.current_lif.cpu import forward
 from spikereach.ops.current_lif.step import CurrentLayers, CurrentParameters, CurrentState
 

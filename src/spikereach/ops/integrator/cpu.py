@@ -4,7 +4,8 @@ import numpy as np
 from torch import Tensor
 
 from spikereach.ops.common import cpu
-from spikereach.ops.common.loops import compiled, copy
+from spikereach.ops.common.compiling import compiled
+from spikereach.ops.common.loops import copy
 from spikereach.ops.current_lif.cpu import step, step_back
 from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
 

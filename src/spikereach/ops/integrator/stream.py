@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.cpu import values
-from spikereach.ops.common.loops import compiled
 from spikereach.ops.current_lif.cpu import step
 from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
 from spikereach.ops.current_lif.stream import half_step

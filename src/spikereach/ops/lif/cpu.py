@@ -4,9 +4,10 @@ import numpy as np
 from torch import Tensor
 
 from spikereach.ops.common import cpu, loops
+from spikereach.ops.common.compiling import compiled, inlined
 from spikereach.ops.common.fixed_point import Format
 from spikereach.ops.common.intrinsics import WIDTH, part
-from spikereach.ops.common.loops import ALL, NIL, ONE, compiled, inlined
+from spikereach.ops.common.loops import ALL, NIL, ONE
 from spikereach.ops.lif.step import RESETS, LIFState, Reset, known_reset, silent
 
 SUBTRACT, ZERO, ZERO_AND_INPUT = map(list(RESETS).index, ("subtract", "zero", "zero_and_input"))

@@ -3,8 +3,9 @@
 import numpy as np
 from torch import Tensor
 
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.cpu import values
-from spikereach.ops.common.loops import compiled, receive
+from spikereach.ops.common.loops import receive
 from spikereach.ops.lif.cpu import forward, rule_of
 from spikereach.ops.lif.step import LIFParameters, LIFState, Reset
 

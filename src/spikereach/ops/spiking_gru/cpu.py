@@ -4,8 +4,9 @@ import numpy as np
 
 from spikereach.ops.common import cpu
 from spikereach.ops.common.chunks import Chunks
+from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.fixed_point import bits_of
-from spikereach.ops.common.loops import NIL, compiled, receive, store
+from spikereach.ops.common.loops import NIL, receive, store
 from spikereach.ops.lif.cpu import rule_of, step
 
 
