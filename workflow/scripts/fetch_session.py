@@ -9,11 +9,14 @@ with job(snakemake) as run:
     from spikereach.config.sessions import find
     from spikereach.data import sources
     from spikereach.identity import file_checksum
+    from spikereach.kinds import Kind, kind_of
 
     checksum = Path(snakemake.output.checksum)
     target = checksum.with_suffix(".mat")
     config = validate(snakemake.config)
     session = find(snakemake.wildcards.session, config.catalogue)
+    if (kind := kind_of(target)) in (Kind.FOLDER, Kind.RESULTS, Kind.SPECIAL):
+        raise sources.wrong(target, f"is {kind.a}")
     made = run.record.earlier.get(str(target))
     if not target.exists() or (not target.is_symlink() and file_checksum(target) == made):
         sources.of(config).fetch(session, target)
