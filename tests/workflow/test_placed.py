@@ -183,7 +183,9 @@ def test_what_is_no_file_is_named(checkout, thing):
     raw.parent.mkdir(parents=True)
     raw.mkdir() if thing == "a folder" else os.mkfifo(raw)
     (error,) = errors(checkout.snakemake("data/raw/synthetic_indy_1.md5", "--cores", "1"))
-    assert f"data/raw/synthetic_indy_1.mat: is {thing}; it was put there by hand" in error
+    assert (
+        f"data/raw/synthetic_indy_1.mat: is {thing}; no job is known to have put it there" in error
+    )
     assert raw.is_dir() or raw.is_fifo()
 
 

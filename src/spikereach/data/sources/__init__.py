@@ -77,8 +77,8 @@ def wrong(path: Path, problem: str) -> SessionError:
     """The error for a file that is not the session's, and that only its owner may take away."""
     where = f"{path} (a link to {path.resolve()})" if path.is_symlink() else f"{path}"
     return SessionError(
-        f"{where}: {problem}; it was put there by hand and stays as it is: take it away, or put a "
-        "right copy in its place, and run again"
+        f"{where}: {problem}; no job is known to have put it there, so it stays as it is: "
+        "take it away, or put a right copy in its place, and run again"
     )
 
 
