@@ -59,7 +59,8 @@ app = typer.Typer(
       spikereach verify runs/demo
 
     A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
-    (.h5, made by `bin`). Training, tables and figures are Snakemake's: see the README.
+    (.h5, made by `bin`). No command writes over a file that it reads, or over one of another kind.
+    Training, tables and figures are Snakemake's: see the README.
     """,
 )
 

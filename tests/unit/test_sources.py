@@ -16,6 +16,7 @@ from spikereach.config import Config, Download, Synthetic, read
 from spikereach.config.sessions import ZENODO, find
 from spikereach.data import sources
 from spikereach.data.errors import SessionError
+from spikereach.identity import file_checksum
 
 NAMES = get_args(Config.model_fields["source"].annotation)
 CONTENT = bytes(range(256)) * 1000
@@ -114,6 +115,36 @@ def test_a_file_that_was_put_there_is_only_read(way, local, target, tmp_path):
         assert str(part) in str(error.value)
     assert target.read_bytes() == b"edited"
     assert original.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("link", [True, False])
+@pytest.mark.parametrize("right", [True, False])
+def test_only_what_an_earlier_call_put_there_is_replaced(
+    ours, link, right, local, target, tmp_path
+):
+    """And never what a link leads to, such as a cache or an archive."""
+    source, session = sources.of(local), find("chewie_1", local.catalogue)
+    original = tmp_path / "recordings" / "chewie_1.mat"
+    there = tmp_path / "there"
+    there.write_bytes(CONTENT if right else b"earlier")
+    there.chmod(0o444)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(there) if link else there.rename(target)
+    before, inode = target.read_bytes(), target.lstat().st_ino
+    made = file_checksum(target) if ours else None
+    if not ours and not right:
+        with pytest.raises(SessionError, match="is not the same as"):
+            sources.put(source, session, target, made)
+    else:
+        assert sources.put(source, session, target, made) == ours
+        assert target.read_bytes() == CONTENT
+    if not ours or (link and right):
+        assert (target.read_bytes(), target.lstat().st_ino) == (before, inode)
+    if link:
+        assert there.read_bytes() == before
+    assert original.read_bytes() == CONTENT
+    assert sources.put(source, find("chewie_2", local.catalogue), target.with_name("new"), None)
 
 
 def test_a_synthetic_session_is_compared_with_one_made_anew(paper, target):

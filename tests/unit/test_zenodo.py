@@ -480,8 +480,15 @@ def test_a_server_is_not_granted_any_wait(server, target, waits, caplog, kind, a
     with caplog.at_level(logging.WARNING):
         fetch(server, target)
     assert target.read_bytes() == CONTENT
-    assert waits == [transfer.RETRY_AFTER_LIMIT_S]
+    assert waits == [transfer.WAIT_LIMIT_S]
     assert f"Retry-After: {asked[:40]}; 600 s are waited at most" in caplog.text
+
+
+def test_waits_that_double_end_at_the_same_limit(server, target, waits):
+    server.script["file"].extend([{"status": 503}] * 3)
+    download = Download(record=server.record, retries=3, backoff_s=200.0, timeout_s=5.0)
+    source(download).fetch(SESSION, target)
+    assert waits == [200.0, 400.0, 600.0]
 
 
 def test_a_wait_that_was_not_granted_is_told_at_last(server, target, waits):

@@ -29,6 +29,8 @@ class Checkout:
         self.overlay = folder / "tiny.yaml"
         self.overlays = [self.overlay]
         self.python_path = [repository / "src"]
+        self.prefix = []
+        """What Snakemake is called by."""
         for part in PARTS:
             source = repository / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -52,7 +54,7 @@ class Checkout:
 
     def started(self, *arguments, overlay=True, directory=True):
         """The same, running and the leader of a process group of its own."""
-        command = [sys.executable, "-m", "snakemake", *map(str, arguments)]
+        command = [*self.prefix, sys.executable, "-m", "snakemake", *map(str, arguments)]
         command += ["--directory", str(self.run_folder)] * directory
         command += ["--configfile", *map(str, self.overlays)] * overlay
         environment = os.environ | {

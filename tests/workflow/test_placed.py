@@ -43,6 +43,14 @@ def state(folder):
 
 
 @pytest.fixture
+def checkout(checkout):
+    """One in which read-only files are so for root too."""
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        checkout.prefix = ["setpriv", "--bounding-set=-dac_override"]
+    return checkout
+
+
+@pytest.fixture
 def lab(checkout):
     """A checkout with a recording of one's own for each way, and a folder of other ones."""
     checkout.recordings, checkout.archive, checkout.raw = (
@@ -134,6 +142,7 @@ def test_wrong_copies_are_named_and_stay(lab):
         assert copy == (lab.recordings / f"{way}.mat").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_a_job_copied_is_copied_anew_and_what_was_put_there_is_not(lab):
     done = lab.snakemake(*BINNED[:2], "--cores", "1")
     assert done.returncode == 0, done.stdout
@@ -166,6 +175,33 @@ def test_synthetic_sessions_are_not_written_over_what_was_put_there(checkout):
     (checkout.run_folder / target).unlink()
     assert checkout.snakemake(target, "--cores", "1").returncode == 0
     assert raw.resolve() == right
+
+
+@pytest.mark.parametrize("thing", ["a folder", "a device or pipe"])
+def test_what_is_no_file_is_named(checkout, thing):
+    raw = checkout.run_folder / "data" / "raw" / "synthetic_indy_1.mat"
+    raw.parent.mkdir(parents=True)
+    raw.mkdir() if thing == "a folder" else os.mkfifo(raw)
+    (error,) = errors(checkout.snakemake("data/raw/synthetic_indy_1.md5", "--cores", "1"))
+    assert (
+        f"data/raw/synthetic_indy_1.mat: is {thing}; no job is known to have put it there" in error
+    )
+    assert raw.is_dir() or raw.is_fifo()
+
+
+def test_published_weights_that_were_put_there(checkout):
+    """No job makes them, not even where all is to be made anew; the import knows them."""
+    name = "data/weights/SNN2/loco_20170210_03.pt"
+    weights = checkout.run_folder / name
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"other weights")
+    weights.chmod(0o444)
+    target = "results/import/SNN2-imported/loco_20170210_03/seed0/checkpoint.safetensors"
+    planned = checkout.planned(target, "--forceall", overlay=False)
+    assert set(planned) == {"import_weights"}
+    (error,) = errors(checkout.snakemake(target, "--cores", "1", overlay=False))
+    assert name in error
+    assert weights.read_bytes() == b"other weights"
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -15,10 +15,8 @@ with job(snakemake) as run:
     config = validate(snakemake.config)
     session = find(snakemake.wildcards.session, config.catalogue)
     made = run.record.earlier.get(str(target))
-    if not target.exists() or (not target.is_symlink() and file_checksum(target) == made):
-        sources.of(config).fetch(session, target)
+    if sources.put(sources.of(config), session, target, made):
         run.record.outputs = [str(target), str(checksum)]
-    else:  # somebody else's, who put it there
-        sources.of(config).check(session, target)
+    else:
         run.record.inputs.append(str(target))
     checksum.write_text(f"{file_checksum(target, 'md5')}  {target.name}\n", "utf-8")

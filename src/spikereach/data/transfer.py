@@ -28,8 +28,8 @@ from spikereach.progress import progress_bar
 
 UNREACHABLE = (exceptions.ConnectTimeoutError, exceptions.ProxyError, exceptions.SSLError)
 """No connection came about: no such host, no route, refused, silent."""
-RETRY_AFTER_LIMIT_S = 600.0
-"""Longest wait that a server is granted where it asks for one; some ask for a day."""
+WAIT_LIMIT_S = 600.0
+"""Longest wait between two tries; some servers ask for a day."""
 FOREIGN = re.compile(
     r"(text/html|application/(xhtml\+xml|json|problem\+json|xml)|text/xml)\b", re.I
 )
@@ -94,8 +94,8 @@ class Server:
 
     def retried(self, action: Callable[[], Any]) -> Any:
         """Do ``action``, which may be repeated at any point, and again after failures that may
-        pass (429 and 5xx among them), after a wait that doubles or as long as the server asks, up
-        to `RETRY_AFTER_LIMIT_S`. Where there is no network, that is said at once.
+        pass (429 and 5xx among them), after a wait that doubles or as long as the server asks, but
+        not beyond `WAIT_LIMIT_S`. Where there is no network, that is said at once.
         """
         for number in itertools.count():
             try:
@@ -116,7 +116,7 @@ class Server:
                         f"gave up after {number + 1} tries, at last: {reason}{told}. Run again to "
                         "go on where the transfer stopped"
                     ) from None
-                wait_s = max(self._settings.backoff_s * 2**number, asked_s)
+                wait_s = min(max(self._settings.backoff_s * 2**number, asked_s), WAIT_LIMIT_S)
                 log.warning("%s: %s%s; next try in %.1f s", self.name, reason, told, wait_s)
                 time.sleep(wait_s)
 
@@ -217,7 +217,7 @@ def _check_answer(remote: RemoteFile, response: requests.Response, have: int, fi
 
 
 def _retry_after(problem: Exception) -> tuple[float, str]:
-    """How long the server asks to wait in seconds, within the limit, and a remark if beyond it."""
+    """How long the server asks to wait in seconds, and a remark if that is beyond the limit."""
     response = getattr(problem, "response", None)
     if response is None:
         return 0.0, ""
@@ -225,8 +225,8 @@ def _retry_after(problem: Exception) -> tuple[float, str]:
         asked_s = Retry().get_retry_after(response) or 0.0
     except (exceptions.InvalidHeader, ValueError):  # it asks for no time
         return 0.0, ""
-    if asked_s <= RETRY_AFTER_LIMIT_S:
+    if asked_s <= WAIT_LIMIT_S:
         return asked_s, ""
     asked = response.headers["Retry-After"][:40]
-    limit = f"{RETRY_AFTER_LIMIT_S:.0f} s are waited at most"
-    return RETRY_AFTER_LIMIT_S, f" (the server asks to wait, Retry-After: {asked}; {limit})"
+    limit = f"{WAIT_LIMIT_S:.0f} s are waited at most"
+    return asked_s, f" (the server asks to wait, Retry-After: {asked}; {limit})"

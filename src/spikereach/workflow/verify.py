@@ -24,6 +24,7 @@ RESULTS = (
 AGAIN = "run snakemake for this file, then for the whole"
 """Snakemake alone does not miss a file from which all is made that was asked for."""
 ANEW = f"delete it and {AGAIN}"
+CHECK = f"delete its .md5 and {AGAIN}: it is checked then, and kept"
 SHOWN = 5
 """Results that a message lists; of more it gives the number."""
 
@@ -156,9 +157,9 @@ class _Chain:
             used: job
             for job in made.values()
             for used in job.inputs.keys() - made.keys()
-            if Path(used).parent in (Path(path).parent for path in job.outputs)
+            if used.startswith("data/raw/") and min(job.outputs).startswith("data/raw/")
         }
-        """File that no job made -> the job beside it that checked it, as it was put there."""
+        """Recording that was put there by hand -> the job that checked it."""
         waiting = list(start)
         while waiting:
             path = waiting.pop()
@@ -199,7 +200,8 @@ class _Chain:
                         yield self._break(path, problem, f"{remedy} and {AGAIN}", expected, found)
                 elif path not in published or self._published(path, *published[path]) is not None:
                     problem = "has no manifest: the job that made it was killed, or it was put here"
-                    yield self._break(path, problem, ANEW)
+                    recording = path.startswith("data/raw/") and path.endswith(".mat")
+                    yield self._break(path, problem, CHECK if recording else ANEW)
             elif found is None:
                 yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
             elif found != (expected := job.outputs[path]):

@@ -3,6 +3,7 @@ and that name in `Config.source`."""
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, ClassVar
 from spikereach.config import Config
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
+from spikereach.identity import file_checksum
+from spikereach.kinds import Kind, kind_of
 
 _CLASSES: dict[str, type[Source]] = {}
 
@@ -74,9 +77,36 @@ def wrong(path: Path, problem: str) -> SessionError:
     """The error for a file that is not the session's, and that only its owner may take away."""
     where = f"{path} (a link to {path.resolve()})" if path.is_symlink() else f"{path}"
     return SessionError(
-        f"{where}: {problem}; it was put there by hand and stays as it is: take it away, or put a "
-        "right copy in its place, and run again"
+        f"{where}: {problem}; no job is known to have put it there, so it stays as it is: "
+        "take it away, or put a right copy in its place, and run again"
     )
+
+
+def put(source: Source, session: Session, target: Path, made: str | None) -> bool:
+    """Have the file of a session at ``target``, without touching what somebody else put there.
+
+    Args:
+        source: where it comes from.
+        session: whose it is.
+        target: where it shall lie, or lies already.
+        made: SHA-256 of the file that an earlier call put there, if any.
+    Returns:
+        whether it is ours, which a later call may replace.
+    Raises:
+        SessionError: what lies there is not the session's, and not ours; or as `Source.fetch`.
+    """
+    kind = kind_of(target)
+    if kind in (Kind.FOLDER, Kind.RESULTS, Kind.SPECIAL):
+        raise wrong(target, f"is {kind.a}")
+    if kind is not None and file_checksum(target) != made:
+        source.check(session, target)
+        return False
+    if kind is not None and target.is_symlink():  # ours, moved elsewhere since
+        with contextlib.suppress(SessionError):
+            source.check(session, target)
+            return True
+    source.fetch(session, target)
+    return True
 
 
 def named(name: str) -> type[Source]:
