@@ -98,6 +98,11 @@ def test_caches_lie_in_the_run_folder_where_the_home_cannot_be_written(tmp_path,
     surroundings.settle()
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".cache")
     assert os.environ["TRITON_CACHE_DIR"] == "/given"
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the machine does not know
+    surroundings.settle()
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".cache")
 
 
 def test_a_command_of_ours_needs_no_notebook(repository):
