@@ -47,7 +47,7 @@ def settle(threads: int | None = None) -> None:
     for name in DROPPED:
         os.environ.pop(name, None)
     os.environ.update(SET)
-    if not os.access(Path("~").expanduser(), os.W_OK):
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # "~" itself for a user without one
         for name, folder in CACHES.items():
             os.environ.setdefault(name, str(Path(folder).absolute()))
     if threads is not None:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -44,10 +46,14 @@ timezone: Asia/Tokyo
 """
 
 
-def made(folder, **variables):
-    folder.mkdir()
+def made(folder, *prefix, **variables):
+    folder.mkdir(exist_ok=True)
+    environment = os.environ | variables
     done = subprocess.run(
-        [sys.executable, "-c", JOB], cwd=folder, env=os.environ | variables, timeout=300
+        [*prefix, sys.executable, "-c", JOB],
+        cwd=folder,
+        env={name: value for name, value in environment.items() if value is not None},
+        timeout=300,
     )
     log = (folder / "log").read_text("utf-8")
     assert done.returncode == 0, log
@@ -86,6 +92,17 @@ def test_a_job_does_as_without_them(plain, tmp_path, locale_variables):
     assert made(tmp_path / "job", **given, **locale_variables) == plain
 
 
+def test_a_user_whom_the_machine_does_not_know(plain):
+    """As in a container with `--user`: no name, no home, and a package that is not theirs."""
+    stranger = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    imports = [*stranger, sys.executable, "-c", "import spikereach.surroundings"]
+    if os.geteuid() != 0 or subprocess.run(imports, stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("only root runs jobs as somebody else, who must find Python and the package")
+    with tempfile.TemporaryDirectory() as folder:  # unlike pytest's, anybody may enter it
+        Path(folder).chmod(0o777)
+        assert made(Path(folder), *stranger, HOME=None, USER=None, LOGNAME=None) == plain
+
+
 def test_caches_lie_in_the_run_folder_where_the_home_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in (*surroundings.CACHES, *surroundings.SET, *surroundings.DROPPED):
@@ -98,6 +115,11 @@ def test_caches_lie_in_the_run_folder_where_the_home_cannot_be_written(tmp_path,
     surroundings.settle()
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".cache")
     assert os.environ["TRITON_CACHE_DIR"] == "/given"
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the machine does not know
+    surroundings.settle()
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".cache")
 
 
 def test_a_command_of_ours_needs_no_notebook(repository):

@@ -24,6 +24,7 @@ def test_a_run_in_a_notebook_and_another_locale(checkout, locale_variables, monk
     assert "–" in (checkout.run_folder / "paper_tables" / "hyperparameters.md").read_text("utf-8")
 
 
+@pytest.mark.long
 def test_a_driver_that_hangs(checkout, tmp_path, monkeypatch):
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
