@@ -210,7 +210,7 @@ def test_buffers_on_the_fixed_point_grid():
         _, state = decoder(random_spikes(200, 2, 5))
     stored = [calls.inputs[0] for calls in record.calls if calls.layer is decoder.convs[0][1].conv]
     stored += [block.odd for block in state.blocks[0]]
-    stored += [neuron.v for neuron in state.neurons[0]]
+    stored += [neuron.v / 4 for neuron in state.neurons[0]]  # in units of four thresholds
     assert len(stored[0].unique()) > 10
     for values in stored:
         assert torch.equal(values * 16, (values * 16).round())

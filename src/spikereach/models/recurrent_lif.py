@@ -44,6 +44,18 @@ def neuron(
     return LIFParameters(decay), SURROGATES[surrogate](slope)
 
 
+UNIT_BITS = 2
+"""Fixed-point membranes are kept in units of ``2**UNIT_BITS`` thresholds, so that a buffer of one
+integer bit holds eight thresholds of inhibition. Trained membranes go far below zero, and what
+is cut off there costs more than coarser steps."""
+
+
+def membrane_bits(buffer_format: Format) -> tuple[int, int] | None:
+    """Integer and fractional bits of membranes, in thresholds; None where not in fixed point."""
+    bits = bits_of(buffer_format)
+    return None if bits is None else (bits[0] + UNIT_BITS, bits[1] - UNIT_BITS)
+
+
 class RecurrentLIF(nn.Module):
     """``v <- alpha v + W x + R z - z v_th``, ``z <- [v > v_th]`` (Bellec et al. 2020).
 
@@ -75,7 +87,7 @@ class RecurrentLIF(nn.Module):
     def streamer(self, state: LIFState, buffer_format: Format) -> streams.Stream:
         """This layer for one stream."""
         weights = self.input.weight, self.recurrent.weight
-        fixed_point = bits_of(buffer_format)
+        fixed_point = membrane_bits(buffer_format)
         return LIFStream(*weights, self.constants, state, fixed_point=fixed_point)
 
     def forward(
@@ -91,7 +103,7 @@ class RecurrentLIF(nn.Module):
             self.constants,
             state,
             surrogate=self.surrogate,
-            fixed_point=bits_of(buffer_format),
+            fixed_point=membrane_bits(buffer_format),
         )
         note_spikes(self.name, self.spikes(spikes))
         return spikes, state
