@@ -26,7 +26,12 @@ endif
 # Whole files to each process, in the order of tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-long lint docs format schema lock bench
+# Two real recordings and the script that gives the second the layout of a session file.
+RECORDINGS := ../shared/recordings
+CONVERTER := ../shared/tools/to_reaching_mat.py
+RECORDED := paper_tables/per_session.tex paper_tables/coopt.tex
+
+.PHONY: recordings demo test test-long lint docs format schema lock bench
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
@@ -37,6 +42,21 @@ demo: $(VENV)/runtime
 	@echo "  tables   runs/demo/paper_tables/   (coopt.tex, .csv, .md, ...)"
 	@echo "  figures  runs/demo/figures/"
 	@echo "  report   runs/demo/report.html"
+
+## Every system on two real recordings, three seeds on the short one: hours on two cores. See
+## docs/recording.md; another folder is given by RECORDINGS=FOLDER.
+recordings: $(VENV)/runtime runs/converted/contdata95.mat
+	$(BIN)/snakemake --cores all --quiet rules reason host --directory runs/short-recording \
+		--configfile workflow/presets/recording.yaml \
+		--config folder=$(RECORDINGS) -- $(RECORDED)
+	$(BIN)/snakemake --cores all --quiet rules reason host --directory runs/long-recording \
+		--configfile workflow/presets/recording.yaml workflow/presets/long-recording.yaml \
+		--config folder=runs/converted -- $(RECORDED)
+
+runs/converted/contdata95.mat: | $(VENV)/runtime
+	mkdir -p $(@D)
+	$(BIN)/python $(CONVERTER) contdata95 $(RECORDINGS)/contdata95.mat $@.part
+	mv $@.part $@
 
 ## The test suite, random campaigns in their short versions.
 test: $(VENV)/dev
