@@ -20,7 +20,7 @@ from spikereach.training.scoring import BatchMeans
 from training_cases import run_options
 
 META = torch.device("meta")
-CHANNELS, STEPS = 6, 4000
+CHANNELS, STEPS = 6, 5000
 READS = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal"}
 """Operations whose result, or its shape, depends on values."""
 
@@ -98,7 +98,7 @@ def on_the_device(monkeypatch):
 @pytest.fixture(scope="module")
 def session():
     random = np.random.default_rng(0)
-    starts = np.arange(0, STEPS, 1000)
+    starts = np.arange(0, STEPS, STEPS // 4)
     return BinnedSession(
         name="indy_test",
         monkey="indy",

@@ -142,7 +142,8 @@ def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
             f"{name}: {type(decoder).__name__} is trained by gradient descent: "
             "give its `training` a stage instead of null"
         )
-    row = {"epoch": 1, "learning_rate": 0.0, "seconds": time.perf_counter() - begun}
+    row = {"epoch": 1, "silent": 0.0, "saturated": 0.0, "learning_rate": 0.0}
+    row["seconds"] = time.perf_counter() - begun
     for part in ("train", "val"):
         row[f"{part}_loss"], row[f"{part}_r2"] = score(
             decoder, sessions, part=part, training=training, areas=areas

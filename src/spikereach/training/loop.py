@@ -19,18 +19,23 @@ from torch.nn.utils import parametrize
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.models.decoder import Decoder
-from spikereach.ops.common.record import recording
+from spikereach.ops.common.record import Record, recording
 from spikereach.progress import progress_bar
 from spikereach.training import optimisers
+from spikereach.training.activity import warn
 from spikereach.training.errors import ExplosionError
 from spikereach.training.feed import Batches, Feed, prepare, windows_of
 from spikereach.training.losses import LOSSES, penalty
 from spikereach.training.scoring import score, score_windows
 from spikereach.training.seeds import RandomStreams
-from spikereach.training.state import RunState, digest_of, terminable
+from spikereach.training.state import RunState, digest_of, selected, terminable
 
-COLUMNS = ("epoch", "train_loss", "train_r2", "val_loss", "val_r2", "learning_rate", "seconds")
-"""Of a history: one row per epoch, from 1; ``seconds`` is wall time, all else reproducible."""
+COLUMNS = (
+    *("epoch", "train_loss", "train_r2", "val_loss", "val_r2", "silent", "saturated"),
+    *("learning_rate", "seconds"),
+)
+"""Of a history: one row per epoch, from 1. ``silent`` and ``saturated`` are shares of the hidden
+units in training; ``seconds`` is wall time, all else reproducible."""
 
 
 def train(
@@ -113,13 +118,15 @@ def train(
                 state.end_update(*compared)
             stop_if_told()
             trained, validated = state.means.loss_and_r2(), validate(stop_if_told)
-            values = state.epoch + 1, *trained, *validated, rate, time.perf_counter() - begun
+            units, seconds = state.activity.silent_and_saturated(), time.perf_counter() - begun
+            values = state.epoch + 1, *trained, *validated, *units, rate, seconds
             row = dict(zip(COLUMNS, values, strict=True))
             _check_finite(row, name)
             note(row)
             state.end_epoch(row)
 
     state.end()
+    warn(name, state.rows, selected(state.rows, stage))
     return pd.DataFrame(state.rows, columns=COLUMNS)
 
 
@@ -145,10 +152,10 @@ def step(
     stage: Stage,
     spikes: Tensor,
     target: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Record]:
     """One update on a batch: spikes (window, B, C), standardised velocity (window, B, 2).
 
-    Returns the predictions before the update and their targets, (..., 2), without gradient.
+    Returns the predictions before the update and their targets, (..., 2), and what was recorded.
     """
     device = spikes.device.type
     with parametrize.cached(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
@@ -162,7 +169,7 @@ def step(
     if stage.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], stage.clip_norm)
     optimiser.step()
-    return prediction.detach(), target
+    return prediction.detach(), target, record
 
 
 @torch.no_grad()

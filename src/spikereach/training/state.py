@@ -17,6 +17,8 @@ from spikereach.identity import array_checksum
 from spikereach.models import tensorfile
 from spikereach.models.decoder import Decoder
 from spikereach.models.tensorfile import CheckpointError
+from spikereach.ops.common.record import Record
+from spikereach.training.activity import Activity
 from spikereach.training.scoring import BatchMeans
 
 log = logging.getLogger(__name__)
@@ -59,11 +61,13 @@ class RunState:
 
     def __post_init__(self):
         self.means = BatchMeans(self.device)  # of the current epoch's updates
+        self.activity = Activity(self.device)
         self._restore()
 
-    def end_update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count an update and what it predicted, (..., 2)."""
+    def end_update(self, prediction: Tensor, target: Tensor, record: Record) -> None:
+        """Count an update, what it predicted, (..., 2), and what spiked."""
         self.means.add(prediction, target, self.stage.loss)
+        self.activity.add(record.spikes)
         self.update += 1
 
     def end_epoch(self, row: dict) -> None:
@@ -74,6 +78,7 @@ class RunState:
         self.epoch += 1
         self.update = 0
         self.means.values.zero_()
+        self.activity.clear()
         self.save()
 
     @property
@@ -94,6 +99,8 @@ class RunState:
     def save(self) -> None:
         """Write the file; an earlier one stays until this one is complete."""
         tensors = {"means": self.means.values}
+        if self.activity.updates:
+            tensors["activity"] = self.activity.shares
         tensors |= {f"decoder/{key}": value for key, value in self.decoder.state_dict().items()}
         tensors |= {f"best/{key}": value for key, value in self.best.items()}
         for index, entries in self.optimiser.state_dict()["state"].items():
@@ -120,6 +127,8 @@ class RunState:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
         self.means.values.copy_(tensors["means"])
+        if "activity" in tensors:
+            self.activity.shares, self.activity.updates = tensors["activity"], metadata["update"]
         self.epoch, self.update = metadata["epoch"], metadata["update"]
         self.rows = metadata["rows"]
 
