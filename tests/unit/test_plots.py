@@ -272,6 +272,18 @@ def test_published_marks_only_beside_the_real_recordings(frame, synthetic_frame)
     assert ablation.data["r2_published"].isna().all()
 
 
+def test_published_mean_is_that_of_the_published_sessions(tmp_path):
+    names = ["AEGRU", "GRU-t2"]
+    sessions = tuple(published.sessions().values())
+    frame = collect(handmade.write(tmp_path, systems=names, sessions=sessions))
+    data = r2_by_session(frame, systems(names)).data.query("origin == 'published'")
+    for name, mean in {"AEGRU": 0.698, "GRU-t2": 0.621}.items():  # not AEGRU's printed 0.71
+        marks = data[data["system"] == name].set_index("session")["r2"]
+        assert set(marks.index) == {*sessions, "mean"}
+        assert marks["mean"] == pytest.approx(marks.drop("mean").mean())
+        assert round(marks["mean"], 3) == mean
+
+
 def test_cortex_ablation_bars(frame):
     loco = frame[frame["monkey"] == "loco"]
     plot = cortex(loco, {"M1": "SNN2", "M1+S1": "ANN2"})

@@ -1,6 +1,7 @@
 """The published figures in the package equal their source, and the accessors lose nothing."""
 
 import json
+import statistics
 import subprocess
 import sys
 
@@ -106,3 +107,63 @@ def test_a_figure_that_all_seeds_share_is_given_once():
     assert figures.per_session("AEGRU", "footprint")[session] == (39184,)
     assert len(figures.per_session("AEGRU", "r2")[session]) == 5
     assert figures.per_session("AEGRU", "footprint_parameters_only") == {}
+
+
+def known_deviations(way):
+    found = {
+        (name, metric): getattr(figures.system(name), f"{metric}_std")
+        for name in figures.systems()
+        for metric in ("r2", "macs", "acs")
+        if figures.std_over(name, metric) == way
+    }
+    assert None not in found.values()
+    return found
+
+
+def by_session(name):
+    """R2 as published: session -> a value per seed, from the file itself."""
+    return [entry["r2"] for entry in figures.load()["per_session"][name].values()]
+
+
+def test_deviations_over_seeds_follow_from_the_seeds():
+    known = known_deviations("seeds")
+    assert set(known) == {("tinyRSNN", "r2"), ("bigRSNN", "r2")}
+    for (name, _), printed in known.items():
+        means = [statistics.mean(seed) for seed in zip(*by_session(name), strict=True)]
+        assert figures.r2_by_seed(name) == pytest.approx(means)
+        assert round(statistics.pstdev(means), 3) == printed
+
+
+def test_deviations_over_sessions_follow_from_the_sessions():
+    known = known_deviations("sessions")
+    assert known == {("GRU-t2", "r2"): 0.014, ("GRU-t2", "macs"): 0, ("GRU-t2", "acs"): 0}
+    printed = figures.per_session_std("GRU-t2").values()
+    assert len(printed) == 6
+    assert round(statistics.mean(printed), 3) == 0.014
+
+
+def test_deviations_over_runs_follow_from_the_runs():
+    assert known_deviations("runs") == {("AEGRU", "r2"): 0.05}
+    runs = [value for seeds in by_session("AEGRU") for value in seeds]
+    assert len(runs) == 30
+    assert round(statistics.stdev(runs), 2) == round(statistics.pstdev(runs), 2) == 0.05
+    # over seeds it is another one, and the printed mean is near the best seed's
+    means = figures.r2_by_seed("AEGRU")
+    assert (round(statistics.mean(means), 3), round(statistics.pstdev(means), 3)) == (0.698, 0.008)
+    assert round(max(means), 2) == figures.system("AEGRU").r2 == 0.71
+
+
+def test_published_sessions_have_the_printed_means():
+    for name in figures.load()["per_session"].keys() - {"AEGRU"}:
+        mean = statistics.mean(figures.r2_by_seed(name))
+        assert mean == pytest.approx(figures.system(name).r2, abs=5e-4), name
+    assert figures.r2_by_seed("sRTnet") == ()
+
+
+def test_origin_of_every_published_session():
+    for name in figures.load()["per_session"]:
+        assert "github " in figures.per_session_origin(name)
+    for seed in figures.load()["aegru_seeds"]["seeds"]:
+        assert str(seed) in figures.per_session_origin("AEGRU")
+    with pytest.raises(KeyError, match="sRTnet"):
+        figures.per_session_origin("sRTnet")

@@ -24,7 +24,7 @@ from spikereach.reporting.registry import REGISTRY
 from spikereach.reporting.tables.comparisons import comparisons, paired_test
 from spikereach.reporting.tables.hyperparameters import hyperparameters
 from spikereach.reporting.tables.per_session import per_session
-from spikereach.reporting.tables.tracks import coopt, realtime
+from spikereach.reporting.tables.tracks import coopt, r2, realtime
 
 COMMIT = "0123456789ab"
 #: of published weights there are tests of their own
@@ -263,6 +263,70 @@ def test_per_session_has_our_and_published_values(frame):
         "System", "20160622_01", "20170131_02", "20170301_05", "Mean",
     ]  # fmt: skip
     assert [c.group for c in table.columns] == ["", "indy", "indy", "loco", ""]
+
+
+ALL_SESSIONS = tuple(figures.sessions().values())
+
+
+def test_published_means_are_those_of_the_published_seeds(tmp_path):
+    systems = {name: system(name) for name in ("AEGRU", "GRU-t2", "tinyRSNN", "ANN2", "sRTnet")}
+    frame = collect(handmade.write(tmp_path, systems=systems, sessions=ALL_SESSIONS))
+    table = per_session(frame, systems)
+    theirs = {}
+    for at, name in enumerate(table.columns[0].cells):
+        if "published" in name:
+            theirs[table.columns[0].cells[at - 1]] = [c.cells[at] for c in table.columns[1:]]
+    assert {name: line[-1] for name, line in theirs.items()} == {
+        "AEGRU": "0.698 ± 0.008",
+        "GRU-t2": "0.621 ± 0.014",
+        "tinyRSNN": "0.660 ± 0.002",
+        "ANN2": "0.576",
+    }
+    assert theirs["GRU-t2"][4] == "0.502 ± 0.034"
+    mean, std = mean_and_std(figures.load()["per_session"]["AEGRU"]["loco_20170215_02"]["r2"])
+    assert theirs["AEGRU"][4] == f"{mean:.3f} ± {std:.3f}"
+    assert "AEGRU: seeds 83, 109, 10100, 13144, 44685, comments in Bio" in table.note
+    assert "± of AEGRU and tinyRSNN: over these seeds" in table.note
+    assert "± of GRU-t2: as printed; of the mean, the mean of the six sessions'" in table.note
+    assert "0.698 ± 0.008 over seeds and 0.707 at best; the paper prints 0.71 ± 0.05" in table.note
+
+
+def test_note_names_every_published_deviation_once(tmp_path):
+    names = ("Wiener", "AEGRU", "bigRSNN", "LIF-t1", "BMnet", "ANN3")
+    systems = {name: system(None if name == "Wiener" else name) for name in names}
+    made = r2(collect(handmade.write(tmp_path, systems=systems)), systems)
+    assert made.note == (
+        "How the published ± were formed. R² of bigRSNN: over seeds, of the mean over the "
+        "sessions, as ours. R² of AEGRU: over all 30 runs, five seeds on six sessions. R² of "
+        "LIF-t1 and BMnet: unknown. The published seeds of AEGRU have R² 0.698 ± 0.008 over "
+        "seeds and 0.707 at best; the paper prints 0.71 ± 0.05."
+    )
+    systems = {name: system(name) for name in ("tinyRSNN", "LIF-t2", "GRU-t2", "sRTnet")}
+    made = coopt(collect(handmade.write(tmp_path / "b", systems=systems)), systems)
+    assert made.note == (
+        "How the published ± were formed. R² of tinyRSNN: over seeds, of the mean over the "
+        "sessions, as ours. R², MACs and ACs of GRU-t2: the mean of the six sessions' deviations "
+        "over seeds. ACs of tinyRSNN; R², MACs and ACs of LIF-t2 and sRTnet: unknown."
+    )
+
+
+def test_no_note_without_published_deviations(frame, tmp_path):
+    for build in (r2, coopt):
+        assert build(frame, some("Wiener", "SNN2", "ANN2")).note == ""
+    assert "Where published" not in per_session(frame, some("Wiener", "sRTnet")).note
+    paths = handmade.write(tmp_path / "b", sessions=SYNTHETIC, source="synthetic")
+    assert per_session(collect(paths), SYSTEMS).note == ""
+
+
+@pytest.mark.parametrize("form", [render.tex, render.markdown, render.html])
+def test_note_stands_under_the_table(frame, form):
+    table = replace(r2(frame, SYSTEMS), note="A note: ± & more.")
+    text = html.unescape(form(table)).replace(r"\&", "&").replace(r"$\pm$", "±")
+    assert text.count(table.note) == 1
+    assert text.index("Accuracy track") < text.index("tinyRSNN") < text.index(table.note)
+    split = render.tex(replace(wide(30), note="A note"))
+    assert split.count("A note") == 1
+    assert split.index("A note") > split.rindex(r"\end{tabular}")
 
 
 def test_paired_test_equals_scipy_on_the_same_pairs(frame):

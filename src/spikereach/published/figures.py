@@ -7,6 +7,9 @@ leaderboard. The leaderboard rounds AEGRU's footprint and calls its multiply-acc
 operations: means over the sessions that its authors publish stand for them. Everything is a
 mean over the six evaluation sessions unless it is asked for per session. What no paper prints
 is None.
+
+Figures per session, and of some systems per seed, stand in code that the authors published
+(`per_session_origin`). How a paper's ± was formed is told by `std_over`.
 """
 
 import json
@@ -14,7 +17,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Figures:
     """What the papers print about one system; None where they do not.
 
     Footprints are bytes as NeuroBench counts them; dense operations, MACs and ACs are per
-    4 ms step; deviations are over five seeds.
+    4 ms step; what deviations are over, `std_over` says.
     """
 
     system: str
@@ -55,6 +58,30 @@ PER_SESSION = (
     "acs",
     "r2",
 )
+
+#: what the printed deviations are over that are explained: those of Liu et al. and AEGRU follow
+#: from the published seeds, and their authors' sheet has AEGRU's (0.0543, divisor n - 1); the
+#: training code of Vasilache et al. holds those of GRU-t2 per session and their means
+_STD_OVER: dict[tuple[str, str], Literal["seeds", "sessions", "runs"]] = {
+    ("tinyRSNN", "r2"): "seeds",
+    ("bigRSNN", "r2"): "seeds",
+    ("GRU-t2", "r2"): "sessions",
+    ("GRU-t2", "macs"): "sessions",
+    ("GRU-t2", "acs"): "sessions",
+    ("AEGRU", "r2"): "runs",
+}
+
+_NEUROBENCH = "one run, comments in examples/primate_reaching of github NeuroBench/neurobench"
+_LIU = "five seeds, results folder of github fmi-basel/neural-decoding-RSNN"
+_CHALLENGE = "github CityU-BRAINSys-Lab/2024BioCASGrandChallenge"
+_ORIGINS = {
+    **dict.fromkeys(("SNN2", "SNN3", "ANN2"), _NEUROBENCH),
+    **dict.fromkeys(("tinyRSNN", "bigRSNN"), _LIU),
+    "GRU-t2": "mean and deviation over seeds 42 to 46, comments in Primate Whisperer/"
+    f"neural_decoding_challenge/train.py of {_CHALLENGE}",
+    "AEGRU": "seeds {aegru_seeds}, comments in BioCircuitBreakers/"
+    f"benchmark_run.py of {_CHALLENGE}",
+}
 
 
 @cache
@@ -108,7 +135,8 @@ def system(name: str) -> Figures:
 def per_session(name: str, metric: str) -> dict[str, tuple[float, ...]]:
     """One metric of one system by session; one value, or one per seed.
 
-    The order of a session's seeds is not the seeds' numbers: compare them as a set.
+    AEGRU's are in the order of its seeds (`per_session_origin`). The order of those of Liu et al.
+    is not that of the seeds' numbers: compare them as a set.
 
     Returns:
         session name -> values; empty where the system or metric is not published so.
@@ -134,12 +162,42 @@ def _means(name: str) -> dict[str, float]:
     return {metric: mean(map(mean, values)) for metric, values in known.items() if values}
 
 
+def per_session_origin(name: str) -> str:
+    """Where the figures per session of a system stand, and of which seeds they are.
+
+    Raises:
+        KeyError: where none are published.
+    """
+    aegru_seeds = ", ".join(map(str, load()["aegru_seeds"]["seeds"]))
+    return _ORIGINS[name].format(aegru_seeds=aegru_seeds)
+
+
 def per_session_std(name: str) -> dict[str, float]:
     """Printed deviation of R2 over seeds, by session; empty where not printed.
 
     Where the seeds themselves are published, use :func:`per_session` instead.
     """
     return dict(load()["per_session"].get(name, {}).get("r2_std", {}))
+
+
+def r2_by_seed(name: str) -> tuple[float, ...]:
+    """R2 of each published seed, as the mean over the six sessions; empty where not published.
+
+    Of a system with one value per session it is a single mean. The n-th values of all sessions
+    are taken for one seed's; the printed deviations of Liu et al. follow from that.
+    """
+    return tuple(map(mean, zip(*per_session(name, "r2").values(), strict=True)))
+
+
+def std_over(name: str, metric: str) -> Literal["seeds", "sessions", "runs"] | None:
+    """What the printed deviation of a metric (r2, macs, acs) of a system is over.
+
+    Returns:
+        ``seeds``: over seeds of the mean over the sessions, as ours are; ``sessions``: over the
+        seeds of each session, then the mean over the sessions; ``runs``: over all seeds and
+        sessions together; None: unknown, or there is no deviation.
+    """
+    return _STD_OVER.get((name, metric))
 
 
 def cortex_ablation() -> dict[str, dict[str, tuple[float, float]]]:

@@ -55,7 +55,9 @@ class Rows:
         self._beside, self._further = beside, further
         self.rows = [_row(frame, name, system) for name, system in systems.items()]
 
-    def table(self, name: str, what: str, columns: list[Column], *, costs: bool = False) -> Table:
+    def table(
+        self, name: str, what: str, columns: list[Column], *, costs: bool = False, note: str = ""
+    ) -> Table:
         """The table with these printed columns; arguments as of `result_table`."""
         keys = ["system", "spiking", "sessions", "seeds"]
         keys += [key for each in self._beside for key in (each, f"{each}_published")]
@@ -63,7 +65,8 @@ class Rows:
         # object columns: integers stay integers beside empty fields
         values = pd.DataFrame(self.rows, columns=keys, dtype=object)
         values = values.rename(columns={"source_published": "published_source"})
-        return result_table(name, what, self.frame, values, columns, rows=self.rows, costs=costs)
+        rest = {"rows": self.rows, "costs": costs, "note": note}
+        return result_table(name, what, self.frame, values, columns, **rest)
 
     def names(self) -> list[Column]:
         return [
@@ -126,6 +129,7 @@ def result_table(
     stub: int = 1,
     rows: list[dict[str, Any]] = (),
     costs: bool = False,
+    note: str = "",
 ) -> Table:
     """A table whose caption says what it shows, from which data, and against which papers.
 
@@ -140,7 +144,7 @@ def result_table(
     parts = [what + "."]
     deviations = any("±" in cell for column in columns for cell in column.cells)
     if deviations and frame["seed"].nunique() > 1:
-        parts.append("± is the population standard deviation over seeds.")
+        parts.append("Our ± is the population standard deviation over seeds.")
     plural = "s" * (len(names) > 1)
     parts.append(f"{source.caption}, session{plural} {sessions}; {seeds}; commit {commits}.")
     sliced = frame[frame["verified_steps"] < frame["test_steps"]]
@@ -161,7 +165,7 @@ def result_table(
         seeds.replace(" ", ": ", 1),
         f"commit: {commits}",
     )
-    return Table(name, " ".join(parts), comment, values, columns, stub)
+    return Table(name, " ".join(parts), comment, values, columns, stub, note)
 
 
 def _seeds(frame: pd.DataFrame) -> str:

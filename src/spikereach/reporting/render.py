@@ -30,7 +30,7 @@ class Table:
     """A table: ``values`` for machines, ``columns`` for readers.
 
     Where the columns do not fit a page, the printed table goes on below itself with its first
-    ``stub`` columns once more.
+    ``stub`` columns once more. ``note``, if there is one, stands under it.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Table:
     values: pd.DataFrame
     columns: list[Column]
     stub: int = 1
+    note: str = ""
 
     def files(self) -> dict[str, bytes]:
         """Suffix -> content."""
@@ -109,6 +110,9 @@ def tex(table: Table) -> str:
             _tabular(columns),
             r"\end{table*}",
         ]
+    if table.note:  # under the last piece
+        below = rf"\parbox{{\textwidth}}{{\footnotesize\raggedright {escape(table.note)}}}"
+        lines[-1:] = [r"\par\vspace{4pt}", below, lines[-1]]
     return "\n".join(lines) + "\n"
 
 
@@ -207,7 +211,7 @@ def markdown(table: Table) -> str:
         preserve_whitespace=True,
         colalign=aligned if len(frame) else None,  # tabulate fails on it without rows
     )
-    return f"{table.caption}\n\n{text}\n"
+    return "\n\n".join(filter(None, [table.caption, text, table.note])) + "\n"
 
 
 _ALIGNED = {"l": "left", "c": "center", "r": "right"}
@@ -224,7 +228,8 @@ def html(table: Table) -> str:
         for n, column in enumerate(table.columns, start=1)
     )
     body = f"<p>{quote(table.caption)}</p>\n<style>{aligned}</style>\n"
-    return page(table.name, body + styler.to_html(exclude_styles=True))
+    note = f"<p>{quote(table.note)}</p>\n" if table.note else ""
+    return page(table.name, body + styler.to_html(exclude_styles=True) + note)
 
 
 _STYLE = """

@@ -80,11 +80,15 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
 
 
 def _published_r2(frame: pd.DataFrame, system: System) -> dict[str, float | None]:
-    """The published mean of each session and, beside all six, of these; none on other data."""
+    """The published mean of each session and, beside all six, of these; none on other data.
+
+    Where no sessions are published, the mean is the printed one.
+    """
     if source_of(frame).apart or system.published is None:
         return {}
     seeds = figures.per_session(system.published, "r2")
     printed = {session: float(np.mean(values)) for session, values in seeds.items()}
     if set(frame["session"]) == set(figures.sessions().values()):
-        printed["mean"] = figures.system(system.published).r2
+        by_seed = figures.r2_by_seed(system.published)
+        printed["mean"] = np.mean(by_seed) if by_seed else figures.system(system.published).r2
     return printed

@@ -7,6 +7,7 @@ import pandas as pd
 from spikereach.published import figures
 from spikereach.reporting.cells import Rows, Systems, r2, result_table, spread
 from spikereach.reporting.render import Column, Table
+from spikereach.reporting.tables import notes
 
 _UNKNOWN = (math.nan, math.nan)
 
@@ -27,7 +28,8 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
             stds = figures.per_session_std(published)
             theirs = {s: spread(pd.Series(v), stds.get(s, math.nan)) for s, v in seeds.items()}
             whole = seeds.keys() == monkeys.keys()  # their mean is over all six sessions
-            theirs["mean"] = (row["r2_published"], row["r2_std_published"]) if whole else _UNKNOWN
+            by_seed = pd.Series(figures.r2_by_seed(published))
+            theirs["mean"] = spread(by_seed, row["r2_std_published"]) if whole else _UNKNOWN
             lines[name, "published"] = theirs
     shown = monkeys | {"mean": ""}
     values = [
@@ -49,4 +51,5 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
         pd.DataFrame(values, columns=["system", "origin", "session", "r2", "r2_std"]),
         columns,
         rows=rows.rows,
+        note=notes.sessions([row for row in rows.rows if (row["system"], "published") in lines]),
     )

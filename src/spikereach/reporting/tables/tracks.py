@@ -6,6 +6,7 @@ from spikereach.published import figures
 from spikereach.reporting import cells
 from spikereach.reporting.cells import Rows, Systems, as_printed, count, share, yes
 from spikereach.reporting.render import Table
+from spikereach.reporting.tables import notes
 
 
 def coopt(frame: pd.DataFrame, systems: Systems) -> Table:
@@ -34,6 +35,7 @@ def coopt(frame: pd.DataFrame, systems: Systems) -> Table:
             *rows.beside("Real-time", "realtime", yes, align="c"),
         ],
         costs=True,
+        note=notes.deviations(rows.rows, {"r2": "R²", "macs": "MACs", "acs": "ACs"}),
     )
 
 
@@ -83,6 +85,7 @@ def r2(frame: pd.DataFrame, systems: Systems) -> Table:
             *rows.beside("R²", "r2", cells.r2, std=True),
             rows.column("Parameters", "", count, "parameters"),
         ],
+        note=notes.deviations(rows.rows, {"r2": "R²"}),
     )
 
 
