@@ -249,7 +249,7 @@ class Hybrid(Decoder):
         lif_units: int,
         dropout: float,
         batch_norm: bool = True,
-        tau_mem_ms: float = 150.0,
+        tau_mem_ms: float = 100.0,
         surrogate: str = "fast_sigmoid",
         slope: float = 5.0,
         merge: Merge = "none",
