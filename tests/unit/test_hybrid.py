@@ -63,7 +63,7 @@ def plain(decoder: Hybrid, spikes: torch.Tensor) -> np.ndarray:
         x = functional.max_pool1d(block.norm(x), 2)
     x = x[0].T
     for layer in decoder.nets[0]:
-        alpha = np.exp(-4 * decoder.timing.update_period / 150)
+        alpha = np.exp(-4 * decoder.timing.update_period / 100)
         v, z = torch.zeros(layer.units), torch.zeros(layer.units)
         spikes_out = []
         for frame in x:
