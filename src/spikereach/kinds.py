@@ -235,7 +235,8 @@ _FIELDS = {
     Kind.VELOCITIES: ({"velocity"}, {"dt_s"}),
     Kind.SESSION: ({"spikes"}, set()),
 }
-"""Datasets and attributes at the top of HDF5 files; the first kind that has all its own."""
+"""Datasets and attributes at the top of HDF5 files; the first kind that has all its own. One of
+velocities holds nothing else: it may be written over, and others have velocities too."""
 _KEYS = {
     Kind.METRICS: {"system", "session", "seed", "footprint", "r2"},
     Kind.REALTIME: {"system", "session", "seed", "realtime", "lookahead_measured"},
@@ -252,6 +253,8 @@ def _hdf5(path: Path) -> Kind:
         with h5py.File(path, "r") as file:
             top = file.id
             for kind, (datasets, attributes) in _FIELDS.items():
+                if kind is Kind.VELOCITIES and len(file) > len(datasets):
+                    continue
                 if all(top.links.exists(name.encode()) for name in datasets) and all(
                     h5a.exists(top, name.encode()) for name in attributes
                 ):
@@ -285,7 +288,7 @@ def _text(path: Path, head: bytes) -> Kind:
         return Kind.UNKNOWN
     if "\0" in text:
         return Kind.UNKNOWN
-    if text.startswith("step,time_s,velocity_x,velocity_y"):
+    if text.partition("\n")[0].rstrip("\r") == "step,time_s,velocity_x,velocity_y":
         return Kind.VELOCITIES
     if text.lstrip().startswith("{") and path.stat().st_size <= JSON_LIMIT:
         content = _json(path.read_bytes())
