@@ -6,6 +6,7 @@ say who read it whole. Nothing here imports torch.
 
 import codecs
 import difflib
+import errno
 import json
 import re
 from collections.abc import Iterable
@@ -75,8 +76,10 @@ def kind_of(path: str | Path) -> Kind | None:
     path = Path(path)
     try:
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
     if S_ISDIR(mode):
         made = ("metrics.json", "predictions.h5")
         return Kind.RESULTS if any((path / name).is_file() for name in made) else Kind.FOLDER
@@ -140,6 +143,9 @@ def mistaken(path: Path, wanted: Kind) -> str | None:
     found = kind_of(path)
     if found is wanted or found in _DOUBT[wanted]:
         return None
+    if found is None and path.is_symlink():
+        there = path.readlink()
+        return f"is a link to {there}, which is not there; bring it back, or make the link anew"
     if found is None:
         return f"does not exist; check the path{_close(path)}{_FIRST.get(wanted, '')}"
     if found in (Kind.FOLDER, Kind.RESULTS):
