@@ -146,6 +146,11 @@ def mistaken(path: Path, wanted: Kind) -> str | None:
     if found is None and path.is_symlink():
         there = path.readlink()
         return f"is a link to {there}, which is not there; bring it back, or make the link anew"
+    if found is None and path.parent.is_file():
+        file = kind_of(path.parent)
+        return (
+            f"does not exist: {path.parent} is {file.a}, not a folder; give the folder it lies in"
+        )
     if found is None:
         return f"does not exist; check the path{_close(path)}{_FIRST.get(wanted, '')}"
     if found in (Kind.FOLDER, Kind.RESULTS):

@@ -139,3 +139,9 @@ def test_a_link_that_leads_nowhere_is_named_with_where_it_leads(target, tmp_path
     expected = f"is a link to {target}, which is not there; bring it back, or make the link anew"
     assert mistaken(path, Kind.SESSION) == expected
     assert f"{path}: {expected}" in run("check", path)[1]
+
+
+def test_a_file_in_place_of_its_folder(made, tmp_path):
+    path = made[Kind.RESULTS] / "metrics.json"
+    output = run("view", path, "--out", tmp_path / "page.html")[1]
+    assert f"{path} is a metrics file, not a folder; give the folder it lies in" in output
