@@ -6,6 +6,7 @@ say who read it whole. Nothing here imports torch.
 
 import codecs
 import difflib
+import errno
 import json
 import re
 from collections.abc import Iterable
@@ -75,8 +76,10 @@ def kind_of(path: str | Path) -> Kind | None:
     path = Path(path)
     try:
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
     if S_ISDIR(mode):
         made = ("metrics.json", "predictions.h5")
         return Kind.RESULTS if any((path / name).is_file() for name in made) else Kind.FOLDER
@@ -140,6 +143,14 @@ def mistaken(path: Path, wanted: Kind) -> str | None:
     found = kind_of(path)
     if found is wanted or found in _DOUBT[wanted]:
         return None
+    if found is None and path.is_symlink():
+        there = path.readlink()
+        return f"is a link to {there}, which is not there; bring it back, or make the link anew"
+    if found is None and path.parent.is_file():
+        file = kind_of(path.parent)
+        return (
+            f"does not exist: {path.parent} is {file.a}, not a folder; give the folder it lies in"
+        )
     if found is None:
         return f"does not exist; check the path{_close(path)}{_FIRST.get(wanted, '')}"
     if found in (Kind.FOLDER, Kind.RESULTS):
@@ -235,7 +246,8 @@ _FIELDS = {
     Kind.VELOCITIES: ({"velocity"}, {"dt_s"}),
     Kind.SESSION: ({"spikes"}, set()),
 }
-"""Datasets and attributes at the top of HDF5 files; the first kind that has all its own."""
+"""Datasets and attributes at the top of HDF5 files; the first kind that has all its own. One of
+velocities holds nothing else: it may be written over, and others have velocities too."""
 _KEYS = {
     Kind.METRICS: {"system", "session", "seed", "footprint", "r2"},
     Kind.REALTIME: {"system", "session", "seed", "realtime", "lookahead_measured"},
@@ -252,6 +264,8 @@ def _hdf5(path: Path) -> Kind:
         with h5py.File(path, "r") as file:
             top = file.id
             for kind, (datasets, attributes) in _FIELDS.items():
+                if kind is Kind.VELOCITIES and len(file) > len(datasets):
+                    continue
                 if all(top.links.exists(name.encode()) for name in datasets) and all(
                     h5a.exists(top, name.encode()) for name in attributes
                 ):
@@ -285,7 +299,7 @@ def _text(path: Path, head: bytes) -> Kind:
         return Kind.UNKNOWN
     if "\0" in text:
         return Kind.UNKNOWN
-    if text.startswith("step,time_s,velocity_x,velocity_y"):
+    if text.partition("\n")[0].rstrip("\r") == "step,time_s,velocity_x,velocity_y":
         return Kind.VELOCITIES
     if text.lstrip().startswith("{") and path.stat().st_size <= JSON_LIMIT:
         content = _json(path.read_bytes())

@@ -19,6 +19,9 @@ DROPPED = (
     # Fewer threads than asked for, where a machine is busy.
     "MKL_DYNAMIC",
     "OMP_DYNAMIC",
+    # Another way to lay down HDF5 files, in pieces or in memory, or one that this library lacks.
+    "HDF5_DRIVER",
+    "HDF5_DRIVER_CONFIG",
     # Of another project; a file in the home is overruled by the figures' style.
     "MATPLOTLIBRC",
 )

@@ -46,6 +46,20 @@ def test_other_forms_of_the_same_kinds(tmp_path):
         assert kind_of(path) is Kind.TEXT
 
 
+def test_velocities_with_more_beside_them_are_somebody_elses(tmp_path):
+    """``decode`` would write over its own."""
+    path = tmp_path / "file"
+    with h5py.File(path, "w") as file:
+        file["velocity"], file["force"] = np.zeros((2, 3, 2))
+        file.attrs["dt_s"] = 0.004
+    assert kind_of(path) is Kind.HDF5
+    header = "step,time_s,velocity_x,velocity_y"
+    path.write_text(f"{header},force\n0,0.000,1,2,3\n")
+    assert kind_of(path) is Kind.TEXT
+    path.write_bytes(f"{header}\r\n0,0.000,1,2\r\n".encode())
+    assert kind_of(path) is Kind.VELOCITIES
+
+
 @pytest.mark.parametrize("kind", [Kind.SESSION, Kind.BINNED, Kind.PREDICTIONS, Kind.CHECKPOINT])
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
 def test_a_truncated_file_is_never_taken_for_text_or_nothing(kind, share, made, tmp_path):

@@ -129,3 +129,19 @@ def test_a_file_that_is_not_there_names_one_that_may_be_meant(made):
     path = made[Kind.SESSION].with_name("recordings.mat")
     assert "does not exist; check the path (there is recording.mat)" in run("check", path)[1]
     assert mistaken(Path("/no/such/folder/a"), Kind.SESSION) == "does not exist; check the path"
+
+
+@pytest.mark.parametrize("target", ["/no/disk/recording.mat", "link.mat"])
+def test_a_link_that_leads_nowhere_is_named_with_where_it_leads(target, tmp_path):
+    """As to a disk that is away, or of git-annex; to name what lies beside it is no help."""
+    path = tmp_path / "link.mat"
+    path.symlink_to(target)
+    expected = f"is a link to {target}, which is not there; bring it back, or make the link anew"
+    assert mistaken(path, Kind.SESSION) == expected
+    assert f"{path}: {expected}" in run("check", path)[1]
+
+
+def test_a_file_in_place_of_its_folder(made, tmp_path):
+    path = made[Kind.RESULTS] / "metrics.json"
+    output = run("view", path, "--out", tmp_path / "page.html")[1]
+    assert f"{path} is a metrics file, not a folder; give the folder it lies in" in output

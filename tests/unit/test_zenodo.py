@@ -383,10 +383,16 @@ def test_metadata_of_another_shape(server, target, metadata):
         fetch(server, target)
 
 
-def test_metadata_that_are_no_json(server, target):
-    server.script["record"].append({"body": b"no record"})
-    with pytest.raises(SessionError, match="not the metadata of a Zenodo record"):
-        fetch(server, target)
+@pytest.mark.parametrize(
+    "body", [b"upstream connect error", b"", b'{"files": [{"key"', b"<Error/>", b"[" * 10**5]
+)
+def test_metadata_that_are_no_json_are_a_failure_that_passes(server, target, waits, caplog, body):
+    server.script["record"].extend([{"body": body}] * 2)
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
+    assert waits == [0.01, 0.02]
+    assert f"sent {len(body)} bytes that are not JSON" in caplog.text
+    assert "check download.record in the config if it goes on" in caplog.text
 
 
 PAGES = {

@@ -189,6 +189,19 @@ def test_what_is_no_file_is_named(checkout, thing):
     assert raw.is_dir() or raw.is_fifo()
 
 
+@pytest.mark.parametrize("target", ["/no/disk/own.mat", "synthetic_indy_1.mat"])
+def test_a_link_to_a_disk_that_is_away_is_named(checkout, target):
+    """Also where all is made already; not that of a session which is not of the run."""
+    raw = checkout.run_folder / "data" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "other.mat").symlink_to("/no/disk/other.mat")
+    wanted = "data/raw/synthetic_indy_1.md5"
+    assert checkout.planned(wanted).keys() == {"fetch_session"}
+    (raw / "synthetic_indy_1.mat").symlink_to(target)
+    [error] = errors(checkout.snakemake(wanted, "--dry-run", "--cores", "1"))
+    assert f"data/raw/synthetic_indy_1.mat: is a link to {target}, which is not there" in error
+
+
 def test_published_weights_that_were_put_there(checkout):
     """No job makes them, not even where all is to be made anew; the import knows them."""
     name = "data/weights/SNN2/loco_20170210_03.pt"

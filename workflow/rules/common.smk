@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
+from spikereach.kinds import Kind, mistaken
 from spikereach.workflow.encoding import check_encoding
 from spikereach.workflow.job import ERRORS, print_errors
 from spikereach.workflow.linked import make_own
@@ -44,9 +45,14 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def place_of(folder):
+    """A folder of the run, and so in that of a module's prefix."""
+    return Path(workflow.modifier.path_modifier.replace_prefix(f"{folder}/"))
+
+
 def files_of(folder, pattern):
-    """Names of files that lie in a folder of the run, and so in that of a module's prefix."""
-    place = Path(workflow.modifier.path_modifier.replace_prefix(f"{folder}/"))
+    """Names of files that lie in a folder of the run."""
+    place = place_of(folder)
     return [
         path.relative_to(place).as_posix()
         for path in place.glob(pattern)

@@ -4,6 +4,11 @@
 # read-only. Session files that lie there already, which may have been put there by hand, are
 # therefore no output of any rule.
 present = [Path(name).stem for name in files_of("data/raw", "*.mat")]
+# Of a link whose disk is away, Snakemake says that a concurrent process has deleted a file.
+for name in plan.all_sessions:
+    path = place_of("data/raw") / f"{name}.mat"
+    if path.is_symlink() and not path.exists():
+        sys.exit(f"error: {path}: {mistaken(path, Kind.SESSION)}")
 
 
 rule fetch_session:

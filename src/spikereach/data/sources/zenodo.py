@@ -11,7 +11,7 @@ from pathlib import Path
 from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
 from spikereach.data.sources import Source, wrong
-from spikereach.data.transfer import RemoteFile, Server, check_no_page
+from spikereach.data.transfer import RemoteFile, Server, Unexpected, check_no_page
 from spikereach.identity import file_checksum
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,17 @@ def _find(session: Session, record: str, server: Server) -> RemoteFile:
         content = response.content
         check_no_page(content, response, f"the record's metadata ({remedy} if it goes on)")
         try:
-            if entry := {each["key"]: each for each in json.loads(content)["files"]}.get(name):
+            metadata = json.loads(content)
+        except (ValueError, RecursionError) as error:  # a notice, nothing, or a part of it
+            raise Unexpected(
+                f"{response.url} sent {len(content)} bytes that are not JSON ({error}) instead of "
+                f"the record's metadata; {remedy} if it goes on"
+            ) from None
+        try:
+            if entry := {each["key"]: each for each in metadata["files"]}.get(name):
                 algorithm, _, md5 = entry["checksum"].lower().partition(":")
                 remote = RemoteFile(entry["links"]["self"], int(entry["size"]), "md5", md5)
-        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise SessionError(
                 f"{record} is not the metadata of a Zenodo record "
                 f"({type(error).__name__}: {error}); {remedy}"
