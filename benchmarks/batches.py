@@ -36,6 +36,9 @@ class Peer(nn.Module):
         record.note_spikes("hidden", torch.stack(fired))
         return torch.stack(tuple(outputs)).unflatten(-1, (-1, 2)).mean(-2)
 
+    def training_pairs(self, spikes: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decode(spikes), velocity
+
     def loop(self, spikes: Tensor) -> tuple[Iterable[Tensor], list[Tensor]]:
         """Outputs and hidden spikes of every step."""
         raise NotImplementedError

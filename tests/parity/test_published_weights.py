@@ -116,8 +116,8 @@ def test_connection_sparsities_are_the_published_ones(shared):
 def test_all_54_files_import_by_the_command_line(shared, repository, tmp_path):
     assert len(sources()) == 54
     assert len({source.sha256 for source in sources()}) == 54
-    out = tmp_path / "checkpoint.safetensors"
-    for source in sources():
+    for number, source in enumerate(sources()):
+        out = tmp_path / f"{number}.safetensors"
         path = local(shared, source)
         arguments = ["import-weights", f"{source.system}-imported", path, out]
         arguments += ["--config", repository / "config.yaml"]

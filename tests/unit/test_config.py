@@ -16,7 +16,12 @@ from snakemake.utils import update_config
 
 from spikereach import config
 
-PRESETS = {"demo": {}, "recording": {"folder": "somewhere"}}
+LOCAL = {"folder": "somewhere"}
+PRESETS = {
+    "demo": (["demo"], {}),
+    "recording": (["recording"], LOCAL),
+    "long-recording": (["recording", "long-recording"], LOCAL),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +36,10 @@ def test_root_configuration_is_valid(repository):
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_are_valid(repository, tmp_path, name):
     extra = tmp_path / "extra.yaml"
-    extra.write_text(yaml.safe_dump(PRESETS[name]))
-    preset = repository / "workflow" / "presets" / f"{name}.yaml"
-    config.read(repository / "config.yaml", preset, extra)
+    names, settings = PRESETS[name]
+    extra.write_text(yaml.safe_dump(settings))
+    presets = [repository / "workflow" / "presets" / f"{each}.yaml" for each in names]
+    config.read(repository / "config.yaml", *presets, extra)
 
 
 def test_every_preset_is_tested(repository):

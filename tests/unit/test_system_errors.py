@@ -25,7 +25,7 @@ from spikereach.reporting.collect import collect
 from spikereach.training.state import RunState
 from spikereach.workflow import manifest
 from spikereach.workflow.job import one_line
-from training_cases import CHANNELS, checkpoint, rsnn
+from training_cases import CHANNELS, checkpoint, rsnn, stage
 
 DAMAGED = ("damaged", "delete", "again to make", "fetch", "no checkpoint", "anew", "evaluate")
 
@@ -44,7 +44,7 @@ def no_files_left():
 def resume(path):
     decoder = build(rsnn(), CHANNELS)
     optimiser = torch.optim.Adam(decoder.parameters())
-    return RunState(decoder, optimiser, torch.device("cpu"), path, "inputs")
+    return RunState(decoder, optimiser, torch.device("cpu"), stage(), path, "inputs")
 
 
 READERS = {
