@@ -142,6 +142,29 @@ def test_wrong_copies_are_named_and_stay(lab):
         assert copy == (lab.recordings / f"{way}.mat").read_bytes()
 
 
+def test_a_checksum_that_was_put_beside_a_recording_does_not_stand_for_a_check(lab):
+    """As many keep one, of the same name and form as ours."""
+    for way, folder in (("file", lab.archive), ("read_only", lab.recordings)):
+        place(way, folder / f"{way}.mat", lab.raw / f"{way}.mat")
+        md5 = hashlib.md5((lab.raw / f"{way}.mat").read_bytes()).hexdigest()
+        checksum = lab.raw / f"{way}.md5"
+        checksum.write_text(f"{md5}  {way}.mat\n")
+        checksum.chmod(0o444)
+    before = state(lab.raw)
+    found = errors(lab.snakemake(*BINNED[:2], "--cores", "1", "--keep-going"))
+    assert len(found) == 2
+    for way in WAYS[:2]:
+        (error,) = [line for line in found if f"/{way}.mat" in line]
+        assert f"data/raw/{way}.md5: no job is known to have written it" in error
+        assert "take it away" in error
+    assert state(lab.raw) == before
+    for way in WAYS[:2]:
+        (lab.raw / f"{way}.md5").unlink()
+    (error,) = errors(lab.snakemake(*BINNED[:2], "--cores", "1", "--keep-going"))
+    assert "data/raw/file.mat: is not the same as" in error
+    assert (lab.run_folder / BINNED[1]).is_file()
+
+
 @pytest.mark.slow
 def test_what_a_job_copied_is_copied_anew_and_what_was_put_there_is_not(lab):
     done = lab.snakemake(*BINNED[:2], "--cores", "1")

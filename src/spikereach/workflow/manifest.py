@@ -172,6 +172,11 @@ def check(inputs: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def written(path: str) -> bool:
+    """Whether a job is known to have written a file, which may be another one by now."""
+    return any(path in manifest.outputs for _, manifest in _beside([path]))
+
+
 def _inside(path: str) -> bool:
     """Whether a path stays in the run folder."""
     parts = PurePosixPath(path)
