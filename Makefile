@@ -39,6 +39,7 @@ demo: $(VENV)/runtime
 	$(BIN)/snakemake $(DEMO) --report report.html -- $(TARGETS)
 	@echo
 	@echo "Synthetic data, small budgets: what follows shows the workflow, not the paper's figures."
+	@echo "On sessions this short the order of the systems says nothing about recordings."
 	@echo "  tables   runs/demo/paper_tables/   (coopt.tex, .csv, .md, ...)"
 	@echo "  figures  runs/demo/figures/"
 	@echo "  report   runs/demo/report.html"
