@@ -6,7 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -157,6 +157,7 @@ def check(file: File, monkey: Monkey = None, areas: Areas = None, config: Config
       spikereach check indy_20160622_01.mat
       spikereach check mine.mat --monkey chewie --areas M1=174
     """
+    from spikereach.data.binning import Scheme
     from spikereach.data.matfile import STEP_S
 
     binned = _session(file, monkey, areas, config)
@@ -164,7 +165,7 @@ def check(file: File, monkey: Monkey = None, areas: Areas = None, config: Config
     counted = [f"{binned.areas.count(area)} {area}" for area in dict.fromkeys(binned.areas)]
     rates = binned.spikes.mean(axis=0) / STEP_S
     low, high = binned.position.min(axis=0), binned.position.max(axis=0)
-    split = vars(binned.split("neurobench"))
+    split = {scheme: vars(binned.split(scheme)) for scheme in get_args(Scheme)}["neurobench"]
     lines = [
         f"{file}: a valid session",
         f"session    {binned.name} of monkey {binned.monkey}",

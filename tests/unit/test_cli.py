@@ -13,6 +13,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+import session_files
 from spikereach import config
 from spikereach.cli import app
 from spikereach.config.sessions import Session
@@ -189,6 +190,19 @@ def test_decode_writes_the_same_velocities_as_csv_and_hdf5(
     with torch.no_grad():
         whole = decoder.decode(torch.as_tensor(binned.spikes).float()[:, None])
     np.testing.assert_allclose(velocity, decoder.standardisation.undo(whole)[:, 0], atol=1e-3)
+
+
+def test_check_looks_at_every_split(tmp_path):
+    """What one trains on, another may not."""
+    path = session_files.random_session(tmp_path / "a.mat", channels=3, steps=3000)
+    val = bin_session(path, Session("a", "m", {"M1": 3})).split("liu2024").val
+    with h5py.File(path, "r+") as file:
+        file["cursor_pos"][0, val.start - 2 : val.stop + 2] = 1.0
+    bin_session(path, Session("a", "m", {"M1": 3})).split("neurobench")
+    done = CliRunner().invoke(app, ["check", str(path), "--monkey", "m", "--areas", "M1=3"])
+    assert done.exit_code == 1
+    assert "in the val part of split 'liu2024'" in done.output
+    assert "the velocity of x never varies" in done.output
 
 
 def test_evaluate_prints_metrics_as_strict_json(checkpoint_file, binned_file, binned):
