@@ -101,3 +101,11 @@ def test_a_folder_that_cannot_be_written(folder):
     (folder / ".snakemake").write_text("a file")
     with pytest.raises(RunFolderError, match=rf"{folder} cannot be written .*--directory"):
         claim()
+
+
+def test_a_lock_whose_holder_is_no_text_stays(folder):
+    LOCKS.mkdir(parents=True)
+    (LOCKS / "0.output.lock").write_text("results/a")
+    (LOCKS.parent / "holder").write_bytes(b"\xff\xfe\x00")
+    claim().close()
+    assert list(LOCKS.iterdir())

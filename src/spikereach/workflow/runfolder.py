@@ -38,7 +38,7 @@ def claim() -> TextIO:
     try:
         FOLDER.mkdir(exist_ok=True)
         # "a": nothing is lost by opening it
-        holder = (FOLDER / "holder").open("a+", encoding="utf-8")
+        holder = (FOLDER / "holder").open("a+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise RunFolderError(
             f"the run folder {Path.cwd()} cannot be written ({error.strerror}): make it "
