@@ -114,6 +114,7 @@ def all_end_soon(process):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_training_outlives_being_stopped_and_a_damaged_file(checkout):
     """Snakemake alone killed, SIGTERM to all, and what was kept damaged in the end.
 

@@ -53,7 +53,7 @@ def undisturbed(small, make_checkout, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [1, pytest.param(20, marks=pytest.mark.long)])
 def test_kills(number, small, undisturbed):
     assert len(undisturbed) > 10
     seed = random.randrange(2**32)

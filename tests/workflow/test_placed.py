@@ -182,6 +182,7 @@ def test_what_a_job_copied_is_copied_anew_and_what_was_put_there_is_not(lab):
     assert verify(lab.run_folder).breaks == []
 
 
+@pytest.mark.long
 def test_synthetic_sessions_are_not_written_over_what_was_put_there(checkout):
     raw = checkout.run_folder / "data" / "raw" / "synthetic_indy_1.mat"
     target = "data/raw/synthetic_indy_1.md5"

@@ -171,6 +171,7 @@ def test_a_job_is_given_a_gpu_and_its_error_is_shown(finished, cluster):
     assert job.number in {path.stem for path in kept}
 
 
+@pytest.mark.long
 def test_a_job_over_its_time_limit_is_retried_with_more(slow_job, cluster):
     done = slow_job.result()
     assert done.returncode == 0, done.stdout
