@@ -36,7 +36,12 @@ def digest(value: Any) -> str:
 
 def text_checksum(text: str) -> str:
     """Of a text as it stands, in UTF-8."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return content_checksum(text.encode())
+
+
+def content_checksum(content: bytes) -> str:
+    """Of bytes at hand."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_checksum(
@@ -173,4 +178,4 @@ def _data_checksum(path: Path) -> str:
     """Of a file's content; of a text with the line ends that git keeps, whatever a checkout has."""
     content = path.read_bytes()
     text = b"\0" not in content  # by which git, too, tells them apart
-    return hashlib.sha256(content.replace(b"\r\n", b"\n") if text else content).hexdigest()
+    return content_checksum(content.replace(b"\r\n", b"\n") if text else content)

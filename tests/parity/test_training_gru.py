@@ -19,6 +19,7 @@ from spikereach.data.binning import BinnedSession
 from spikereach.models.zoo import build
 from spikereach.training.loop import train
 from spikereach.training.seeds import RandomStreams
+from training_cases import run_options
 
 CHANNELS = 96
 STEPS = 8400
@@ -194,10 +195,7 @@ def test_training_equals_a_plain_loop(system, tmp_path):
             training=system.training,
             stage=stage,
             areas=system.areas,
-            seed=SEED,
-            resume=tmp_path / "resume.safetensors",
-            device="cpu",
-            progress=False,
+            **run_options(tmp_path, seed=SEED),
         )
     finally:
         hook.remove()

@@ -27,6 +27,7 @@ from spikereach.data.binning import BinnedSession
 from spikereach.models import hybrid, rsnn, vasilache
 from spikereach.models.zoo import build
 from spikereach.training.loop import train
+from training_cases import run_options
 
 CHANNELS = 96
 BATCH = 4
@@ -462,10 +463,7 @@ def test_updates_equal_an_independent_implementation(case, dropout, repository, 
             training=system.training,
             stage=stage,
             areas=system.areas,
-            seed=0,
-            resume=tmp_path / "resume.safetensors",
-            device="cpu",
-            progress=False,
+            **run_options(tmp_path),
         )
 
     assert len(updates) == UPDATES

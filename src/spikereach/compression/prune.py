@@ -76,10 +76,11 @@ def magnitude_mask(
     """
     deployed = copy.deepcopy(decoder)
     deployed.fold()
+    kept_by_it = weight_matrices(deployed).keys()
     weights = {
         name: weight.detach().cpu().abs()
         for name, weight in weight_matrices(decoder).items()
-        if name in weight_matrices(deployed)
+        if name in kept_by_it
     }
     groups = [list(weights)] if scope == "global" else [[name] for name in weights]
     mask = {}

@@ -36,8 +36,6 @@ LARGER_OF_TWO = 1 / math.sqrt(math.pi)
 """Mean of the larger of two independent standard normal numbers: a pool's mean output."""
 MEMBRANE_SPREAD = 1.0
 """Initial root mean square of a membrane that does not spike, in thresholds."""
-MOMENTUM = 0.1
-"""Of the batch norms' running statistics: PyTorch's default."""
 
 
 class BlockState(NamedTuple):
@@ -412,19 +410,20 @@ class Hybrid(Decoder):
 def _calibration(blocks: Sequence[Block]) -> Iterator[None]:
     """Within, blocks normalise by the batch without dropout; its statistics stay with them."""
     settings = [(block, block.dropout, block.training) for block in blocks]
+    norms = [(block.norm, block.norm.momentum) for block in blocks if block.norm is not None]
     for block in blocks:
         block.dropout = 0.0
         block.train()
-        if block.norm is not None:
-            block.norm.momentum = 1.0
+    for norm, _ in norms:
+        norm.momentum = 1.0
     try:
         yield
     finally:
         for block, dropout, training in settings:
             block.dropout = dropout
             block.train(training)
-            if block.norm is not None:
-                block.norm.momentum = MOMENTUM
+        for norm, momentum in norms:
+            norm.momentum = momentum
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -101,11 +101,13 @@ def verify(target: str | Path) -> Report:
         recordings=Counter(
             known.conditions.get("source", "unknown")
             for path, job in chain.files.items()
-            if (known := job or chain.checked.get(path))
-            and path.startswith("data/raw/")
-            and path.endswith(".mat")
+            if (known := job or chain.checked.get(path)) and _is_recording(path)
         ),
     )
+
+
+def _is_recording(path: str) -> bool:
+    return path.startswith("data/raw/") and path.endswith(".mat")
 
 
 def _locate(target: Path) -> tuple[Path, list[str] | None]:
@@ -200,8 +202,7 @@ class _Chain:
                         yield self._break(path, problem, f"{remedy} and {AGAIN}", expected, found)
                 elif path not in published or self._published(path, *published[path]) is not None:
                     problem = "has no manifest: the job that made it was killed, or it was put here"
-                    recording = path.startswith("data/raw/") and path.endswith(".mat")
-                    yield self._break(path, problem, CHECK if recording else ANEW)
+                    yield self._break(path, problem, CHECK if _is_recording(path) else ANEW)
             elif found is None:
                 yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
             elif found != (expected := job.outputs[path]):

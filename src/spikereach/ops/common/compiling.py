@@ -1,7 +1,6 @@
 """Compiling loops, once for all processes: numba's files of compiled code, checked."""
 
 import contextlib
-import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from typing import Any, BinaryIO
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+
+from spikereach.identity import content_checksum
 
 log = logging.getLogger(__name__)
 
@@ -96,4 +97,4 @@ def _whole(path: str) -> bool:
 
 
 def _sum(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
+    return bytes.fromhex(content_checksum(content))
