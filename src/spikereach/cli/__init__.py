@@ -1,0 +1,71 @@
+"""The command line: ``spikereach``. One module per kind of command.
+
+Everything heavy is imported where it is used, so that help appears at once.
+"""
+
+from typing import Any
+
+import typer
+
+from spikereach.cli import decoders, runs, sessions, weights
+from spikereach.surroundings import settle
+
+
+class _OneLineErrors(typer.core.TyperGroup):
+    """Prints errors that a user can mend as one line; all others keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        settle()
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # who reads has enough, as in `| head`: typer ends without a word
+            raise
+        except Exception as error:
+            from spikereach.workflow.job import one_line
+
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = "standard output"  # files that are written have a name
+            message = one_line(error)
+            if message is None:
+                raise
+            typer.echo(f"error: {message}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Decode reaching movements from spikes: check recordings, run and measure decoders.
+
+    \b
+    A first tour:
+      spikereach describe RTnet --channels 96
+      spikereach check loco_20170210_03.mat
+      spikereach bin loco_20170210_03.mat loco.h5
+      spikereach evaluate results/.../checkpoint.safetensors loco.h5
+      spikereach stream results/.../checkpoint.safetensors loco.h5
+      spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
+      spikereach verify runs/demo
+
+    A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
+    (.h5, made by `bin`). No command writes over a file that it reads, or over one of another kind.
+    Training, tables and figures are Snakemake's: see the README.
+    """,
+)
+
+for name, command in {
+    "describe": decoders.describe,
+    "check": sessions.check,
+    "bin": sessions.bin_file,
+    "decode": decoders.decode,
+    "evaluate": decoders.evaluate,
+    "stream": decoders.stream,
+    "import-weights": weights.import_weights,
+    "download-weights": weights.download_weights,
+    "view": runs.view,
+    "verify": runs.verify,
+}.items():
+    app.command(name)(command)

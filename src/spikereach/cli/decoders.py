@@ -1,0 +1,163 @@
+"""Commands on systems and trained decoders."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikereach.cli.inputs import checkpoint_and_session, system_of
+from spikereach.cli.options import Areas, CheckpointFile, Configs, File, Json, Monkey, Trust
+from spikereach.cli.outputs import show
+
+# What is found, as plain text.
+_TIMING = """\
+latency            {latency_ms:g} ms
+execution rate     {execution_rate_hz:g} Hz
+real time          {verdict} (at most 100 ms, at least 10 Hz)
+"""
+_DESCRIPTION = """\
+{system} with {channels} channels
+parameters         {parameters:,}
+NeuroBench bytes   {footprint:,}
+deployment bytes   {deployment[total_bytes]:,}{parts}
+dense operations   {dense:,.2f} per step of 4 ms
+receptive field    {field}
+look-ahead         {lookahead} steps
+"""
+_METRICS = """\
+{system} on {session}, {test_steps:,} test steps
+R2                 {r2:.4f} (x {r2_x:.4f}, y {r2_y:.4f})
+footprint          {footprint:,} bytes, {deployment_bytes:,} where deployed
+sparsity           connections {connection_sparsity:.4f}, activations {activation_sparsity:.4f}
+per step           {macs:,.1f} MACs, {acs:,.1f} ACs, {dense:,.1f} dense
+NeuroBench agrees  over the first {verified_steps:,} steps
+"""
+_STREAM = """\
+look-ahead         {lookahead_measured} steps measured, {lookahead_declared} declared
+stream and batch   differ by at most {stream_max_error:.2g}
+buffers            {stream_buffer_bytes:,} bytes
+compute per bin    {median_us:.0f} us median, {p99_us:.0f} us 99th percentile
+"""
+
+
+def describe(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system of the configuration.")],
+    channels: Annotated[int, typer.Option(min=1, help="Input channels, such as 96.")],
+    as_json: Json = False,
+    config: Configs = None,
+) -> None:
+    """Size, cost and timing of a system.
+
+    \b
+    Example: spikereach describe sRTnet --channels 96
+    """
+    from spikereach.evaluation.describe import describe
+
+    found = {"system": system} | describe(system_of(system, config), channels)
+    part = "\n  {kind:8} {layer:22} {values:>9,} values {bytes:>9,} bytes".format_map
+    parts, steps = map(part, found["deployment"]["parts"]), found["receptive_field"]
+    field = f"{steps} steps" if steps else "unbounded"
+    show(found, as_json, _DESCRIPTION + _TIMING, parts="".join(parts), field=field)
+
+
+def decode(
+    checkpoint: CheckpointFile,
+    file: File,
+    out: Annotated[Path, typer.Option(help="Output: .csv or .h5.")],
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = None,
+    config: Configs = None,
+) -> None:
+    """Decode the velocities of a whole recording.
+
+    Velocities are in the recording's unit of position per step of 4 ms; step 0 is its first.
+
+    \b
+    Example: spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
+    """
+    from spikereach.evaluation.errors import EvaluationError
+    from spikereach.kinds import Kind, check_overwriting
+
+    if out.suffix not in (".csv", ".h5"):
+        raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
+    check_overwriting(out, Kind.VELOCITIES, [checkpoint, file, *(config or [])])
+    loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
+
+    import h5py
+    import numpy as np
+    import torch
+    from pandas import DataFrame
+
+    from spikereach.data.matfile import STEP_S
+    from spikereach.evaluation.evaluate import input_spikes
+    from spikereach.evaluation.metrics import PIECE
+    from spikereach.files import replace
+    from spikereach.models.passes import as_input, in_pieces
+
+    inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
+    with torch.inference_mode():
+        pieces = in_pieces(loaded.decoder, inputs, PIECE)
+        velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece in pieces])
+    image = io.BytesIO()
+    if out.suffix == ".h5":
+        with h5py.File(image, "w") as file:
+            file.create_dataset("velocity", data=velocity, compression="gzip")
+            file.attrs["dt_s"] = STEP_S
+    else:
+        steps, (x, y) = range(len(velocity)), velocity.T
+        time = [f"{step * STEP_S:.3f}" for step in steps]
+        table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
+        table.to_csv(image, index=False, lineterminator="\n", na_rep="nan")
+    replace(out, image.getbuffer())
+    typer.echo(f"wrote {len(velocity):,} velocities to {out}")
+
+
+def evaluate(
+    checkpoint: CheckpointFile,
+    file: File,
+    as_json: Json = True,
+    neurobench_steps: Annotated[
+        int,
+        typer.Option(min=1, help="Test steps over which NeuroBench itself must agree; it is slow."),
+    ] = 2000,
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = None,
+    config: Configs = None,
+) -> None:
+    """NeuroBench's metrics of a decoder on the test part of a session.
+
+    \b
+    Example: spikereach evaluate checkpoint.safetensors indy.h5
+    """
+    from spikereach.evaluation.evaluate import measure
+
+    loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
+    found = measure(loaded, binned, neurobench_steps).metrics
+    show(found.model_dump(mode="json"), as_json, _METRICS)
+
+
+def stream(
+    checkpoint: CheckpointFile,
+    file: File,
+    steps: Annotated[int, typer.Option(min=1, help="Test bins streamed one by one.")] = 2000,
+    as_json: Json = False,
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = None,
+    config: Configs = None,
+) -> None:
+    """Run a decoder bin by bin, as on a patient, and judge whether it is real-time capable.
+
+    \b
+    Example: spikereach stream checkpoint.safetensors indy.h5 --steps 1000
+    """
+    from spikereach.evaluation.evaluate import stream
+
+    loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
+    found = stream(loaded, binned, steps)
+    show(found.model_dump(mode="json"), as_json, _STREAM + _TIMING)

@@ -1,0 +1,67 @@
+"""Commands on runs and their results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def view(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...",
+            help="Folders results/evaluate/SYSTEM/SESSION/seedN of one session.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Output: one HTML file.")],
+    start: Annotated[
+        float, typer.Option(min=0, help="Start in seconds after the start of the test part.")
+    ] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Length of the stretch shown.")] = 60.0,
+) -> None:
+    """A page to explore decoders: spikes, velocities and cursor paths, systems side by side.
+
+    The page is one file that any browser opens; it needs no server and no network.
+
+    \b
+    Example: spikereach view results/evaluate/*/indy_20160622_01/seed0 --out page.html
+    """
+    from spikereach.kinds import Kind, check_overwriting
+    from spikereach.reporting.view import write
+
+    check_overwriting(out, Kind.RESULTS_PAGE)
+    typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
+
+
+def verify(
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, or one table, figure or result.")
+    ] = Path(),
+) -> None:
+    """Recompute the checksums of a run, from its tables down to the recordings.
+
+    Names the files that are not what they were made as, with what rests on them; then the exit
+    code is 1.
+
+    \b
+    Examples:
+      spikereach verify runs/demo
+      spikereach verify paper_tables/coopt.csv
+    """
+    from spikereach.workflow.verify import verify
+
+    report = verify(target)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}")
+    for each in report.breaks:
+        typer.echo("\n".join(each.lines()))
+    if report.breaks:
+        raise typer.Exit(1)
+    recordings = [f"{number} recordings ({name})" for name, number in report.recordings.items()]
+    down = ", down to " + " and ".join(recordings) if recordings else ""
+    typer.echo(
+        f"{target}: {report.files:,} files of {report.jobs:,} jobs are what they were made as{down}"
+    )
