@@ -30,14 +30,14 @@ class Peer(nn.Module):
     drawn = False
     """Whether dropout is that of our decoder after the same seed."""
 
-    def decode(self, spikes: Tensor) -> Tensor:
+    def decode_standardised(self, spikes: Tensor) -> Tensor:
         """Velocity (T, B, 2) of spikes (T, B, C)."""
         outputs, fired = self.loop(spikes)
         record.note_spikes("hidden", torch.stack(fired))
         return torch.stack(tuple(outputs)).unflatten(-1, (-1, 2)).mean(-2)
 
     def training_pairs(self, spikes: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decode(spikes), velocity
+        return self.decode_standardised(spikes), velocity
 
     def loop(self, spikes: Tensor) -> tuple[Iterable[Tensor], list[Tensor]]:
         """Outputs and hidden spikes of every step."""
@@ -238,7 +238,7 @@ def training(
         net.drawn = True
         torch.manual_seed(7)
         with record.recording(net) as noted:
-            velocity = net.decode(part[0]).detach().numpy()
+            velocity = net.decode_standardised(part[0]).detach().numpy()
         torch.manual_seed(7)
         update(*part)
         net.drawn = False

@@ -48,11 +48,11 @@ def deployed(system: str) -> Decoder:
 
 
 def ours(system: str) -> Job:
-    return job(deployed(system).streamer())
+    return job(deployed(system).standardised_streamer())
 
 
 def plain(system: str) -> Job:
-    return job(Decoder.streamer(deployed(system)))
+    return job(Decoder.standardised_streamer(deployed(system)))
 
 
 class SNN2(nn.Module):

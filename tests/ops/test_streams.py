@@ -40,7 +40,7 @@ def assert_streams(decoder, begun):
     state, bins = None, torch.from_numpy(recording(begun + STEPS)).float()[:, None]
     if begun:
         _, state = decoder(bins[:begun])
-    step, expected, streamed = decoder.streamer(state), [], []
+    step, expected, streamed = decoder.standardised_streamer(state), [], []
     for x in bins[begun:]:
         velocity, state = decoder(x[None], state)
         expected.append(velocity[0, 0])
@@ -78,7 +78,7 @@ def test_a_stream_in_half_precision_rounds_what_forward_rounds(name, begun, repo
     decoder = make(name, repository, hidden=32).half()
     with torch.no_grad():
         _, state = decoder((torch.rand(max(begun, 1), 1, 24) < 0.2).float())
-    step, streamed = decoder.streamer(state), []
+    step, streamed = decoder.standardised_streamer(state), []
     bins = recording(STEPS)
     with torch.no_grad():
         expected, _ = decoder(torch.from_numpy(bins).float()[:, None], state)
@@ -98,7 +98,7 @@ def test_rounding_to_half_precision_is_numpys(bits):
 
 def test_streams_do_not_share_state(repository):
     decoder, bins = make("tinyRSNN", repository), recording(40)
-    first, second = decoder.streamer(), decoder.streamer()
+    first, second = decoder.standardised_streamer(), decoder.standardised_streamer()
     alone = [first(x).copy() for x in bins]
     assert all(np.array_equal(second(x), y) for x, y in zip(bins, alone, strict=True))
 

@@ -50,7 +50,7 @@ def test_a_kalman_stream_equals_forward(begun):
     decoder.fit_closed_form(spikes, velocity)
     state = decoder(spikes[:begun, None])[1] if begun else None
     expected, _ = decoder(spikes[begun:200, None], state)
-    step = decoder.streamer(state)
+    step = decoder.standardised_streamer(state)
     streamed = [step(x.astype(np.uint8)).copy() for x in spikes[begun:200].numpy()]
     assert expected.std() > 0.01
     np.testing.assert_allclose(streamed, expected[:, 0].detach().numpy(), rtol=1e-4, atol=1e-5)

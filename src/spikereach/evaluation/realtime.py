@@ -112,15 +112,16 @@ def measure_lookahead(decoder: Decoder, inputs: Tensor) -> int:
     length = int(positions.max()) + timing.lookahead + 1
     length = -(-length // timing.whole_windows) * timing.whole_windows
     recording = inputs.repeat(-(-length // len(inputs)), 1, 1)[:length]
-    baseline = decoder.decode(recording)
-    noise = 4 * (decoder.decode(recording) - baseline).abs().max()
+    baseline = decoder.decode_standardised(recording)
+    noise = 4 * (decoder.decode_standardised(recording) - baseline).abs().max()
     furthest = 0
     for position in positions.tolist():
         for rate in FUTURES:
             altered = recording.clone()
             future = generator.random((length - position, decoder.channels)) < rate
             altered[position:, 0] = torch.as_tensor(future).to(altered)
-            changed = ((decoder.decode(altered) - baseline).abs() > noise).any(dim=2).nonzero()
+            differences = (decoder.decode_standardised(altered) - baseline).abs()
+            changed = (differences > noise).any(dim=2).nonzero()
             if len(changed):
                 furthest = max(furthest, position - int(changed[0, 0]))
     return furthest
@@ -131,13 +132,14 @@ def _stream(decoder: Decoder, inputs: Tensor) -> tuple[float, float, np.ndarray]
     steps = len(inputs)
     starts = np.unique(np.linspace(0, steps, SEGMENTS + 1).astype(int))
     bins = inputs[:, 0].to(torch.uint8).cpu().numpy()
-    step = decoder.streamer()
+    step = decoder.standardised_streamer()
     for spikes in bins[:WARM_UP]:
         step(spikes)
     state, times_us = None, np.empty(steps)
     outputs, errors = [], []
     for start, stop in itertools.pairwise(starts.tolist()):
-        step = decoder.streamer(copy.deepcopy(state))  # whose memory a decoder may reuse
+        # A copy, because a decoder may reuse the memory of its state.
+        step = decoder.standardised_streamer(copy.deepcopy(state))
         streamed = []
         for number in range(start, stop):
             before = time.perf_counter_ns()

@@ -141,10 +141,11 @@ class Decoder(nn.Module):
         """
         raise NotImplementedError
 
-    def streamer(self, state: State | None = None) -> Stream:
+    def standardised_streamer(self, state: State | None = None) -> Stream:
         """A function that decodes one stream bin by bin, with as little delay as possible.
 
-        In evaluation mode it equals :meth:`forward` with one bin per call. The parameters are
+        Its velocities are standardised as trained; `spikereach.Stream` gives them in the session's
+        unit. In evaluation mode it equals :meth:`forward` with one bin per call. The parameters are
         those of now. Real-time systems override it with compiled loops.
 
         Args:
@@ -162,7 +163,14 @@ class Decoder(nn.Module):
         return step
 
     def decode(self, spikes: Tensor) -> Tensor:
-        """Velocity (T, B, 2) of each of the T steps, aligned in time.
+        """Velocity (T, B, 2) of each of the T steps, in the session's unit of position per step.
+
+        Aligned in time, as :meth:`decode_standardised`.
+        """
+        return self.standardisation.undo(self.decode_standardised(spikes))
+
+    def decode_standardised(self, spikes: Tensor) -> Tensor:
+        """Velocity (T, B, 2) of each of the T steps, standardised as trained, aligned in time.
 
         The end of the recording is followed by ``lookahead`` silent steps. Spikes may be bytes.
         """
@@ -179,7 +187,7 @@ class Decoder(nn.Module):
             spikes: windows (window, B, C), each of which begins a stream.
             velocity: (window, B, 2), standardised.
         """
-        return self.decode(spikes), velocity
+        return self.decode_standardised(spikes), velocity
 
     def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
         """Draw initial weights that depend on the data, before training from scratch.
@@ -200,7 +208,7 @@ class Decoder(nn.Module):
         self.folded = True
 
     def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
-        """Fit without gradients (Wiener, Kalman): spikes (T, C), velocity (T, 2).
+        """Fit without gradients (Wiener, Kalman): spikes (T, C), standardised velocity (T, 2).
 
         Returns False where the decoder is trained by gradient descent.
         """

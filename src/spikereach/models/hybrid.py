@@ -356,7 +356,7 @@ class Hybrid(Decoder):
         due = len(spikes) + silence
         return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:])
 
-    def decode(self, spikes: Tensor) -> Tensor:
+    def decode_standardised(self, spikes: Tensor) -> Tensor:
         velocity, _ = self(spikes, silence=self.timing.lookahead)  # copies no spikes
         return velocity[self.timing.lookahead :]
 
@@ -365,7 +365,7 @@ class Hybrid(Decoder):
         found = zip(chains, inputs, states, strict=True)
         return zip(*(chain(x, begun, self.buffer_format) for chain, x, begun in found), strict=True)
 
-    def streamer(self, state: HybridState | None = None) -> streams.Stream:
+    def standardised_streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         areas = [slice(*ends) for ends in pairwise(accumulate(self.area_channels, initial=0))]
         convs = map(Chain.streamer, self.convs, state.blocks, repeat(self.buffer_format))

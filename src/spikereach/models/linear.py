@@ -225,7 +225,7 @@ class Kalman(Decoder):
         """Transition, its noise, and the information of a count."""
         return [_array(m) for m in (self.transition, self.transition_noise, self.information)]
 
-    def streamer(self, state: KalmanState | None = None) -> streams.Stream:
+    def standardised_streamer(self, state: KalmanState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         observe = streams.Receiver(self.observation.weight, self.observation.bias)
         model, offset = self._model(), cpu.values(self.mean_velocity)

@@ -167,7 +167,7 @@ class RSNN(Decoder):
         velocity = velocity.to(torch.promote_types(spikes.dtype, torch.float32))
         return velocity, RSNNState(hidden, readout)
 
-    def streamer(self, state: RSNNState | None = None) -> streams.Stream:
+    def standardised_streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
             CurrentLIFStream(self._layers(), self._hidden_decays(), state.hidden),

@@ -72,7 +72,7 @@ class SNN2(Decoder):
         self.spikes((velocity > self.lif_out.threshold).to(z.dtype))
         return velocity.to(spikes.dtype), SNN2State(hidden, output)
 
-    def streamer(self, state: SNN2State | None = None) -> streams.Stream:
+    def standardised_streamer(self, state: SNN2State | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         return streams.chain(
             LIFStream(self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset),
