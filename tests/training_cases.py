@@ -36,6 +36,7 @@ def session(name="indy_test", *, monkey="indy", steps=1600, seed=0, areas=None) 
         velocity=(3 + 2 * velocity).astype(np.float32),
         position=np.cumsum(velocity, axis=0).astype(np.float32),
         areas=areas or ("M1",) * CHANNELS,
+        start_s=0.0,
         segments=np.stack([starts, np.append(starts[1:], steps)], axis=1),
         provenance={"source": f"{name}.mat", "sha256": hashlib.sha256(name.encode()).hexdigest()},
     )

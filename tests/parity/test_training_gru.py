@@ -51,6 +51,7 @@ def session() -> BinnedSession:
         velocity=moved,
         position=moved.cumsum(0),
         areas=("M1",) * CHANNELS,
+        start_s=0.0,
         segments=np.stack([edges[:-1], edges[1:]], axis=1),
         provenance={},
     )

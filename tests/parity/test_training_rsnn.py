@@ -319,6 +319,7 @@ def session(name: str, areas: Sequence[str], seed: int, steps: int = 2000) -> Bi
         velocity=velocity.astype(np.float32),
         position=velocity.cumsum(0).astype(np.float32),
         areas=tuple(areas),
+        start_s=0.0,
         segments=np.stack([edges[:-1], edges[1:]], axis=1),
         provenance={"source": f"{name}.mat", "sha256": name},
     )

@@ -369,6 +369,7 @@ def session(steps: int) -> BinnedSession:
         velocity=velocity.astype(np.float32),
         position=velocity.cumsum(0).astype(np.float32),
         areas=("M1",) * CHANNELS,
+        start_s=0.0,
         segments=np.stack([edges[:-1], edges[1:]], axis=1),
         provenance={},
     )

@@ -3,6 +3,7 @@
 import errno
 import gc
 import hashlib
+import json
 import os
 import tracemalloc
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from spikereach.config.sessions import Session
 from spikereach.data.binning import BinnedSession, bin_columns, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.files import WriteError
+from spikereach.identity import array_checksum
 
 THREE = Session("x", "monkey", {"M1": 2, "S1": 1})
 
@@ -39,7 +41,7 @@ def assert_same(one, other):
         first, second = getattr(one, name), getattr(other, name)
         np.testing.assert_array_equal(first, second)
         assert first.dtype == second.dtype
-    for name in ("name", "monkey", "areas", "provenance"):
+    for name in ("name", "monkey", "areas", "start_s", "provenance"):
         assert getattr(one, name) == getattr(other, name)
 
 
@@ -56,6 +58,7 @@ def session(segments, spikes=None, velocity=None):
         velocity=velocity,
         position=np.zeros((steps, 2), np.float32),
         areas=("M1",),
+        start_s=0.0,
         segments=np.stack([bounds[:-1], bounds[1:]], 1),
         provenance={"source": "a.mat"},
     )
@@ -291,6 +294,33 @@ def test_a_changed_header_fails_its_checksum(tmp_path, binned):
     with h5py.File(path, "r+") as file:
         file.attrs["header"] = file.attrs["header"].replace("a.mat", "b.mat")
     with pytest.raises(SessionError, match="does not match its checksum"):
+        BinnedSession.load(path)
+
+
+@pytest.mark.parametrize("start", [0.0, 10.0, 873.1234567891])
+def test_the_time_of_a_step_is_that_of_its_sample(tmp_path, start):
+    """On the clock of the file, from which a sample may be half a step off."""
+    source = random_session(tmp_path / "a.mat", channels=3, steps=1200, start=start)
+    with h5py.File(source, "r+") as file:
+        file["t"][0, 1:] += np.random.default_rng(0).uniform(-0.0019, 0.0019, 1199)
+        t = file["t"][0]
+    binned = bin_session(source, THREE)
+    assert binned.start_s == t[0]
+    assert np.abs(binned.time_s - t).max() < 0.002
+    binned.save(tmp_path / "a.h5")
+    np.testing.assert_array_equal(BinnedSession.load(tmp_path / "a.h5").time_s, binned.time_s)
+
+
+def test_a_file_that_lacks_the_time_is_to_be_made_again(tmp_path, binned):
+    path = tmp_path / "a.h5"
+    binned.save(path)
+    with h5py.File(path, "r+") as file:
+        fields = json.loads(file.attrs["header"])
+        del fields["start_s"]
+        content = {name: file[name][()] for name in ("spikes", "position", "segments")}
+        file.attrs["header"] = json.dumps(fields, sort_keys=True)
+        file.attrs["sha256"] = array_checksum(content, file.attrs["header"])
+    with pytest.raises(SessionError, match=r"has no start_s: .* bin the session again"):
         BinnedSession.load(path)
 
 

@@ -37,6 +37,7 @@ def session(steps: int) -> BinnedSession:
         velocity=np.arange(2 * steps, dtype=np.float32).reshape(steps, 2),
         position=np.zeros((steps, 2), np.float32),
         areas=("M1",),
+        start_s=0.0,
         segments=np.stack([bounds[:-1], bounds[1:]], axis=1),
         provenance={},
     )

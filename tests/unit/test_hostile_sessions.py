@@ -337,6 +337,8 @@ def test_the_binned_session_itself_is_sound(binned):
         ("header", {"header": {"areas": [[], {}, None]}}),
         ("header", {"header": {"name": ["../../x"]}}),
         ("header", {"header": {"provenance": "none"}}),
+        ("header", {"header": {"start_s": "0"}}),
+        ("header", {"header": {"start_s": float("nan")}}),
         ("position", {"position": np.zeros((STEPS, 3), np.float32)}),
         ("position", {"position": np.zeros((STEPS, 2))}),
         ("position", {"position": np.full((STEPS, 2), np.nan, np.float32)}),

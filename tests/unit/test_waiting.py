@@ -106,6 +106,7 @@ def session():
         velocity=random.standard_normal((STEPS, 2)).astype(np.float32),
         position=np.zeros((STEPS, 2), np.float32),
         areas=("M1",) * CHANNELS,
+        start_s=0.0,
         segments=np.stack([starts, np.append(starts[1:], STEPS)], axis=1),
         provenance={"source": "indy_test.mat", "sha256": "0"},
     )

@@ -24,6 +24,7 @@ def session(name="a", steps=400, areas=("M1", "M1", "S1"), seed=0):
         velocity=np.stack([numbers, seed + numbers % 2 / 2], 1).astype(np.float32),
         position=np.zeros((steps, 2), np.float32),
         areas=areas,
+        start_s=0.0,
         segments=np.stack([bounds[:-1], bounds[1:]], 1),
         provenance={"source": "a.mat"},
     )

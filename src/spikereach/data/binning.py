@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from spikereach.kinds import Kind
 
 Scheme = Literal["neurobench", "liu2024"]
 
-_HEADER = ("name", "monkey", "areas", "provenance")
+_HEADER = ("name", "monkey", "areas", "start_s", "provenance")
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,18 @@ class BinnedSession:
     """(T, 2) float32: cursor position in the file's unit."""
     areas: tuple[str, ...]
     """Cortex area of each channel."""
+    start_s: float
+    """First sample of the file's ``t``, in seconds: its clock rarely starts at 0."""
     segments: np.ndarray
     """(S, 2) int64: first step and end of each segment (one target); they tile the recording."""
     provenance: dict
     """Where the data came from: source file, its SHA-256, binning, package version."""
+
+    @property
+    def time_s(self) -> np.ndarray:
+        """Time of each step on the file's own clock in seconds, (T,) float64: ``start_s`` and 4 ms
+        per step. The file's samples lie less than half a step from it."""
+        return self.start_s + STEP_S * np.arange(len(self.spikes))
 
     def split(self, scheme: Scheme) -> Split:
         """Training, validation and test part.
@@ -114,7 +123,8 @@ class BinnedSession:
         return columns
 
     def save(self, path: str | Path) -> None:
-        """Write an HDF5 file (spikes as bits, gzip) with a checksum of its content.
+        """Write an HDF5 file (spikes as bits, gzip) with a checksum of its content; docs/python.md
+        describes it.
 
         The file appears whole or not at all, and is the same byte by byte for the same session.
 
@@ -151,6 +161,8 @@ class BinnedSession:
             if array_checksum(arrays, header) != file.attribute("sha256"):
                 raise file.error("content", "does not match its checksum")
             fields = json.loads(header)
+            if lacking := [name for name in _HEADER if name not in fields]:
+                raise file.error("header", f"has no {lacking[0]}: an earlier version binned it")
             _check(file, fields, **arrays)
             fields = {name: fields[name] for name in _HEADER} | arrays
             fields["areas"] = tuple(fields["areas"])
@@ -201,6 +213,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         velocity=velocity,
         position=position,
         areas=areas,
+        start_s=float(file.t[0]),
         segments=segments,
         provenance={
             "source": file.path.name,
@@ -318,6 +331,8 @@ def _check(
     texts = [fields["name"], fields["monkey"], *fields["areas"]]
     sound = {
         "header": isinstance(fields["provenance"], dict)
+        and isinstance(fields["start_s"], float)
+        and math.isfinite(fields["start_s"])
         and isinstance(fields["areas"], list)
         and all(isinstance(text, str) for text in texts),
         "spikes": spikes.dtype == np.uint8
