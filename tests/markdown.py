@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 _FILE = re.compile(r"^`([^`\n]+)`(?:[^\n]|\n(?!\n))*:\n\n```\w+\n(.*?)^```$", re.M | re.S)
+_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 _COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 
 
@@ -15,3 +16,8 @@ def files(document: Path) -> dict[str, str]:
 def commands(document: Path) -> list[str]:
     """Each block of shell commands, in order."""
     return _COMMANDS.findall(document.read_text(encoding="utf-8"))
+
+
+def python(document: Path) -> list[str]:
+    """Each block of Python, in order."""
+    return _PYTHON.findall(document.read_text(encoding="utf-8"))

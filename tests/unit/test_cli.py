@@ -181,15 +181,18 @@ def test_decode_writes_the_same_velocities_as_csv_and_hdf5(
     with h5py.File(image) as file:
         velocity = file["velocity"][()]
         assert file.attrs["dt_s"] == 0.004
+        assert file.attrs["start_s"] == session_files.read(recording).t[0]
     with table.open() as file:
         rows = list(csv.DictReader(file))
     written = np.array([[float(row["velocity_x"]), float(row["velocity_y"])] for row in rows])
     np.testing.assert_array_equal(written.astype(np.float32), velocity)
-    assert [rows[1]["step"], rows[1]["time_s"]] == ["1", "0.004"]
+    np.testing.assert_array_equal([int(row["step"]) for row in rows], range(len(rows)))
+    time = [float(row["time_s"]) for row in rows]
+    np.testing.assert_allclose(time, session_files.read(recording).t, rtol=0, atol=1e-6)
     decoder = checkpoint_of("RTnet", settings).decoder
     with torch.no_grad():
         whole = decoder.decode(torch.as_tensor(binned.spikes).float()[:, None])
-    np.testing.assert_allclose(velocity, decoder.standardisation.undo(whole)[:, 0], atol=1e-3)
+    np.testing.assert_allclose(velocity, whole[:, 0], atol=1e-3)
 
 
 def test_check_looks_at_every_split(tmp_path):
@@ -285,7 +288,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("decode", "{checkpoint}", "{binned}", "--out", "{folder}/x.mat"), ".csv or .h5"),
         (("decode", "{checkpoint}", "{binned}", "--out", "/proc/no/x.csv"), "cannot be written"),
         (("decode", "{checkpoint}", "{two}", "--out", "{folder}/x.csv"), "trained on 96 M1"),
-        (("evaluate", "{checkpoint}", "{two}"), "trained on 96 M1, session two has 48 M1 + 48 S1"),
+        (("evaluate", "{checkpoint}", "{two}"), "somebody, session two has 40 M1 + 40 S1"),
         (("stream", "{folder}/none.safetensors", "{binned}"), "does not exist"),
         (("import-weights", "RTnet", "{binned}", "{folder}/x"), "no published weights for"),
         (("import-weights", "SNN2", "{binned}", "{folder}/x"), "is a binned session, not a"),
@@ -304,8 +307,8 @@ def test_expected_errors_are_one_line(
 ):
     monkeypatch.chdir(repository)
     two = folder / "two.h5"
-    areas = ("M1",) * 48 + ("S1",) * 48
-    BinnedSession(**(vars(binned) | {"name": "two", "areas": areas})).save(two)
+    fewer = {"areas": ("M1",) * 40 + ("S1",) * 40, "spikes": binned.spikes[:, :80]}
+    BinnedSession(**(vars(binned) | {"name": "two"} | fewer)).save(two)
     paths = {
         "recording": recording,
         "binned": binned_file,
@@ -392,7 +395,7 @@ def test_a_test_part_shorter_than_a_window_is_an_error(settings, binned):
         evaluate.measure(decoder, binned, 100)
 
 
-def test_predictions_keep_truth_and_spikes(result, tmp_path):
+def test_predictions_keep_truth_spikes_and_time(result, binned, tmp_path):
     write_predictions(result, tmp_path / "predictions.h5")
     assert kind_of(tmp_path / "predictions.h5") is Kind.PREDICTIONS
     with h5py.File(tmp_path / "predictions.h5") as file:
@@ -400,6 +403,9 @@ def test_predictions_keep_truth_and_spikes(result, tmp_path):
         spikes = np.unpackbits(file["spikes"][()], axis=1, count=channels)
         np.testing.assert_array_equal(spikes, result.spikes)
         np.testing.assert_array_equal(file["predicted"][()], result.predicted)
+        rows = np.arange(len(result.predicted))
+        time = file.attrs["start_s"] + rows * file.attrs["dt_s"]
+        np.testing.assert_allclose(time, binned.time_s[file.attrs["first_step"] :][rows], atol=1e-9)
         assert file.attrs["r2"] == metrics.r2(file["predicted"][()], file["velocity"][()])
 
 

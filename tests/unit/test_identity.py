@@ -283,3 +283,4 @@ def test_every_module_of_the_operations_is_in_the_digest_of_a_training(repositor
     code_digest.__wrapped__(script, *decoders)
     folder = pathlib.Path(spikereach.__file__).parent / "ops"
     assert set(folder.rglob("*.py")) <= seen
+    assert folder.parent / "api.py" not in seen, "no job calls it"

@@ -71,6 +71,7 @@ def predictions(folder, name, *, steps=STEPS, session="synthetic_indy_1"):
     result = Measurement(
         metrics=Measured.model_construct(system=name, session=session, seed=0, r2=0.5),
         first_step=1500,
+        start_s=70.0,
         predicted=(velocity + noise)[:steps],
         velocity=velocity[:steps],
         position=position[:steps],

@@ -3,6 +3,7 @@
 Everything heavy is imported where it is used, so that help appears at once.
 """
 
+import warnings
 from typing import Any
 
 import typer
@@ -12,12 +13,15 @@ from spikereach.surroundings import settle
 
 
 class _OneLineErrors(typer.core.TyperGroup):
-    """Prints errors that a user can mend as one line; all others keep their traceback."""
+    """Prints this package's warnings, and errors that a user can mend, as one line each; all others
+    keep the place in the code."""
 
     def invoke(self, ctx: Any) -> Any:
         settle()
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _one_line_warning(warnings.showwarning)
+                return super().invoke(ctx)
         except BrokenPipeError:  # who reads has enough, as in `| head`: typer ends without a word
             raise
         except Exception as error:
@@ -30,6 +34,18 @@ class _OneLineErrors(typer.core.TyperGroup):
                 raise
             typer.echo(f"error: {message}", err=True)
             raise typer.Exit(1) from None
+
+
+def _one_line_warning(otherwise: Any) -> Any:
+    """What shows a warning, in the place of `warnings.showwarning`, which shows all others."""
+
+    def show(message: Warning, category: type[Warning], *place: Any) -> None:
+        if category.__module__.partition(".")[0] == "spikereach":
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            otherwise(message, category, *place)
+
+    return show
 
 
 app = typer.Typer(

@@ -74,7 +74,8 @@ def decode(
 ) -> None:
     """Decode the velocities of a whole recording.
 
-    Velocities are in the recording's unit of position per step of 4 ms; step 0 is its first.
+    Velocities are in the recording's unit of position per step of 4 ms; step 0 is its first, and
+    time_s is on the clock of its file.
 
     \b
     Example: spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
@@ -88,28 +89,21 @@ def decode(
     loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
 
     import h5py
-    import numpy as np
-    import torch
     from pandas import DataFrame
 
+    from spikereach import api
     from spikereach.data.matfile import STEP_S
-    from spikereach.evaluation.evaluate import input_spikes
-    from spikereach.evaluation.metrics import PIECE
     from spikereach.files import replace
-    from spikereach.models.passes import as_input, in_pieces
 
-    inputs = as_input(loaded.decoder, input_spikes(loaded, binned))
-    with torch.inference_mode():
-        pieces = in_pieces(loaded.decoder, inputs, PIECE)
-        velocity = np.concatenate([piece[:, 0].float().cpu().numpy() for piece in pieces])
+    velocity = api.decode(loaded, binned)
     image = io.BytesIO()
     if out.suffix == ".h5":
         with h5py.File(image, "w") as file:
             file.create_dataset("velocity", data=velocity, compression="gzip")
-            file.attrs["dt_s"] = STEP_S
+            file.attrs.update(start_s=binned.start_s, dt_s=STEP_S)
     else:
         steps, (x, y) = range(len(velocity)), velocity.T
-        time = [f"{step * STEP_S:.3f}" for step in steps]
+        time = [f"{time:.6f}" for time in binned.time_s]
         table = DataFrame({"step": steps, "time_s": time, "velocity_x": x, "velocity_y": y})
         table.to_csv(image, index=False, lineterminator="\n", na_rep="nan")
     replace(out, image.getbuffer())
@@ -134,10 +128,10 @@ def evaluate(
     \b
     Example: spikereach evaluate checkpoint.safetensors indy.h5
     """
-    from spikereach.evaluation.evaluate import measure
+    from spikereach import api
 
     loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
-    found = measure(loaded, binned, neurobench_steps).metrics
+    found = api.evaluate(loaded, binned, neurobench_steps)
     show(found.model_dump(mode="json"), as_json, _METRICS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,47 +31,25 @@ def checkpoint_and_session(
     path: Path, trust: list[str] | None, file: Path, *session: Any
 ) -> tuple[Checkpoint, BinnedSession]:
     """A checkpoint and the session that it is for."""
+    from spikereach.api import load_checkpoint
     from spikereach.kinds import Kind, kind_of
-    from spikereach.models.checkpoint import CheckpointError, load
+    from spikereach.models.checkpoint import CheckpointError
 
     if kind_of(file) is Kind.CHECKPOINT and kind_of(path) is not Kind.CHECKPOINT:
         raise CheckpointError(
             f"{file} is a checkpoint, {path} is none: give the checkpoint first, then the session"
         )
-    return load(path, trust=trust or ()), session_of(file, *session)
+    return load_checkpoint(path, trust=trust or ()), session_of(file, *session)
 
 
 def session_of(
     file: Path, monkey: str | None, areas: str | None, config: list[Path] | None
 ) -> BinnedSession:
-    """A binned session, or a session file binned here: known by the options, else by its name.
+    """A session as the options describe it."""
+    from spikereach.data.recordings import load_session
 
-    Which of them it is, its content says: browsers and wget add to names.
-    """
-    from spikereach.config import ConfigError
-    from spikereach.config.sessions import Session, find
-    from spikereach.data.binning import BinnedSession, bin_session
-    from spikereach.data.errors import SessionError
-    from spikereach.kinds import Kind, kind_of, mistaken
-
-    if kind_of(file) is Kind.BINNED:
-        return BinnedSession.load(file)
-    if problem := mistaken(file, Kind.SESSION):
-        raise SessionError(f"{file}: {problem}")
-    known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", file.name, re.IGNORECASE)
-    name = known_as[1] if known_as else file.stem
-    if (monkey is None) != (areas is None):
-        raise ConfigError("--monkey and --areas describe a session together: give both")
-    if monkey is not None:
-        return bin_session(file, Session(name, monkey, _areas(areas)))
-    catalogue = config_of(config).catalogue if config or Path("config.yaml").is_file() else {}
-    try:
-        known = find(name, catalogue)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error}; or describe the file by --monkey NAME --areas M1=CHANNELS"
-        ) from None
-    return bin_session(file, known)
+    layout = None if areas is None else _areas(areas)
+    return load_session(file, monkey=monkey, areas=layout, config=config or ())
 
 
 def _areas(text: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from spikereach import files
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics, neurobench, realtime
-from spikereach.evaluation.errors import EvaluationError
+from spikereach.evaluation.errors import EvaluationError, MismatchWarning
 from spikereach.evaluation.footprint import deployment
 from spikereach.evaluation.records import Measured, Realtime, faults
 from spikereach.models.checkpoint import Checkpoint
@@ -30,6 +31,8 @@ class Measurement:
     metrics: Measured
     first_step: int
     """Step of the session at which the test part begins."""
+    start_s: float
+    """Time of that step on the clock of the recording's file."""
     predicted: np.ndarray
     """Decoded velocity, (T, 2) float32, in the session's unit of position per step."""
     velocity: np.ndarray
@@ -81,7 +84,8 @@ def measure(
             **counted,
             **memory,
         )
-    return Measurement(found, test.start, predicted, velocity, binned.position[part], spikes)
+    start_s, position = float(binned.time_s[test.start]), binned.position[part]
+    return Measurement(found, test.start, start_s, predicted, velocity, position, spikes)
 
 
 def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> Realtime:
@@ -123,20 +127,35 @@ def _identity(checkpoint: Checkpoint, binned: BinnedSession) -> dict[str, Any]:
 
 
 def input_spikes(checkpoint: Checkpoint, binned: BinnedSession) -> np.ndarray:
-    """The channels of a session that the decoder was trained on, (T, C) uint8.
+    """The channels of a session that the decoder reads, (T, C) uint8 of 0 and 1.
+
+    They are those in its cortex areas, or all of them where only all are as many as it reads.
 
     Raises:
-        SessionError: the session has no channel in the decoder's cortex areas.
-        EvaluationError: it has others in number or order.
+        EvaluationError: neither are as many as it reads.
+    Warns:
+        MismatchWarning: the session is of another monkey than the decoder was trained on, or the
+            channels are of other areas.
     """
-    columns = binned.channels(checkpoint.system.areas)
+    columns = np.flatnonzero(np.isin(binned.areas, checkpoint.system.areas))
+    if len(columns) != len(checkpoint.areas):
+        columns = np.arange(len(binned.areas))
     areas = tuple(binned.areas[column] for column in columns)
-    if areas != checkpoint.areas:
-        raise EvaluationError(
-            f"channels: {checkpoint.system_name} was trained on {_counted(checkpoint.areas)}, "
-            f"session {binned.name} has {_counted(areas)}: use a decoder trained on this monkey"
+    trained = f"{checkpoint.system_name} was trained on {_layout(checkpoint)}"
+    given = f"session {binned.name} has {_counted(areas)} of monkey {binned.monkey}"
+    if len(areas) != len(checkpoint.areas):
+        raise EvaluationError(f"channels: {trained}, {given}: use a decoder trained on this monkey")
+    if (binned.monkey, areas) != (checkpoint.monkey, checkpoint.areas):
+        warnings.warn(
+            f"{trained}, {given}: what it decodes there may mean nothing",
+            MismatchWarning,
+            stacklevel=3,  # that of who calls `spikereach.decode`
         )
     return np.ascontiguousarray(binned.spikes[:, columns])
+
+
+def _layout(checkpoint: Checkpoint) -> str:
+    return f"{_counted(checkpoint.areas)} of monkey {checkpoint.monkey}"
 
 
 def _counted(areas: tuple[str, ...]) -> str:
@@ -148,7 +167,8 @@ def write_predictions(measured: Measurement, path: str | Path) -> None:
 
     Datasets: ``predicted`` and ``velocity`` (T, 2) float32, position unit per step;
     ``position`` (T, 2); ``spikes`` (T, ceil(C / 8)) uint8, the bits of ``numpy.packbits``
-    along axis 1. Attributes: system, session, seed, channels C, first_step, dt_s, r2.
+    along axis 1. Attributes: system, session, seed, channels C, first_step, start_s (its time on
+    the clock of the recording's file), dt_s, r2.
 
     Raises:
         WriteError: the file cannot be written.
@@ -161,5 +181,6 @@ def write_predictions(measured: Measurement, path: str | Path) -> None:
         file.create_dataset("spikes", data=spikes, compression="gzip")
         file.attrs.update(measured.metrics.model_dump(include={"system", "session", "seed", "r2"}))
         channels = measured.spikes.shape[1]
-        file.attrs.update(channels=channels, first_step=measured.first_step, dt_s=STEP_S)
+        start = {"first_step": measured.first_step, "start_s": measured.start_s}
+        file.attrs.update(channels=channels, dt_s=STEP_S, **start)
     files.replace(path, image.getbuffer())

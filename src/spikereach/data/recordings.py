@@ -1,0 +1,59 @@
+"""A recording, whichever of its two forms lies in a file: session file or binned session."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from spikereach.config import ConfigError, read
+from spikereach.config.sessions import Session, find
+from spikereach.data.binning import BinnedSession, bin_session
+from spikereach.data.errors import SessionError
+from spikereach.kinds import Kind, kind_of, mistaken
+
+
+def load_session(
+    path: str | Path,
+    *,
+    monkey: str | None = None,
+    areas: Mapping[str, int] | None = None,
+    config: Sequence[str | Path] = (),
+) -> BinnedSession:
+    """A binned session, or a session file that is binned here in steps of 4 ms.
+
+    Which of them it is, its content says: browsers and wget add to names. A session file is
+    described by ``monkey`` and ``areas``; without them its name is looked up among the sessions of
+    Zenodo record 583331, the synthetic ones and those of a configuration. A binned session
+    describes itself.
+
+    Args:
+        path: session file (.mat) or binned session (.h5).
+        monkey: name.
+        areas: channels per cortex area in the order of the file, such as {"M1": 96, "S1": 96}.
+        config: configurations whose ``catalogue`` may know the session, later ones laid over
+            earlier ones. Without any, config.yaml of the working directory, where there is one.
+    Raises:
+        SessionError: the file is missing, damaged, or not that session.
+        ConfigError: a session file is described by half, or by nothing.
+    """
+    path = Path(path)
+    if kind_of(path) is Kind.BINNED:
+        return BinnedSession.load(path)
+    if problem := mistaken(path, Kind.SESSION):
+        raise SessionError(f"{path}: {problem}")
+    known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", path.name, re.IGNORECASE)
+    name = known_as[1] if known_as else path.stem
+    if (monkey is None) != (areas is None):
+        raise ConfigError("monkey and areas describe a session file together: give both")
+    if monkey is not None:
+        return bin_session(path, Session(name, monkey, dict(areas)))
+    if not config and Path("config.yaml").is_file():
+        config = ["config.yaml"]
+    catalogue = read(*config).catalogue if config else {}
+    try:
+        known = find(name, catalogue)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; or describe the file by its monkey and areas "
+            "(--monkey NAME --areas M1=CHANNELS)"
+        ) from None
+    return bin_session(path, known)
