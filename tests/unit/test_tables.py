@@ -383,7 +383,7 @@ def test_notes_say_what_the_co_optimisation_table_means(coopt_of):
     assert "GRU" not in timing
     assert footprint.endswith(
         "The 9-bit weights of sRTnet lie in float32, at 4 bytes each, as PyTorch has no such type: "
-        "2 times those of RTnet in half precision."
+        "2 times the bytes of RTnet in half precision."
     )
     # 8.27 spikes per step (published.json), 360 weights of the first convolution, 326 published
     assert "The ACs of sRTnet are 10 times the published ones." in acs

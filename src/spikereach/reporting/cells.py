@@ -207,7 +207,7 @@ rate = number("{:.3g}")
 
 
 def r2(value: float | None, std: float | None = None) -> str:
-    return MISSING if pd.isna(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
+    return MISSING if pd.isna(value) else pair(minus(f"{value:.3f}"), std, "{:.3f}")
 
 
 def cost(value: float, std: float) -> str:
@@ -215,12 +215,12 @@ def cost(value: float, std: float) -> str:
     if value == 0 and (pd.isna(std) or std == 0):
         return "0"
     form = "{:,.1f}" if value < 1000 else "{:,.0f}"
-    return _pair(form.format(value), std, form)
+    return pair(form.format(value), std, form)
 
 
 def as_printed(value: float | None, std: float | None = None) -> str:
     """A published figure with the digits its paper gives."""
-    return MISSING if pd.isna(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
+    return MISSING if pd.isna(value) else pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
 
 
 def significant(value: float) -> str:
@@ -247,5 +247,5 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _pair(value: str, std: float | None, form: str) -> str:
+def pair(value: str, std: float | None, form: str) -> str:
     return value if pd.isna(std) else f"{value} ± {form.format(std)}"

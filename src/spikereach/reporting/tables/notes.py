@@ -77,12 +77,12 @@ def footprints(rows: Sequence[Row], frame: pd.DataFrame, systems: Systems) -> st
         base = systems[name].base
         against = ""
         if stored.get(base) == "float16":
-            against = f": {size[name] / size[base]:.2g} times those of {base} in half precision"
+            against = f": {size[name] / size[base]:.2g} times the bytes of {base} in half precision"
         sentences.append(
             f"The {1 + sum(kind)}-bit weights of {name} lie in float32, at 4 bytes each, as "
             f"PyTorch has no such type{against}."
         )
-    about = "NeuroBench's footprint is the bytes of numbers as they lie in memory."
+    about = "NeuroBench's footprint counts numbers as they lie in memory."
     return " ".join([about, *sentences]) if sentences else ""
 
 
