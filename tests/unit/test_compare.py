@@ -195,7 +195,7 @@ def test_unequal_configurations_name_the_keys(runs):
     a, b = runs
     few = {"threads": 2, "systems": {"SNN2": {"sizes": {"hidden": 50}}}}
     manifests(a, "a" * 64, few)
-    assert "configuration aaaaaaaaaaaa (A) and unknown (B)" in compare(a, b)
+    assert "configuration aaaaaaaaaaaa (A) and unknown (B)\n" in compare(a, b)
     manifests(b, "b" * 64, few | {"systems": {"SNN2": {"sizes": {"hidden": 49}}}, "seeds": [0, 1]})
     (made,) = (each for each in compare(a, b).splitlines() if "different" in each)
     assert made == (

@@ -54,8 +54,9 @@ class Side:
     """From `collect.gather`."""
     made_by: Mapping[str, list[str]]
     """Commits, sources of data and, from manifests, digests of the configurations."""
-    settings: frozenset[tuple[str, str]]
-    """Dotted keys and JSON of what the configurations have other than ``config.yaml``."""
+    settings: frozenset[tuple[str, str]] | None
+    """Dotted keys and JSON of what the configurations have other than ``config.yaml``; None where
+    no manifest tells."""
 
     def about(self) -> str:
         names = {name: self.frame[name].unique() for name in KEY[:2]}
@@ -134,6 +135,8 @@ class Comparison:
 
     def settings(self) -> list[str]:
         """Dotted keys of the configuration that differ, as far as manifests tell."""
+        if self.a.settings is None or self.b.settings is None:
+            return []
         return sorted({key for key, _ in self.a.settings ^ self.b.settings})
 
     def text(self) -> str:
@@ -216,7 +219,7 @@ def _side(path: Path, conditions: Conditions) -> Side:
         "source of data": sorted(frame["source"].unique()),
     }
     settings = {item for each in known.values() for item in _flat(each.get("overrides", {}))}
-    return Side(path, kind, frame, made_by, frozenset(settings))
+    return Side(path, kind, frame, made_by, frozenset(settings) if known else None)
 
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
