@@ -199,6 +199,7 @@ def test_trajectory_data_equal_the_predictions_and_the_lines(tmp_path):
     assert np.allclose(drawn(vx)[0], part["velocity_x", "true"])
     assert np.allclose(drawn(path_axes)[1], part["path", "sRTnet"])
     assert "synthetic data" not in raster.get_title(loc="left")
+    assert "summed up, without correction" in path_axes.get_title(loc="left")
     assert "mm/s" in vx.get_ylabel()
 
 

@@ -24,7 +24,7 @@ from spikereach.reporting.registry import REGISTRY
 from spikereach.reporting.tables.comparisons import comparisons, paired_test
 from spikereach.reporting.tables.hyperparameters import hyperparameters
 from spikereach.reporting.tables.per_session import per_session
-from spikereach.reporting.tables.tracks import coopt, r2, realtime
+from spikereach.reporting.tables.tracks import coopt, cost, r2, realtime
 
 COMMIT = "0123456789ab"
 #: of published weights there are tests of their own
@@ -285,17 +285,19 @@ def test_published_means_are_those_of_the_published_seeds(tmp_path):
     assert theirs["GRU-t2"][4] == "0.502 ± 0.034"
     mean, std = mean_and_std(figures.load()["per_session"]["AEGRU"]["loco_20170215_02"]["r2"])
     assert theirs["AEGRU"][4] == f"{mean:.3f} ± {std:.3f}"
-    assert "AEGRU: seeds 83, 109, 10100, 13144, 44685, comments in Bio" in table.note
-    assert "± of AEGRU and tinyRSNN: over these seeds" in table.note
-    assert "± of GRU-t2: as printed; of the mean, the mean of the six sessions'" in table.note
-    assert "0.698 ± 0.008 over seeds and 0.707 at best; the paper prints 0.71 ± 0.05" in table.note
+    (note,) = table.notes
+    assert "AEGRU: seeds 83, 109, 10100, 13144, 44685, comments in Bio" in note
+    assert "± of AEGRU and tinyRSNN: over these seeds" in note
+    assert "± of GRU-t2: as printed; of the mean, the mean of the six sessions'" in note
+    assert "0.698 ± 0.008 over seeds and 0.707 at best; the paper prints 0.71 ± 0.05" in note
 
 
 def test_note_names_every_published_deviation_once(tmp_path):
     names = ("Wiener", "AEGRU", "bigRSNN", "LIF-t1", "BMnet", "ANN3")
     systems = {name: system(None if name == "Wiener" else name) for name in names}
     made = r2(collect(handmade.write(tmp_path, systems=systems)), systems)
-    assert made.note == (
+    (note,) = made.notes
+    assert note == (
         "How the published ± were formed. R² of bigRSNN: over seeds, of the mean over the "
         "sessions, as ours. R² of AEGRU: over all 30 runs, five seeds on six sessions. R² of "
         "LIF-t1 and BMnet: unknown. The published seeds of AEGRU have R² 0.698 ± 0.008 over "
@@ -303,30 +305,104 @@ def test_note_names_every_published_deviation_once(tmp_path):
     )
     systems = {name: system(name) for name in ("tinyRSNN", "LIF-t2", "GRU-t2", "sRTnet")}
     made = coopt(collect(handmade.write(tmp_path / "b", systems=systems)), systems)
-    assert made.note == (
+    assert made.notes[-1] == (
         "How the published ± were formed. R² of tinyRSNN: over seeds, of the mean over the "
         "sessions, as ours. R², MACs and ACs of GRU-t2: the mean of the six sessions' deviations "
         "over seeds. ACs of tinyRSNN; R², MACs and ACs of LIF-t2 and sRTnet: unknown."
     )
 
 
-def test_no_note_without_published_deviations(frame, tmp_path):
-    for build in (r2, coopt):
-        assert build(frame, some("Wiener", "SNN2", "ANN2")).note == ""
-    assert "Where published" not in per_session(frame, some("Wiener", "sRTnet")).note
+def test_no_note_without_what_it_is_about(frame, tmp_path):
+    assert r2(frame, some("Wiener", "SNN2", "ANN2")).notes == ()
+    assert cost(frame, some("Wiener", "SNN2", "ANN2")).notes == ()
+    assert per_session(frame, some("Wiener", "sRTnet")).notes == ()
     paths = handmade.write(tmp_path / "b", sessions=SYNTHETIC, source="synthetic")
-    assert per_session(collect(paths), SYSTEMS).note == ""
+    assert per_session(collect(paths), SYSTEMS).notes == ()
 
 
 @pytest.mark.parametrize("form", [render.tex, render.markdown, render.html])
-def test_note_stands_under_the_table(frame, form):
-    table = replace(r2(frame, SYSTEMS), note="A note: ± & more.")
+def test_notes_stand_under_the_table(frame, form):
+    first, second = "A note: ± & more.", "And a second one."
+    table = replace(r2(frame, SYSTEMS), notes=(first, second))
     text = html.unescape(form(table)).replace(r"\&", "&").replace(r"$\pm$", "±")
-    assert text.count(table.note) == 1
-    assert text.index("Accuracy track") < text.index("tinyRSNN") < text.index(table.note)
-    split = render.tex(replace(wide(30), note="A note"))
+    assert text.count(first) == text.count(second) == 1
+    assert text.index("Accuracy track") < text.index("tinyRSNN") < text.index(first)
+    assert "\n" in text[text.index(first) : text.index(second)], "paragraphs of their own"
+    split = render.tex(replace(wide(30), notes=("A note",)))
     assert split.count("A note") == 1
     assert split.index("A note") > split.rindex(r"\end{tabular}")
+
+
+#: latency, look-ahead and verdict as evaluated; the numbers of Krausse et al. 2025, table III,
+#: and the 26 steps of docs/assumptions.md, "Interpolation"
+TIMES = {
+    "Wiener": (800.0, 0, False),
+    "ANN2": (200.0, 0, False),
+    "SNN2": (4.0, 0, True),
+    "GRU-t2": (4096.0, 1023, False),
+    "RTnet": (96.0, 26, True),
+    "sRTnet": (96.0, 26, True),
+}
+
+
+@pytest.fixture
+def coopt_of(tmp_path, repository):
+    """The co-optimisation table of these systems of the configuration."""
+    config = read(repository / "config.yaml")
+
+    def build(*names):
+        for path in handmade.write(tmp_path / "-".join(names), systems=names):
+            content = json.loads(path.read_text())
+            name = content["system"]
+            if path.name == "realtime.json":
+                latency, ahead, verdict = TIMES[name]
+                content |= {"latency_ms": latency, "lookahead_declared": ahead}
+                content |= {"realtime": verdict}
+            elif name in ("RTnet", "sRTnet"):
+                # 75,202 parameters in float16, and in float32
+                half = name == "RTnet"
+                content["footprint"] = 150_404 if half else 300_808
+                content["weight_format"] = "float16" if half else [1, 7]
+                content["acs"] = 3260.0
+            path.write_text(json.dumps(content))
+        paths = (tmp_path / "-".join(names)).rglob("*.json")
+        return coopt(collect(paths), {name: config.systems[name] for name in names})
+
+    return build
+
+
+def test_notes_say_what_the_co_optimisation_table_means(coopt_of):
+    timing, footprint, acs, _ = coopt_of(*TIMES).notes
+    assert "at most 100 ms and at least 10 predictions per second" in timing
+    assert (
+        "Wiener (800 ms) and ANN2 (200 ms) are not real-time although they look at no future. "
+        "RTnet and sRTnet (96 ms) are real-time although they look 104 ms into the future: the "
+        "rule leaves out the wait for the next keypoint."
+    ) in timing
+    assert "SNN2" not in timing
+    assert "GRU" not in timing
+    assert footprint.endswith(
+        "The 9-bit weights of sRTnet lie in float32, at 4 bytes each, as PyTorch has no such type: "
+        "2 times the bytes of RTnet in half precision."
+    )
+    # 8.27 spikes per step (published.json), 360 weights of the first convolution, 326 published
+    assert "The ACs of sRTnet are 10 times the published ones." in acs
+    assert "40 channels × 9 taps" in acs
+    assert "some 2,977 at the 8.3 spikes per step" in acs
+    assert "The published 326 is near 8.3 × 40" in acs
+
+
+def test_notes_are_about_the_rows_that_are_there(coopt_of):
+    timing, *others = coopt_of("Wiener", "SNN2").notes
+    assert "Wiener (800 ms) is not real-time although it looks at no future." in timing
+    assert "into the future" not in timing
+    assert others == []
+    timing, footprint, _, _ = coopt_of("sRTnet", "SNN2").notes
+    assert "sRTnet (96 ms) is real-time although it looks 104 ms into the future" in timing
+    assert "although it looks at no" not in timing
+    assert footprint.endswith("as PyTorch has no such type.")
+    (timing, deviations) = coopt_of("RTnet").notes
+    assert deviations.startswith("How the published ±")
 
 
 def test_paired_test_equals_scipy_on_the_same_pairs(frame):

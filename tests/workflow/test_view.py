@@ -95,7 +95,7 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
     few = result(tmp_path, "RTnet", noise, channels=5)
     many = result(tmp_path, "SNN2", -noise, channels=13)
     path, done = view(tmp_path, [few, many], "--start", "4", "--seconds", "2")
-    assert "RTnet, SNN2" in done.stdout
+    assert "RTnet; SNN2" in done.stdout
     assert "2 s" in done.stdout
     assert kind_of(path) is Kind.RESULTS_PAGE
     data, here = embedded(path), slice(1000, 1500)
@@ -142,7 +142,9 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     assert "give results of one session" in fails(tmp_path, [one, other])
     moved = result(tmp_path, "SNN2", decoded, shift=1.0)
     assert "different recordings" in fails(tmp_path, [one, moved])
-    assert "RTnet with seed 0 is given twice" in fails(tmp_path, [one, one])
+    again = tmp_path / "link"
+    again.symlink_to(one)
+    assert f"one result is given twice: {one}, {again}" in fails(tmp_path, [one, again])
     assert "choose another stretch" in fails(tmp_path, [one], "--start", "20")
     assert "choose another stretch" in fails(tmp_path, [one], "--seconds", "0")
     mixed = result(tmp_path, "SNN2", decoded)
@@ -152,6 +154,41 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     assert str(mixed / "predictions.h5") in fails(tmp_path, [mixed])
     (mixed / "metrics.json").unlink()
     assert str(mixed / "metrics.json") in fails(tmp_path, [mixed])
+
+
+def labels(folder, *places):
+    """On the page of results of RTnet at these places, each of which names its seed."""
+    results = []
+    for place in places:
+        results.append(folder / place)
+        results[-1].parent.mkdir(parents=True, exist_ok=True)
+        seed = int(place[-1])
+        result(folder, "RTnet", step_at(1), seed=seed).rename(results[-1])
+    path, done = view(folder, results)
+    assert done.exit_code == 0, done.output
+    return [system["label"] for system in embedded(path)["systems"]]
+
+
+RESULT = "results/evaluate/RTnet/synthetic_loco_1/seed"
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([f"a/{RESULT}0"], ["RTnet"]),
+        ([f"a/{RESULT}0", f"a/{RESULT}3"], ["RTnet, seed 0", "RTnet, seed 3"]),
+        ([f"runs/a/{RESULT}0", f"runs/b/{RESULT}0"], ["RTnet, a", "RTnet, b"]),
+        ([f"a/run/{RESULT}0", f"b/run/{RESULT}0"], ["RTnet, a", "RTnet, b"]),
+        ([f"runs/{RESULT}0", f"runs/b/{RESULT}0"], ["RTnet, runs", "RTnet, runs/b"]),
+        (
+            [f"a/{RESULT}0", f"a/{RESULT}1", f"b/{RESULT}1"],
+            ["RTnet, seed 0, a", "RTnet, seed 1, a", "RTnet, seed 1, b"],
+        ),
+        (["x0", "y0"], ["RTnet, x0", "RTnet, y0"]),
+    ],
+)
+def test_results_of_one_system_are_called_by_what_differs(tmp_path, places, expected):
+    assert labels(tmp_path, *places) == expected
 
 
 # ---- In the browser ------------------------------------------------------------------------

@@ -64,6 +64,7 @@ app = typer.Typer(
       spikereach evaluate results/.../checkpoint.safetensors loco.h5
       spikereach stream results/.../checkpoint.safetensors loco.h5
       spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
+      spikereach compare runs/demo runs/other
       spikereach verify runs/demo
 
     A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
@@ -82,6 +83,7 @@ for name, command in {
     "import-weights": weights.import_weights,
     "download-weights": weights.download_weights,
     "view": runs.view,
+    "compare": runs.compare,
     "verify": runs.verify,
 }.items():
     app.command(name)(command)

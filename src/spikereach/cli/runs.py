@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from spikereach.cli.options import Json
 
 
 def view(
@@ -13,7 +16,8 @@ def view(
         list[Path],
         typer.Argument(
             metavar="RESULT...",
-            help="Folders results/evaluate/SYSTEM/SESSION/seedN of one session.",
+            help="Folders results/evaluate/SYSTEM/SESSION/seedN of one session: of several "
+            "systems, seeds or runs.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Output: one HTML file.")],
@@ -34,6 +38,33 @@ def view(
 
     check_overwriting(out, Kind.RESULTS_PAGE)
     typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
+
+
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="Run folder, or a folder of results in one.")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another of the same kind.")],
+    as_json: Json = False,
+) -> None:
+    """Every metric of two runs, or of two results, side by side, with the difference B - A.
+
+    A folder of results is results/evaluate/SYSTEM/SESSION/seedN, or one above it: several seeds
+    have a mean and a standard deviation. What only one of two runs has is named, and so is what
+    they were made with where it differs.
+
+    \b
+    Examples:
+      spikereach compare runs/before runs/after
+      spikereach compare results/evaluate/{RTnet,sRTnet}/indy_20160622_01
+      spikereach compare results/evaluate/RTnet/indy_20160622_01/seed{0,1}
+    """
+    from spikereach.reporting.compare import compare
+    from spikereach.workflow.manifest import conditions
+
+    found = compare(first, second, conditions)
+    text = json.dumps(found.record(), indent=2, allow_nan=False) if as_json else found.text()
+    typer.echo(text)
 
 
 def verify(

@@ -210,6 +210,13 @@ def cortex_ablation() -> dict[str, dict[str, tuple[float, float]]]:
     }
 
 
+def spikes_per_step() -> dict[str, float]:
+    """Mean number of spikes of all channels per 4 ms step, by session: what SNN2's published
+    accumulates say of the recordings."""
+    found = load()["mean_spikes_per_4ms_bin"]
+    return {session: found[session] for session in sessions().values()}
+
+
 def realtime_rule() -> tuple[float, float]:
     """Largest latency in ms and smallest execution rate in Hz of a real-time decoder."""
     rule = load()["realtime_rule"]

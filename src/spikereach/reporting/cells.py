@@ -56,7 +56,13 @@ class Rows:
         self.rows = [_row(frame, name, system) for name, system in systems.items()]
 
     def table(
-        self, name: str, what: str, columns: list[Column], *, costs: bool = False, note: str = ""
+        self,
+        name: str,
+        what: str,
+        columns: list[Column],
+        *,
+        costs: bool = False,
+        notes: tuple[str, ...] = (),
     ) -> Table:
         """The table with these printed columns; arguments as of `result_table`."""
         keys = ["system", "spiking", "sessions", "seeds"]
@@ -65,7 +71,7 @@ class Rows:
         # object columns: integers stay integers beside empty fields
         values = pd.DataFrame(self.rows, columns=keys, dtype=object)
         values = values.rename(columns={"source_published": "published_source"})
-        rest = {"rows": self.rows, "costs": costs, "note": note}
+        rest = {"rows": self.rows, "costs": costs, "notes": notes}
         return result_table(name, what, self.frame, values, columns, **rest)
 
     def names(self) -> list[Column]:
@@ -129,17 +135,18 @@ def result_table(
     stub: int = 1,
     rows: list[dict[str, Any]] = (),
     costs: bool = False,
-    note: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Table:
     """A table whose caption says what it shows, from which data, and against which papers.
 
     ``what`` are the table's own sentences, without the last full stop; ``rows``, where published
     figures stand beside ours, those of `Rows`; with ``costs`` the table holds figures that
-    NeuroBench counts over the test steps. All others are as of `Table`.
+    NeuroBench counts over the test steps; of ``notes``, empty ones are left out. All others are as
+    of `Table`.
     """
     source = source_of(frame)
     names = sorted(frame["session"].unique())
-    sessions, seeds = ", ".join(names), _seeds(frame)
+    sessions, seeds = ", ".join(names), seeds_of(frame)
     commits = ", ".join(sorted(frame["commit"].unique()))  # of the code that made the results
     parts = [what + "."]
     deviations = any("±" in cell for column in columns for cell in column.cells)
@@ -165,10 +172,10 @@ def result_table(
         seeds.replace(" ", ": ", 1),
         f"commit: {commits}",
     )
-    return Table(name, " ".join(parts), comment, values, columns, stub, note)
+    return Table(name, " ".join(parts), comment, values, columns, stub, tuple(filter(None, notes)))
 
 
-def _seeds(frame: pd.DataFrame) -> str:
+def seeds_of(frame: pd.DataFrame) -> str:
     """``seeds 0, 1, 2``, and which systems have other ones."""
     every = sorted(frame["seed"].unique())
     others = [
@@ -200,7 +207,7 @@ rate = number("{:.3g}")
 
 
 def r2(value: float | None, std: float | None = None) -> str:
-    return MISSING if pd.isna(value) else _pair(minus(f"{value:.3f}"), std, "{:.3f}")
+    return MISSING if pd.isna(value) else pair(minus(f"{value:.3f}"), std, "{:.3f}")
 
 
 def cost(value: float, std: float) -> str:
@@ -208,12 +215,12 @@ def cost(value: float, std: float) -> str:
     if value == 0 and (pd.isna(std) or std == 0):
         return "0"
     form = "{:,.1f}" if value < 1000 else "{:,.0f}"
-    return _pair(form.format(value), std, form)
+    return pair(form.format(value), std, form)
 
 
 def as_printed(value: float | None, std: float | None = None) -> str:
     """A published figure with the digits its paper gives."""
-    return MISSING if pd.isna(value) else _pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
+    return MISSING if pd.isna(value) else pair(f"{value:,}".removesuffix(".0"), std, "{:,}")
 
 
 def significant(value: float) -> str:
@@ -240,5 +247,5 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _pair(value: str, std: float | None, form: str) -> str:
+def pair(value: str, std: float | None, form: str) -> str:
     return value if pd.isna(std) else f"{value} ± {form.format(std)}"

@@ -26,6 +26,17 @@ class ResultError(ValueError):
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read ``metrics.json`` and ``realtime.json`` files into one frame, for means over sessions.
+
+    Args, returns and raises as of `gather`; raises also for systems that were not evaluated on
+    the same sessions, and for results from different data sources.
+    """
+    frame = gather(paths)
+    _comparable(frame)
+    return frame
+
+
+def gather(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read ``metrics.json`` and ``realtime.json`` files into one frame.
 
     Args:
@@ -35,8 +46,7 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         records of `evaluation.records` that were given, and ``commit``, as captions print it.
     Raises:
         ResultError: for an unreadable file, missing fields (both named), a result given
-            twice, a run with only one of the two files, systems that were not evaluated
-            on the same sessions, or results from different data sources.
+            twice, or a run with only one of the two files.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(map(Path, paths)):
@@ -54,7 +64,6 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
             raise ResultError(f"{name} of {run} is missing, {other} is there")
     first, *others = frames.values()
     frame = first.merge(*others, on=KEY) if others else first
-    _comparable(frame)
     return frame.sort_values(KEY, ignore_index=True)
 
 

@@ -30,7 +30,7 @@ class Table:
     """A table: ``values`` for machines, ``columns`` for readers.
 
     Where the columns do not fit a page, the printed table goes on below itself with its first
-    ``stub`` columns once more. ``note``, if there is one, stands under it.
+    ``stub`` columns once more. ``notes`` are paragraphs that stand under it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Table:
     values: pd.DataFrame
     columns: list[Column]
     stub: int = 1
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def files(self) -> dict[str, bytes]:
         """Suffix -> content."""
@@ -110,8 +110,9 @@ def tex(table: Table) -> str:
             _tabular(columns),
             r"\end{table*}",
         ]
-    if table.note:  # under the last piece
-        below = rf"\parbox{{\textwidth}}{{\footnotesize\raggedright {escape(table.note)}}}"
+    if table.notes:  # under the last piece
+        text = "\\par\\vspace{2pt}\n".join(map(escape, table.notes))
+        below = rf"\parbox{{\textwidth}}{{\footnotesize\raggedright {text}}}"
         lines[-1:] = [r"\par\vspace{4pt}", below, lines[-1]]
     return "\n".join(lines) + "\n"
 
@@ -211,7 +212,7 @@ def markdown(table: Table) -> str:
         preserve_whitespace=True,
         colalign=aligned if len(frame) else None,  # tabulate fails on it without rows
     )
-    return "\n\n".join(filter(None, [table.caption, text, table.note])) + "\n"
+    return "\n\n".join([table.caption, text, *table.notes]) + "\n"
 
 
 _ALIGNED = {"l": "left", "c": "center", "r": "right"}
@@ -228,8 +229,8 @@ def html(table: Table) -> str:
         for n, column in enumerate(table.columns, start=1)
     )
     body = f"<p>{quote(table.caption)}</p>\n<style>{aligned}</style>\n"
-    note = f"<p>{quote(table.note)}</p>\n" if table.note else ""
-    return page(table.name, body + styler.to_html(exclude_styles=True) + note)
+    notes = "".join(f"<p>{quote(note)}</p>\n" for note in table.notes)
+    return page(table.name, body + styler.to_html(exclude_styles=True) + notes)
 
 
 _STYLE = """

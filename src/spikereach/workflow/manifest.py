@@ -177,6 +177,17 @@ def written(path: str) -> bool:
     return any(path in manifest.outputs for _, manifest in _beside([path]))
 
 
+def conditions(path: Path) -> dict[str, Any]:
+    """What the job ran with that wrote a file in some run folder; empty where no manifest tells."""
+    whole = path.absolute()
+    for run in whole.parents:
+        if (run / FOLDER).is_dir():
+            name = whole.relative_to(run).as_posix()
+            found = (manifest for _, manifest in _beside([name], run) if name in manifest.outputs)
+            return next((manifest.conditions for manifest in found), {})
+    return {}
+
+
 def _inside(path: str) -> bool:
     """Whether a path stays in the run folder."""
     parts = PurePosixPath(path)
@@ -191,12 +202,12 @@ def _places(outputs: Iterable[str]) -> list[Path]:
     return [FOLDER / folder / f"{stem}{SUFFIX}" for folder, stem in first.items()]
 
 
-def _beside(paths: Iterable[str]) -> list[tuple[Path, Manifest]]:
+def _beside(paths: Iterable[str], run: Path = Path()) -> list[tuple[Path, Manifest]]:
     """All manifests that may know these files; without damaged ones, which prove nothing."""
     folders = {PurePosixPath(path).parent for path in paths if _inside(path)}
     found = []
     for folder in sorted(folders):
-        for path in sorted((FOLDER / folder).glob(f"*{SUFFIX}")):
+        for path in sorted((run / FOLDER / folder).glob(f"*{SUFFIX}")):
             with contextlib.suppress(ManifestError):
                 found.append((path, read(path)))
     return found

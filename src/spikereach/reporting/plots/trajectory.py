@@ -97,7 +97,9 @@ def trajectory(predictions: Sequence[str | Path], trajectory: Trajectory, source
         key = figure.add_subplot(grid[0, :])
         key.axis("off")
         key.legend(handles, list(movement), loc="center", ncols=len(movement))
-        raster.set_title(title, loc="left", color=GREY, fontsize=6, pad=3)
+        about = {"loc": "left", "color": GREY, "fontsize": 6, "pad": 3}
+        raster.set_title(title, **about)
+        path.set_title("paths: velocities summed up, without correction", **about)
 
     columns = ("panel", "series", "x", "y")
     frames = [pd.DataFrame(dict(zip(columns, each, strict=True))) for each in series]

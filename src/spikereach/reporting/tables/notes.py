@@ -1,12 +1,19 @@
-"""What stands under tables: how published deviations were formed, where sessions are from."""
+"""What stands under tables, so that nobody has to look elsewhere for what their numbers mean.
+
+Each function gives one paragraph about the rows that are there, and an empty text where none of
+them needs it. Numbers are those of the rows, the configuration and the published figures.
+"""
 
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 import pandas as pd
 
+from spikereach.data.matfile import STEP_S
 from spikereach.published import figures
-from spikereach.reporting.cells import as_printed, r2, spread
+from spikereach.reporting.cells import Systems, as_printed, count, r2, spread
+from spikereach.reporting.energy import formats
 
 _OVER = {
     "seeds": "over seeds, of the mean over the sessions, as ours",
@@ -17,6 +24,86 @@ _OVER = {
 
 Row = Mapping[str, Any]
 """One of the rows of `cells.Rows`."""
+
+
+def realtime(rows: Sequence[Row], systems: Systems) -> str:
+    """The paper's rule, and the systems that it judges otherwise than their look-ahead would."""
+    most, least = figures.realtime_rule()
+    sentences = [
+        f"Real-time means, by the rule of Krausse et al. 2025, a latency of at most {most:g} ms "
+        f"and at least {least:g} predictions per second. This latency is the span of all data that "
+        "a prediction needs, so that history counts."
+    ]
+    remembering = [
+        f"{row['system']} ({row['latency_ms']:g} ms)"
+        for row in rows
+        if row["latency_ms"] > most and not row["lookahead_declared"]
+    ]
+    if remembering:
+        are, they = _agreeing(remembering)
+        sentences.append(
+            f"{_listed(remembering)} {are} not real-time although {they} at no future."
+        )
+    ahead: dict[tuple[float, float], list[str]] = {}
+    for row in rows:
+        if row["realtime"] and row["lookahead_declared"]:
+            times = row["latency_ms"], row["lookahead_declared"] * STEP_S * 1000
+            ahead.setdefault(times, []).append(row["system"])
+    for (latency, future), names in ahead.items():
+        are, they = _agreeing(names)
+        hybrid = all(systems[name].architecture == "hybrid" for name in names)
+        why = ": the rule leaves out the wait for the next keypoint" if hybrid else ""
+        sentences.append(
+            f"{_listed(names)} ({latency:g} ms) {are} real-time although {they} {future:g} ms into "
+            f"the future{why}."
+        )
+    return " ".join(sentences)
+
+
+def footprints(rows: Sequence[Row], frame: pd.DataFrame, systems: Systems) -> str:
+    """Why NeuroBench's footprint of fixed-point weights is larger than of those in half precision.
+
+    Args:
+        rows: those of the table.
+        frame: from `collect`.
+        systems: their entries of the configuration.
+    """
+    size = {row["system"]: row["footprint"] for row in rows}
+    stored = {name: formats(frame[frame["system"] == name])[0] for name in size}
+    sentences = []
+    for name, kind in stored.items():
+        if isinstance(kind, str):
+            continue
+        base = systems[name].base
+        against = ""
+        if stored.get(base) == "float16":
+            against = f": {size[name] / size[base]:.2g} times the bytes of {base} in half precision"
+        sentences.append(
+            f"The {1 + sum(kind)}-bit weights of {name} lie in float32, at 4 bytes each, as "
+            f"PyTorch has no such type{against}."
+        )
+    about = "NeuroBench's footprint counts numbers as they lie in memory."
+    return " ".join([about, *sentences]) if sentences else ""
+
+
+def accumulates(rows: Sequence[Row], systems: Systems) -> str:
+    """Why the ACs of a hybrid net are many times the published ones (docs/assumptions.md)."""
+    spikes = mean(figures.spikes_per_step().values())
+    sentences = []
+    for row in rows:
+        system, printed = systems[row["system"]], row["acs_published"]
+        if system.architecture != "hybrid" or not printed or row["acs"] < 2 * printed:
+            continue
+        channels, taps = system.sizes["conv_channels"], system.sizes["kernel"]
+        sentences.append(
+            f"The ACs of {row['system']} are {row['acs'] / printed:.2g} times the published ones. "
+            "NeuroBench counts every non-zero weight that a spike meets, up to "
+            f"{channels} channels × {taps} taps in the first convolution alone: some "
+            f"{count(spikes * channels * taps)} at the {spikes:.1f} spikes per step of the six "
+            f"recordings. The published {printed:g} is near {spikes:.1f} × {channels}, as if a "
+            "spike met one tap."
+        )
+    return " ".join(sentences)
 
 
 def deviations(rows: Sequence[Row], metrics: Mapping[str, str]) -> str:
@@ -75,6 +162,10 @@ def _means(rows: Sequence[Row]) -> list[str]:
                 f"and {r2(seeds.max())} at best; the paper prints {printed}."
             )
     return sentences
+
+
+def _agreeing(names: Sequence[str]) -> tuple[str, str]:
+    return ("is", "it looks") if len(names) == 1 else ("are", "they look")
 
 
 def _listed(names: Sequence[str]) -> str:

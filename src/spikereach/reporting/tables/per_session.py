@@ -44,6 +44,7 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
         heading = session.removeprefix(f"{monkey}_") if monkey else "Mean"
         cells = [r2(*line.get(session, _UNKNOWN)) for line in lines.values()]
         columns.append(Column(heading, cells, monkey))
+    printed = [row for row in rows.rows if (row["system"], "published") in lines]
     return result_table(
         "per_session",
         "R² per session over the whole test split; published rows where a paper gives sessions",
@@ -51,5 +52,5 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
         pd.DataFrame(values, columns=["system", "origin", "session", "r2", "r2_std"]),
         columns,
         rows=rows.rows,
-        note=notes.sessions([row for row in rows.rows if (row["system"], "published") in lines]),
+        notes=(notes.sessions(printed),),
     )

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from spikereach.published import figures
 from spikereach.reporting import cells
 from spikereach.reporting.cells import Rows, Systems, as_printed, count, share, yes
 from spikereach.reporting.render import Table
@@ -35,7 +34,12 @@ def coopt(frame: pd.DataFrame, systems: Systems) -> Table:
             *rows.beside("Real-time", "realtime", yes, align="c"),
         ],
         costs=True,
-        note=notes.deviations(rows.rows, {"r2": "R²", "macs": "MACs", "acs": "ACs"}),
+        notes=(
+            notes.realtime(rows.rows, systems),
+            notes.footprints(rows.rows, frame, systems),
+            notes.accumulates(rows.rows, systems),
+            notes.deviations(rows.rows, {"r2": "R²", "macs": "MACs", "acs": "ACs"}),
+        ),
     )
 
 
@@ -47,13 +51,11 @@ def realtime(frame: pd.DataFrame, systems: Systems) -> Table:
         beside=["latency_ms", "execution_rate_hz", "realtime"],
         further=["lookahead_declared", "lookahead_measured", "stream_buffer_bytes"],
     )
-    latency, least = figures.realtime_rule()
     return rows.table(
         "realtime",
         "Real-time capability: latency and rate of new predictions, bins of future input a "
         "prediction depends on (as declared by the decoder, and as measured by perturbing "
-        "future bins), and bytes a streaming implementation keeps, mean over the sessions. "
-        f"Real-time means at most {latency:g} ms and at least {least:g} Hz",
+        "future bins), and bytes a streaming implementation keeps, mean over the sessions",
         [
             *rows.names(),
             *rows.beside("Latency (ms)", "latency_ms", as_printed),
@@ -63,6 +65,7 @@ def realtime(frame: pd.DataFrame, systems: Systems) -> Table:
             rows.column("Buffers (bytes)", "", count, "stream_buffer_bytes"),
             *rows.beside("Real-time", "realtime", yes, align="c"),
         ],
+        notes=(notes.realtime(rows.rows, systems),),
     )
 
 
@@ -85,7 +88,7 @@ def r2(frame: pd.DataFrame, systems: Systems) -> Table:
             *rows.beside("R²", "r2", cells.r2, std=True),
             rows.column("Parameters", "", count, "parameters"),
         ],
-        note=notes.deviations(rows.rows, {"r2": "R²"}),
+        notes=(notes.deviations(rows.rows, {"r2": "R²"}),),
     )
 
 
@@ -112,4 +115,8 @@ def cost(frame: pd.DataFrame, systems: Systems) -> Table:
         "sessions and seeds",
         columns,
         costs=True,
+        notes=(
+            notes.footprints(rows.rows, frame, systems),
+            notes.accumulates(rows.rows, systems),
+        ),
     )

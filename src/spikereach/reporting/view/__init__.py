@@ -1,4 +1,4 @@
-"""Results of one session, several systems side by side, as one self-contained HTML file.
+"""Results of one session side by side, of systems, seeds or runs, as one self-contained HTML file.
 
 The page needs no server and no network: its content security policy forbids all requests, and
 allows only the style and the program that are written into it.
@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, sec
     about, decoded = zip(*map(_read, folders), strict=True)
     _check(folders, decoded)
     here = predictions.stretch(decoded, start_s, seconds, shorten=True)
-    files.replace(out, _page(_content(about, decoded, here)).encode())
-    names = ", ".join(dict.fromkeys(one.system for one in decoded))
+    labels = _labels(folders, decoded)
+    files.replace(out, _page(_content(about, decoded, labels, here)).encode())
     length = (here.stop - here.start) * decoded[0].dt_s
-    return f"{names} on {decoded[0].session}, {length:g} s of the test part"
+    return f"{'; '.join(labels)} on {decoded[0].session}, {length:g} s of the test part"
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], Predictions]:
@@ -65,7 +66,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], Predictions]:
 def _check(folders: list[Path], decoded: Sequence[Predictions]) -> None:
     """All of one session, and each once."""
     first = decoded[0]
-    seen: dict[tuple[str, int], Path] = {}
+    seen: dict[Path, Path] = {}
     for folder, one in zip(folders, decoded, strict=True):
         if one.session != first.session:
             raise ResultError(
@@ -79,15 +80,45 @@ def _check(folders: list[Path], decoded: Sequence[Predictions]) -> None:
                 f"{folder} and {folders[0]} were evaluated on different recordings "
                 f"named {one.session}: evaluate both again"
             )
-        key = (one.system, one.seed)
-        if seen.setdefault(key, folder) is not folder:
-            raise ResultError(
-                f"{one.system} with seed {one.seed} is given twice: {seen[key]}, {folder}"
-            )
+        if seen.setdefault(folder.resolve(), folder) is not folder:
+            raise ResultError(f"one result is given twice: {seen[folder.resolve()]}, {folder}")
+
+
+def _labels(folders: Sequence[Path], decoded: Sequence[Predictions]) -> list[str]:
+    """How each is called on the page: by its system; of several of one system also by the seed,
+    and where seeds do not tell them apart, by what is different in their paths (two runs)."""
+    labels = [one.system for one in decoded]
+    for system in set(labels):
+        alike = [number for number, one in enumerate(decoded) if one.system == system]
+        seeds = [decoded[number].seed for number in alike]
+        paths = [
+            folders[number].parent if folders[number].name == f"seed{seed}" else folders[number]
+            for number, seed in zip(alike, seeds, strict=True)
+        ]
+        for number, seed, path in zip(alike, seeds, _apart(paths), strict=True):
+            labels[number] += f", seed {seed}" if len(set(seeds)) > 1 else ""
+            labels[number] += f", {path}" if len(set(seeds)) < len(seeds) else ""
+    return labels
+
+
+def _apart(paths: Sequence[Path]) -> list[str]:
+    """Each path without what all share at the beginning and at the end, but for one part."""
+    parts = [path.absolute().parts for path in paths]
+    end = _shared([each[::-1] for each in parts])
+    begin = min(_shared(parts), min(map(len, parts)) - end - 1)
+    return ["/".join(each[begin : len(each) - end]) for each in parts]
+
+
+def _shared(parts: Sequence[tuple[str, ...]]) -> int:
+    """How many of the first parts are the same in all."""
+    return sum(1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*parts, strict=False)))
 
 
 def _content(
-    about: Sequence[dict[str, Any]], decoded: Sequence[Predictions], here: slice
+    about: Sequence[dict[str, Any]],
+    decoded: Sequence[Predictions],
+    labels: Sequence[str],
+    here: slice,
 ) -> dict[str, Any]:
     """Everything that the page shows, as JSON-like values."""
     first = decoded[0]
@@ -112,11 +143,12 @@ def _content(
         "systems": [
             measured  # under the names of `evaluation.records`
             | {
+                "label": label,
                 "colour": colour(one.system),
                 "channels": one.spikes.shape[1],
                 "velocity": _packed(one.predicted[here] / first.dt_s),
             }
-            for measured, one in zip(about, decoded, strict=True)
+            for measured, one, label in zip(about, decoded, labels, strict=True)
         ],
     }
 

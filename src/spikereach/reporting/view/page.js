@@ -43,12 +43,10 @@ const speeds = Float32Array.from({ length: steps }, (_, step) =>
   Math.hypot(velocity[2 * step], velocity[2 * step + 1]));
 const names = data.systems.map(system => system.system);
 const systems = data.systems.map((system, index) => {
-  const twice = names.indexOf(system.system) !== names.lastIndexOf(system.system);
   const before = names.slice(0, index).filter(name => name === system.system).length;
   const values = unpack(system.velocity);
   return {
     ...system,
-    label: twice ? `${system.system}, seed ${system.seed}` : system.system,
     dash: [[], [7, 3], [3, 3], [1, 3]][before % 4],
     values,
     peaks: peaks(values),
