@@ -223,7 +223,7 @@ def test_the_command_says_what_it_measured_and_left_out(tiny):
     assert "scaled up" in done.stdout  # no time: two of four windows
     assert re.search(r"\| Wiener +\| +0 \| +0.0 \|", done.stdout)
     assert re.search(r"\| sRTnet +\| +2 \|", done.stdout)
-    assert "2 sessions" not in done.stdout  # only tinyRSNN is pretrained
+    assert "Recordings: 1. " in done.stdout  # only tinyRSNN is pretrained, on two
     assert "early stopping" in done.stdout
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from spikereach.cli.inputs import config_of
 from spikereach.cli.options import Configs, Json
-
-if TYPE_CHECKING:
-    from spikereach.config import Config
 
 _NOT_COUNTED = """\
 Hours are an upper limit, for one training at a time: early stopping, the search's stopping of
@@ -20,8 +17,8 @@ poor trials and pruning that ends early are left out. So are downloads, binning,
 NeuroBench's own run over {neurobench} test steps: seconds to a minute each.
 """
 _STORAGE = """\
-{sessions} sessions: {download:.1f} GB to download (estimated where sizes are not known), {keep:.1f}
-GB to keep, results included.
+Recordings: {sessions}. To download: {download:.1f} GB, estimated where sizes are not known. To
+keep, results included: {keep:.1f} GB.
 """
 _SIDE_BY_SIDE = " `snakemake --cores N` runs N / {threads} of them side by side."
 
@@ -57,45 +54,13 @@ def budget(
 
     settings = config_of(config)
     settle(settings.threads)  # before the libraries that read it are imported
-    found = _budget(settings, systems or [], device or settings.device, seconds)
+
+    from spikereach.workflow.budget import project
+
+    found = project(settings, systems or [], device or settings.device, seconds)
     typer.echo(json.dumps(found, indent=2, allow_nan=False) if as_json else _text(found))
     if any("failed" in row for row in found["trainings"]):
         raise typer.Exit(1)
-
-
-def _budget(settings: Config, systems: list[str], device: str, seconds: float) -> dict[str, Any]:
-    import time
-
-    import torch
-
-    import spikereach
-    from spikereach.config import ConfigError
-    from spikereach.training import cost
-    from spikereach.workflow.budget import Budget
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: cuda is asked for, but torch sees no GPU; give --device cpu")
-    torch.set_num_threads(settings.threads)
-    plan = Budget(settings)
-    targets = plan.targets(systems)
-    begun = time.perf_counter()
-    works = dict.fromkeys(work for works in targets.values() for work in works)
-    costs = plan.measure(works, device, seconds)
-    process = cost.resident_bytes() if device == "cpu" else None
-    return {
-        "device": device,
-        "name": cost.name(torch.device(device)),
-        "threads": settings.threads,
-        "torch": torch.__version__,
-        "spikereach": spikereach.__version__,
-        "seconds": round(time.perf_counter() - begun, 1),
-        "neurobench_steps": settings.evaluation.neurobench_steps,
-        "trainings": plan.trainings(costs, process),
-        "targets": plan.totals(targets, costs),
-        "storage": plan.storage(systems),
-    }
 
 
 def _text(found: dict[str, Any]) -> str:

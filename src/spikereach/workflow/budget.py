@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from spikereach.config import Config, FixedPoint, Stage, System
+from spikereach.config import Config, ConfigError, FixedPoint, Stage, System
 from spikereach.progress import progress_bar
 from spikereach.workflow.plan import Plan
 
@@ -278,3 +279,47 @@ class Budget:
                 {"target": name, "trainings": len(works), "hours": sum(hours), "failed": failed}
             )
         return rows
+
+
+def project(config: Config, systems: Sequence[str], device: str, seconds: float) -> dict[str, Any]:
+    """Measure and multiply: all that is known of what a run will cost, JSON-like.
+
+    Args:
+        config: of the run; its threads are taken.
+        systems: these alone; none: all that the run shows.
+        device: "auto", "cpu" or "cuda".
+        seconds: to measure for, all recipes together.
+    Returns:
+        the machine; ``trainings``, one row for each kind; ``targets``, with the hours of each;
+        ``storage``.
+    Raises:
+        ConfigError: an unknown system, or no GPU where one is asked for.
+        SessionError: a recording of one's own that cannot be read.
+    """
+    import torch
+
+    import spikereach
+    from spikereach.training import cost
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: cuda is asked for, but torch sees no GPU; give --device cpu")
+    torch.set_num_threads(config.threads)
+    budget = Budget(config)
+    targets = budget.targets(systems)
+    begun = time.perf_counter()
+    works = dict.fromkeys(work for works in targets.values() for work in works)
+    costs = budget.measure(works, device, seconds)
+    return {
+        "device": device,
+        "name": cost.name(torch.device(device)),
+        "threads": config.threads,
+        "torch": torch.__version__,
+        "spikereach": spikereach.__version__,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "neurobench_steps": config.evaluation.neurobench_steps,
+        "trainings": budget.trainings(costs, cost.resident_bytes() if device == "cpu" else None),
+        "targets": budget.totals(targets, costs),
+        "storage": budget.storage(systems),
+    }
