@@ -42,7 +42,7 @@ def budget(
     """Hours, memory, download and disk of a run, from step times measured on this machine.
 
     Needs no recordings. Each recipe gets the same share of the time. A batch that would take
-    longer, or too much memory, is measured in part and scaled up, which the table says.
+    longer, or too much memory, is measured in part and scaled up; the table says so.
 
     \b
     Examples:
@@ -96,7 +96,7 @@ def _text(found: dict[str, Any]) -> str:
         if (shown.measured_batch < shown.batch).any():
             parts.append(
                 "Where fewer windows were measured than a batch has, time and memory are scaled "
-                "up in proportion."
+                "up along the line through the two largest batches that were."
             )
     failed = {
         f"{r['system']}, {r['training']}: {r['failed']}"

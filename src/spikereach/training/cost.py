@@ -22,12 +22,14 @@ from spikereach.training.loop import step
 
 RATE = 0.05
 """Spikes per channel and step, as in the recordings."""
+FIRST, GROWTH = 2, 4
+"""Windows of the first batch, and by how much one at most is larger than the one before."""
 REPEATS = 10
-"""Updates timed at most."""
+"""Updates of the largest batch timed at most."""
 STREAM = 2**13
 """Steps of the stream that is decoded."""
 SPARE = 4
-"""A larger batch is tried where it would take less than one part in so many of the free memory."""
+"""A larger batch is tried where it would take no more than this part of the free memory."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ class Cost:
     batch: int
     """Windows per update as measured: as many of the recipe's as time and memory allowed."""
     update_s: float
-    """An update on all windows of the recipe, in proportion to those measured."""
+    """An update on all windows of the recipe: measured, or on the line through the two largest
+    batches that were."""
     validation_s: float
     """A step of 4 ms of validation: of the stream, or of each window."""
     memory_bytes: int | None
-    """By which an update on all windows of the recipe raises the memory of the process, in
-    proportion to those measured; on CUDA the most that is allocated. None where the system does
-    not tell."""
+    """By which an update on all windows of the recipe, in the same way, raises the memory of the
+    process; on CUDA the most that is allocated. None where the system does not tell."""
 
 
 def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float) -> Cost:
@@ -72,18 +74,18 @@ def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float
             step, decoder, optimiser, stage, spikes, torch.randn(*shape, 2, device=device)
         )
 
-    batch = min(2, stage.batch)
+    batch = min(FIRST, stage.batch)
     update = windows(batch)
     update()  # compiles
     clock = _clock(device)
     end = clock() + seconds
     spent, memory = _watched(update, device)
+    times, memories = _Line(batch, spent), _Line(batch, memory)
     while batch < stage.batch:
-        # In proportion, which is too much for a small batch; the larger one is to be run twice.
-        growth = (end - clock()) / (2 * spent)
-        if memory:
-            growth = min(growth, _free(device) / (SPARE * memory))
-        larger = min(int(growth * batch), stage.batch)
+        larger = min(GROWTH * batch, stage.batch)
+        larger = min(larger, memories.reaches(_free(device) / SPARE))
+        if batch > FIRST:  # the larger one is to be run twice; two batches are the least
+            larger = min(larger, times.reaches((end - clock()) / 2))
         if larger <= batch:
             break
         try:
@@ -93,17 +95,42 @@ def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float
             update = windows(batch)
             break
         batch = larger
-    times = [spent]
-    while len(times) < REPEATS and clock() + times[-1] < end:
-        times.append(_timed(update, device))
-    share = stage.batch / batch
+        times.add(batch, spent)
+        memories.add(batch, memory)
+    repeated = []
+    while len(repeated) < REPEATS and clock() + spent < end:
+        repeated.append(_timed(update, device))
+    if repeated:
+        times.last = batch, median(repeated)
     return Cost(
         batch=batch,
-        # The first of several finds its memory not yet at hand.
-        update_s=share * median(times[1:] or times),
+        update_s=times.at(stage.batch),
         validation_s=_validation(decoder, stage, batch, device),
-        memory_bytes=None if memory is None else round(share * memory),
+        memory_bytes=None if memory is None else round(memories.at(stage.batch)),
     )
+
+
+class _Line:
+    """Through what the two largest batches took: the smaller one's share is not that of a larger,
+    because loops over time take as long for few windows. At most in proportion to the larger."""
+
+    def __init__(self, batch: int, value: float | None):
+        self.last, self.slope = (batch, value), None if value is None else value / batch
+
+    def add(self, batch: int, value: float | None) -> None:
+        (smaller, less), self.last = self.last, (batch, value)
+        if value is not None:
+            self.slope = min(max((value - less) / (batch - smaller), 0.0), value / batch)
+
+    def at(self, batch: int) -> float:
+        return self.last[1] + self.slope * (batch - self.last[0])
+
+    def reaches(self, value: float) -> float:
+        """The largest batch that takes no more."""
+        batch, taken = self.last
+        if taken is None or not self.slope:
+            return math.inf
+        return batch + math.floor((value - taken) / self.slope)
 
 
 @torch.no_grad()
