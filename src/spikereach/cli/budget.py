@@ -14,13 +14,14 @@ _NOT_COUNTED = """\
 Hours are an upper limit, for one training at a time: early stopping, the search's stopping of
 poor trials and pruning that ends early are left out. So are downloads, binning, closed forms
 (Wiener, Kalman), cutting windows, and the evaluation of {decoders:,} decoders, most of which is
-NeuroBench's own run over {neurobench} test steps: seconds to a minute each.
+NeuroBench's own run over {neurobench} test steps: seconds to a minute each.{side_by_side}
 """
 _STORAGE = """\
 Recordings: {sessions}. To download: {download:.1f} GB, estimated where sizes are not known. To
 keep, results included: {keep:.1f} GB.
 """
-_SIDE_BY_SIDE = " `snakemake --cores N` runs N / {threads} of them side by side."
+_SIDE_BY_SIDE = """
+`snakemake --cores N` runs as many side by side as N allows; threads of each: {threads}."""
 
 
 def budget(
@@ -95,8 +96,8 @@ def _text(found: dict[str, Any]) -> str:
         parts.append(_table(shown[list(columns)], columns))
         if (shown.measured_batch < shown.batch).any():
             parts.append(
-                "Where fewer windows were measured than a batch has, time and memory are scaled "
-                "up along the line through the two largest batches that were."
+                "Where fewer windows were measured than a batch has, time and memory are scaled up "
+                "along a\nline through two batches that were."
             )
     failed = {
         f"{r['system']}, {r['training']}: {r['failed']}"
@@ -114,10 +115,9 @@ def _text(found: dict[str, Any]) -> str:
     gigabytes = {key: storage[f"{key}_bytes"] / 1e9 for key in ("download", "keep")}
     parts.append(_STORAGE.format(**storage, **gigabytes).rstrip())
     neurobench = f"{steps:,}" if steps else "all"
-    left_out = _NOT_COUNTED.format(**storage, neurobench=neurobench).rstrip()
-    if found["device"] == "cpu":
-        left_out += _SIDE_BY_SIDE.format(**found)
-    return "\n\n".join([*parts, left_out])
+    side_by_side = _SIDE_BY_SIDE.format(**found) if found["device"] == "cpu" else ""
+    left_out = _NOT_COUNTED.format(**storage, neurobench=neurobench, side_by_side=side_by_side)
+    return "\n\n".join([*parts, left_out.rstrip()])
 
 
 def _table(rows: Any, columns: dict[str, tuple[str, str]]) -> str:

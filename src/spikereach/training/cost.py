@@ -39,8 +39,8 @@ class Cost:
     batch: int
     """Windows per update as measured: as many of the recipe's as time and memory allowed."""
     update_s: float
-    """An update on all windows of the recipe: measured, or on the line through the two largest
-    batches that were."""
+    """An update on all windows of the recipe: measured, or on a line through two batches that
+    were."""
     validation_s: float
     """A step of 4 ms of validation: of the stream, or of each window."""
     memory_bytes: int | None
@@ -111,26 +111,36 @@ def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float
 
 
 class _Line:
-    """Through what the two largest batches took: the smaller one's share is not that of a larger,
-    because loops over time take as long for few windows. At most in proportion to the larger."""
+    """What a larger batch will take: along the line through the largest one measured and one of at
+    most half of it. A small batch's share is too much, as loops over time take as long for it.
+
+    Chance bends the line: it is held between a quarter of the proportion and all of it.
+    """
 
     def __init__(self, batch: int, value: float | None):
-        self.last, self.slope = (batch, value), None if value is None else value / batch
+        self.points, self.last = [(batch, value)], (batch, value)
 
     def add(self, batch: int, value: float | None) -> None:
-        (smaller, less), self.last = self.last, (batch, value)
-        if value is not None:
-            self.slope = min(max((value - less) / (batch - smaller), 0.0), value / batch)
+        self.last = batch, value
+        self.points.append(self.last)
+
+    @property
+    def slope(self) -> float:
+        batch, value = self.last
+        share = value / batch
+        less = [point for point in self.points if 2 * point[0] <= batch]
+        found = (value - less[-1][1]) / (batch - less[-1][0]) if less else share
+        return min(max(found, share / 4), share)
 
     def at(self, batch: int) -> float:
         return self.last[1] + self.slope * (batch - self.last[0])
 
     def reaches(self, value: float) -> float:
-        """The largest batch that takes no more."""
+        """The largest batch that takes no more; the last one where that does already."""
         batch, taken = self.last
-        if taken is None or not self.slope:
+        if not taken:  # nothing, or not known
             return math.inf
-        return batch + math.floor((value - taken) / self.slope)
+        return batch if taken >= value else batch + math.floor((value - taken) / self.slope)
 
 
 @torch.no_grad()
