@@ -34,7 +34,6 @@ def make(folder):
     about = ("RTnet", "indy_20160622_01", 0)
     made[Kind.METRICS].write_text(json.dumps(handmade_results.metrics(*about)))
     made[Kind.REALTIME].write_text(json.dumps(handmade_results.realtime(*about)))
-    made[Kind.BUDGET].write_text('{"device": "CPU", "torch": "2", "spikereach": "1", "runs": []}')
     made[Kind.RESULTS].mkdir()
     shutil.copy(made[Kind.METRICS], made[Kind.RESULTS] / "metrics.json")
     made[Kind.RESULTS_PAGE].write_text(

@@ -36,8 +36,6 @@ class Kind(StrEnum):
     """``metrics.json`` of an evaluation."""
     REALTIME = "real-time file"
     """``realtime.json`` of an evaluation."""
-    BUDGET = "budget of computing time"
-    """Of ``benchmarks/budget.py``."""
     RESULTS = "results folder"
     """``results/evaluate/SYSTEM/SESSION/seedN``."""
     RESULTS_PAGE = "page of results"
@@ -251,7 +249,6 @@ velocities holds nothing else: it may be written over, and others have velocitie
 _KEYS = {
     Kind.METRICS: {"system", "session", "seed", "footprint", "r2"},
     Kind.REALTIME: {"system", "session", "seed", "realtime", "lookahead_measured"},
-    Kind.BUDGET: {"device", "torch", "spikereach", "runs"},
 }
 """Keys of JSON files."""
 

@@ -1,30 +1,34 @@
-"""The projection of the paper's cost: numbers of updates and runs, and a tiny one measured."""
+"""What a run will cost: numbers of updates and trainings, times measured, and the command."""
 
-import importlib.util
 import json
 import re
-import sys
+import time
 
 import numpy as np
 import pytest
+import torch
+from typer.testing import CliRunner
 
 from spikereach import config
+from spikereach.cli import app
+from spikereach.config import record
+from spikereach.config.sessions import ZENODO, Session
+from spikereach.data import sources
 from spikereach.data.binning import BinnedSession
 from spikereach.data.windows import Windows
-
-
-@pytest.fixture(scope="module")
-def budget(repository):
-    spec = importlib.util.spec_from_file_location("budget", repository / "benchmarks/budget.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["budget"] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+from spikereach.models import zoo
+from spikereach.training import cost
+from spikereach.workflow.budget import Budget
 
 
 @pytest.fixture(scope="module")
 def paper(repository):
-    return config.read(repository / "config.yaml")
+    return Budget(config.read(repository / "config.yaml"))
+
+
+@pytest.fixture(scope="module")
+def tiny(repository):
+    return [repository / "config.yaml", repository / "tests/workflow/tiny.yaml"]
 
 
 def session(steps: int) -> BinnedSession:
@@ -44,92 +48,220 @@ def session(steps: int) -> BinnedSession:
 
 
 @pytest.mark.parametrize("system", ["tinyRSNN", "RTnet", "GRU-t2", "SNN2", "AEGRU"])
-def test_updates_are_those_of_the_training_loop(budget, paper, system):
+def test_updates_are_those_of_the_training_loop(paper, system):
     """Windows are counted by what training cuts them with."""
-    every = [run for run in budget.runs(paper) if run.system == system]
-    assert every
-    for run in every:
-        sessions = [session(steps) for steps in run.steps]
-        stage = run.stage
-        windows = Windows(sessions, stage.part, run.split, ["M1"], stage.window, stage.stride)
+    works = paper.targets([system])[system]
+    assert works
+    for work in {(work.what, work.sessions): work for work in works}.values():
+        steps = [paper.steps(name) for name in work.sessions]
+        sessions, stage = list(map(session, steps)), work.stage
+        windows = Windows(
+            sessions, stage.part, work.split, ["M1"], stage.window, stage.stride, stage.placement
+        )
         drawn = (stage.updates_per_epoch or 0) * stage.batch or len(windows)
-        # Parts end with segments, which the projection does not know.
-        assert run.updates / stage.epochs == pytest.approx(drawn / stage.batch, abs=1.5)
+        # Parts end with segments, and tiles drop their last piece: the projection knows neither.
+        updates = work.updates(steps) / stage.epochs / work.times
+        assert updates == pytest.approx(drawn / stage.batch, rel=0.02, abs=1.5)
+        if stage.validate_on == "windows":
+            stride = stage.validation_stride or stage.stride
+            windows = Windows(
+                sessions, "val", work.split, ["M1"], stage.window, stride, stage.placement
+            )
+            expected = stage.epochs * work.times * len(windows) * stage.window
+            assert work.validated(steps) == pytest.approx(expected, rel=0.05)
 
 
-def test_runs_are_the_papers(budget, paper):
+def test_trainings_are_the_papers(paper):
     """Every session and seed once per stage; pretraining once per monkey."""
-    found = [run for run in budget.runs(paper) if run.system == "tinyRSNN"]
-    seeds, sessions = len(paper.seeds), len(paper.sessions)
+    found = paper.targets(["tinyRSNN"])["tinyRSNN"]
+    seeds, sessions = len(paper.config.seeds), len(paper.config.sessions)
 
     def count(what):
-        return sum(run.repetitions for run in found if run.what == what)
+        return sum(work.times for work in found if work.what == what)
 
-    assert count("pretrain") == seeds * len(paper.pretrain_sessions)
+    assert count("pretrain") == seeds * len(paper.config.pretrain_sessions)
     assert count("finetune") == seeds * sessions
     # 40, 50, 60, 70 and 80 %, and 75 % once 80 % were too far.
     assert count("prune") == seeds * sessions * 6
-    assert not [run for run in budget.runs(paper) if run.system in ("Wiener", "SNN2-imported")]
+    nothing = ["Wiener", "SNN2-imported"]
+    assert paper.targets(nothing) == {name: [] for name in nothing}
 
 
-def test_a_tiny_projection_on_the_cpu(budget, repository, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(budget, "TIMED", 2)
-    monkeypatch.setattr(budget, "PIECE", 256)
-    output = tmp_path / "budget.json"
-    arguments = ["--device", "cpu", "--systems", "tinyRSNN", "sRTnet", "--output", output]
-    arguments += ["--config", repository / "config.yaml", repository / "tests/workflow/tiny.yaml"]
-    budget.main(list(map(str, arguments)))
-    result = json.loads(output.read_text())
-    assert {(row["system"], row["what"]) for row in result["runs"]} == {
-        ("tinyRSNN", "pretrain"),
-        ("tinyRSNN", "finetune"),
+def test_a_compressed_system_needs_the_one_it_starts_from(paper):
+    whats = {(work.system, work.what) for work in paper.targets(["sRTnet"])["sRTnet"]}
+    assert whats == {
+        ("RTnet", "pretrain"),
+        ("RTnet", "finetune"),
+        ("sRTnet", "retrain"),
         ("sRTnet", "fixed_point"),
     }
-    for row in result["runs"]:
-        assert row["updates"] == 2
-        assert row["hours"] == pytest.approx(row["minutes_each"] * row["repetitions"] / 60)
-        assert row["hours"] >= 2 * row["update_ms"] / 3.6e6 > 0
-    assert re.search(r"\| sRTnet +\| fixed_point +\|", capsys.readouterr().out)
 
 
-def test_a_training_that_fails_is_marked_and_the_others_are_kept(
-    budget, repository, tmp_path, monkeypatch, capsys
-):
-    def times(run, paper, device):
-        if error := outcomes.get(run.system):
-            raise error
-        return 0.01, 0.001
-
-    outcomes = {"tinyRSNN": RuntimeError("out of\nmemory")}
-
-    monkeypatch.setattr(budget, "times", times)
-    output = tmp_path / "budget.json"
-    configs = [repository / "config.yaml", repository / "tests/workflow/tiny.yaml"]
-    arguments = ["--device", "cpu", "--output", output, "--config", *configs, "--systems"]
-
-    def measured(*systems):
-        with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
-            budget.main([str(each) for each in (*arguments, *systems)])
-        return ended.value, json.loads(output.read_bytes())["runs"]
-
-    ended, rows = measured("tinyRSNN", "sRTnet")
-    assert ended.code == 1
-    failed = [row for row in rows if "failed" in row]
-    assert {row["system"] for row in failed} == {"tinyRSNN"}
-    assert {row["failed"] for row in failed} == {"RuntimeError: out of memory"}
-    assert [row["update_ms"] for row in rows if row["system"] == "sRTnet"] == [10]
-    out = capsys.readouterr().out
-    assert "tinyRSNN, pretrain: RuntimeError: out of memory" in out
-    assert re.search(r"\| sRTnet +\| fixed_point +\|", out)
-    ended, rows = measured("tinyRSNN")
-    assert "Nothing was measured" in capsys.readouterr().out
-    outcomes["sRTnet"] = KeyboardInterrupt()
-    ended, rows = measured("tinyRSNN", "sRTnet")
-    assert isinstance(ended, KeyboardInterrupt)
-    assert [row["what"] for row in rows] == ["pretrain", "finetune"]
+def test_targets_share_their_trainings(paper):
+    targets = paper.targets()
+    everything = set(targets.pop("paper"))
+    assert {"coopt", "r2", "cortex_ablation", "compression_ablation", "search"} <= targets.keys()
+    assert set().union(*targets.values()) == everything
+    assert len(everything) < sum(map(len, targets.values()))
+    assert len(targets["search"]) == paper.config.search.trials
+    in_cortex = {name for work in targets["cortex_ablation"] for name in work.sessions}
+    assert all(name.startswith("loco") for name in in_cortex)
 
 
-def test_an_unknown_system_is_named(budget, capsys):
-    with pytest.raises(SystemExit):
-        budget.main(["--device", "cpu", "--systems", "RTnot"])
-    assert "unknown systems: RTnot" in capsys.readouterr().err
+def test_a_batch_that_takes_too_long_is_measured_in_part(paper, monkeypatch):
+    """With one thread, processor time: here 10 ms, and 1 ms per window."""
+
+    def step(decoder, optimiser, stage, spikes, target):
+        tried.append(spikes.shape[1])
+        if spikes.shape[1] > most:
+            raise torch.OutOfMemoryError
+        end = time.process_time() + 0.01 + 1e-3 * spikes.shape[1]
+        while time.process_time() < end:
+            pass
+
+    monkeypatch.setattr(cost, "step", step)
+    monkeypatch.setattr(cost, "_validation", lambda *arguments: 0.0)
+    system = paper.config.systems["SNN2"]
+    stage = system.training.finetune.model_copy(update={"batch": 10_000, "window": 10})
+    device, most = torch.device("cpu"), 10_000
+    tried: list[int] = []
+    found = cost.measure(zoo.build(system, 4), stage, device, 1.0)
+    assert 8 < found.batch < 1000
+    assert found.update_s == pytest.approx(10.01, rel=0.1)
+    most = 20
+    found = cost.measure(zoo.build(system, 4), stage, device, 1.0)
+    assert found.batch <= 20 < max(tried)
+    assert found.update_s == pytest.approx(10.01, rel=0.1)
+
+
+def test_memory_is_what_an_update_takes():
+    def update():
+        torch.zeros(50_000_000).add_(1)  # 200 MB, touched
+
+    for _ in range(2):  # also where it was there before
+        _, memory = cost._watched(update, torch.device("cpu"))
+        assert memory == pytest.approx(200e6, rel=0.05)
+    _, memory = cost._watched(lambda: None, torch.device("cpu"))
+    assert memory < 5e6
+
+
+def test_little_free_memory_keeps_the_batch_small(paper, monkeypatch):
+    system = paper.config.systems["GRU-t2"]
+    measured = {}
+    for free in (1e8, 1e12):
+        monkeypatch.setattr(cost, "_free", lambda device, free=free: free)
+        decoder = zoo.build(system, 96)
+        found = cost.measure(decoder, system.training.finetune, torch.device("cpu"), 1.0)
+        measured[free] = found.batch
+    assert measured[1e8] < measured[1e12] <= system.training.finetune.batch
+
+
+def test_lengths_and_sizes_of_the_record():
+    """Known ones as they are; Loco's lengths by size, Indy's others by the mean."""
+    assert record.steps(ZENODO["indy_20160627_01"]) == 840_737
+    assert record.steps(ZENODO["indy_20160622_01"]) == 4 * 132_593
+    assert record.size(ZENODO["loco_20170302_02"]) == 1_963_627_958
+    assert len({record.steps(ZENODO[f"indy_{day}"]) for day in ("20161014_04", "20170124_01")}) == 1
+    for name, session in ZENODO.items():
+        # The least and the most of those of which both are known: 9.4 and 14.1.
+        assert 9 < record.size(session) / session.channels / record.steps(session) < 15, name
+
+
+def test_known_sizes_are_the_records(shared):
+    lines = (shared / "reference" / "sessions.tsv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    assert {row["session"]: int(row["bytes"]) for row in rows if row["bytes"]} == record.BYTES
+    assert {row["session"]: int(row["samples"]) for row in rows if row["samples"]} == record.STEPS
+
+
+def test_sources_know_their_lengths(paper, shared):
+    synthetic = paper.config.model_copy(update={"source": "synthetic"})
+    session = Session("synthetic_indy_1", "synthetic_indy", {"M1": 96})
+    assert sources.of(synthetic).steps(session) == paper.config.synthetic.duration_s * 250
+    assert sources.of(synthetic).download_bytes(session) == 0
+    folder = str(shared / "recordings")
+    local = paper.config.model_copy(update={"source": "local", "folder": folder})
+    chewie = Session("chewie_20131003_01", "chewie", {"M1": 174})
+    assert sources.of(local).steps(chewie) == pytest.approx(164 * 250, rel=0.01)
+
+
+def run(configs, *arguments):
+    given = [option for path in configs for option in ("--config", path)]
+    return CliRunner().invoke(app, [str(each) for each in ("budget", *arguments, *given)])
+
+
+def test_the_command_on_a_tiny_run(tiny):
+    done = run(tiny, "--seconds", 1, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["device"], found["threads"]) == ("cpu", 1)
+    rows = {(row["system"], row["training"]): row for row in found["trainings"]}
+    assert rows.keys() == {
+        ("tinyRSNN", "pretrain"),
+        ("tinyRSNN", "finetune"),
+        ("RTnet", "finetune"),
+        ("sRTnet", "fixed_point"),
+    }
+    for row in rows.values():
+        assert row["runs"] == 1
+        assert row["measured_batch"] == row["batch"] == 4
+        assert row["hours"] >= 2 * row["update_ms"] / 3.6e6 > 0  # two updates
+    hours = {row["target"]: row["hours"] for row in found["targets"]}
+    assert hours["paper"] == pytest.approx(sum(row["hours"] for row in rows.values()))
+    assert found["storage"] == {
+        "decoders": 3,
+        "sessions": 2,
+        "download_bytes": 0,
+        "keep_bytes": 3 * 25 * 2500,
+    }
+
+
+def test_the_command_says_what_it_measured_and_left_out(tiny, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("systems: {RTnet: {training: {finetune: {batch: 16}}}}\n")
+    done = run([*tiny, overlay], "Wiener", "sRTnet", "--seconds", 0, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"^Measured in \d+ s on CPU, .+, one thread; PyTorch", done.stdout)
+    assert re.search(r"\| RTnet +\| finetune +\| +16 \| +8 \|", done.stdout)
+    assert re.search(r"\| sRTnet +\| fixed_point +\| +4 \| +4 \|", done.stdout)
+    assert "scaled up" in done.stdout  # no time: eight of sixteen windows
+    assert re.search(r"\| Wiener +\| +0 \| +0.0 \|", done.stdout)
+    assert re.search(r"\| sRTnet +\| +2 \|", done.stdout)
+    assert "Recordings: 1. " in done.stdout  # only tinyRSNN is pretrained, on two
+    assert "early stopping" in done.stdout
+
+
+def test_systems_without_a_training(tiny):
+    done = run(tiny, "Wiener", "--seconds", 0)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"\| Wiener +\| +0 \|", done.stdout)
+
+
+def test_a_training_that_fails_is_marked_and_the_others_are_kept(tiny, monkeypatch):
+    def measure(decoder, stage, device, seconds):
+        if type(decoder).__name__ == "RSNN":
+            raise RuntimeError("out of\nmemory")
+        return cost.Cost(4, 0.01, 0.001, None)
+
+    monkeypatch.setattr(cost, "measure", measure)
+    done = run(tiny, "tinyRSNN", "sRTnet", "--json")
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)["trainings"]
+    failed = {row["system"]: row["failed"] for row in rows if "failed" in row}
+    assert failed == {"tinyRSNN": "RuntimeError: out of memory"}
+    assert {row["update_ms"] for row in rows if "failed" not in row} == {10}
+    done = run(tiny, "tinyRSNN", "sRTnet")
+    assert done.exit_code == 1
+    assert "tinyRSNN, pretrain: RuntimeError: out of memory" in done.stdout
+    assert re.search(r"\| sRTnet +\| fixed_point +\|", done.stdout)
+    assert run(tiny, "tinyRSNN").exit_code == 1
+
+
+def test_wrong_arguments_are_named(tiny, monkeypatch):
+    done = run(tiny, "RTnot")
+    assert done.exit_code == 1
+    assert "no system 'RTnot'" in done.stderr
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    done = run(tiny, "RTnet", "--device", "cuda")
+    assert done.exit_code == 1
+    assert "torch sees no GPU" in done.stderr

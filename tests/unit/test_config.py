@@ -19,6 +19,7 @@ from spikereach import config
 LOCAL = {"folder": "somewhere"}
 PRESETS = {
     "demo": (["demo"], {}),
+    "laptop": (["laptop"], {}),
     "recording": (["recording"], LOCAL),
     "long-recording": (["recording", "long-recording"], LOCAL),
 }

@@ -1,6 +1,5 @@
 """No command writes over what it reads, or over what is not of the kind that it makes."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ COMMANDS = {
     "import-weights": (Kind.CHECKPOINT, ("import-weights", "SNN2", "{pytorch}", "{out}")),
 }
 """Command -> the kind that it makes, and its arguments. ``stream``, ``evaluate``, ``describe``,
-``check`` and ``verify`` write no file."""
+``check``, ``budget`` and ``verify`` write no file."""
 
 
 @pytest.fixture(scope="module")
@@ -174,15 +173,3 @@ def test_devices_are_not_replaced(tmp_path):
     assert b"OverwriteError: /dev/stdout: is a device" in done.stderr
     with pytest.raises(OverwriteError, match="/dev/null: is a device"):
         check_overwriting(tmp_path.__class__("/dev/null"), Kind.VELOCITIES)
-
-
-def test_a_budget_is_written_over_no_configuration(repository, tmp_path):
-    spec = importlib.util.spec_from_file_location("budget", repository / "benchmarks/budget.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["budget"] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    overlay = tmp_path / "overlay.yaml"
-    overlay.write_text("seeds: [0]\n")
-    with pytest.raises(OverwriteError, match="is a text file"):
-        module.main(["--device", "cpu", "--output", str(overlay)])
-    assert overlay.read_text() == "seeds: [0]\n"

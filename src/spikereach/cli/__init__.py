@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from spikereach.cli import decoders, runs, sessions, weights
+from spikereach.cli.budget import budget
 from spikereach.surroundings import settle
 
 
@@ -65,6 +66,7 @@ app = typer.Typer(
       spikereach stream results/.../checkpoint.safetensors loco.h5
       spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
       spikereach compare runs/demo runs/other
+      spikereach budget
       spikereach verify runs/demo
 
     A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
@@ -82,6 +84,7 @@ for name, command in {
     "stream": decoders.stream,
     "import-weights": weights.import_weights,
     "download-weights": weights.download_weights,
+    "budget": budget,
     "view": runs.view,
     "compare": runs.compare,
     "verify": runs.verify,

@@ -6,6 +6,7 @@ from torch.nn.utils import parametrize
 
 from spikereach import config
 from spikereach.compression import Run
+from spikereach.models.decoder import Decoder
 from spikereach.ops.common.fixed_point import quantise
 
 
@@ -29,7 +30,25 @@ def apply(run: Run, step: config.FixedPoint) -> None:
     Those start inside the grid's range, because a saturated weight gets no gradient. In the
     end the decoder's parameters are the quantised ones. Pruned weights stay zero.
     """
-    decoder = run.decoder
+    owners = constrain(run.decoder, step)
+    mask = dict(run.mask)
+    for prefix, _, name in owners:
+        dotted = f"{prefix}." if prefix else ""
+        if dotted + name in mask:
+            mask[f"{dotted}parametrizations.{name}.original"] = mask.pop(dotted + name)
+    unquantised, run.mask = run.mask, mask
+    run.retrain(step.retrain)
+    run.mask = unquantised
+    for _, module, name in owners:
+        parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+
+
+def constrain(decoder: Decoder, step: config.FixedPoint) -> list[tuple[str, nn.Module, str]]:
+    """Have a folded decoder compute with numbers on the grid, until its parametrisations are
+    removed.
+
+    Returns the owner of each parameter: its dotted name, the module, the parameter's own name.
+    """
     owners = [
         (prefix, module, name)
         for prefix, module in decoder.named_modules()
@@ -37,17 +56,9 @@ def apply(run: Run, step: config.FixedPoint) -> None:
     ]
     ends = torch.tensor([-torch.inf, torch.inf])
     low, high = quantise(ends, *step.weight_bits).tolist()
-    mask = dict(run.mask)
-    for prefix, module, name in owners:
+    for _, module, name in owners:
         with torch.no_grad():
             getattr(module, name).clamp_(low, high)
         parametrize.register_parametrization(module, name, FixedPointWeight(*step.weight_bits))
-        dotted = f"{prefix}." if prefix else ""
-        if dotted + name in mask:
-            mask[f"{dotted}parametrizations.{name}.original"] = mask.pop(dotted + name)
     decoder.weight_format, decoder.buffer_format = step.formats
-    unquantised, run.mask = run.mask, mask
-    run.retrain(step.retrain)
-    run.mask = unquantised
-    for _, module, name in owners:
-        parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return owners

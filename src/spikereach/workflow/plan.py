@@ -244,14 +244,17 @@ class Plan:
         """Result files of systems on all sessions with all seeds."""
         return [self.evaluation(*each, file) for each in self.evaluated(systems)]
 
-    def final_checkpoints(self) -> list[str]:
-        """The checkpoints of all systems in tables, figures and ablations, each once."""
+    def decoders(self) -> list[tuple[str, str, int]]:
+        """(system, session, seed) of all that tables, figures and ablations show, each once."""
         systems = [*self.tabled_systems(), *self.config.tables.get("imported", ())]
         wanted = self.evaluated([*systems, *self.config.trajectory.systems])
         for ablation in self.made_ablations():
-            variants = self.ablation_systems(ablation).values()
-            wanted += product(variants, self.ablation_sessions(ablation), self.config.seeds)
-        return list(dict.fromkeys(self.final_checkpoint(*each) for each in wanted))
+            wanted += self.ablated(ablation)
+        return list(dict.fromkeys(wanted))
+
+    def final_checkpoints(self) -> list[str]:
+        """The checkpoints of all decoders, each once."""
+        return list(dict.fromkeys(self.final_checkpoint(*each) for each in self.decoders()))
 
     # ---- Figures and ablations --------------------------------------------------------------
 
@@ -278,12 +281,15 @@ class Plan:
         areas = {area for system in systems for area in system.areas}
         return [name for name in self.config.sessions if areas <= self.session(name).areas.keys()]
 
-    def ablation_results(self, ablation: str) -> list[str]:
-        sessions = self.ablation_sessions(ablation)
-        if not sessions:
-            raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
+    def ablated(self, ablation: str) -> list[tuple[str, str, int]]:
+        """(system, session, seed), each once."""
         systems = dict.fromkeys(self.ablation_systems(ablation).values())
-        return [self.evaluation(*each) for each in product(systems, sessions, self.config.seeds)]
+        return list(product(systems, self.ablation_sessions(ablation), self.config.seeds))
+
+    def ablation_results(self, ablation: str) -> list[str]:
+        if not self.ablation_sessions(ablation):
+            raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
+        return [self.evaluation(*each) for each in self.ablated(ablation)]
 
     def made_ablations(self) -> list[str]:
         """Ablations with variants and with sessions for them."""

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from spikereach.config import Config
+from spikereach.config import Config, record
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
 from spikereach.identity import file_checksum
@@ -71,6 +71,14 @@ class Source(ABC):
     def memory_mb(self) -> int:
         """Peak memory of `fetch`."""
         return 500
+
+    def steps(self, session: Session) -> int:
+        """Length of a session in steps of 4 ms, before it is fetched; an estimate if need be."""
+        return record.steps(session)
+
+    def download_bytes(self, session: Session) -> int:
+        """What `fetch` takes from the network, an estimate if need be."""
+        return 0
 
 
 def wrong(path: Path, problem: str) -> SessionError:

@@ -62,6 +62,13 @@ class Local(Source):
         status = self.local_file(session).stat()
         return super().key(session) | {"stamp": [status.st_size, status.st_mtime_ns]}
 
+    def steps(self, session: Session) -> int:
+        """Of the file itself; a `SessionError` if it cannot be read."""
+        from spikereach.data.matfile import SessionFile  # with h5py, not to plan with
+
+        with SessionFile(self.local_file(session)) as file:
+            return file.t.size
+
     def local_file(self, session: Session) -> Path:
         path = Path(self.config.folder, f"{session.name}.mat")
         if not path.is_file():

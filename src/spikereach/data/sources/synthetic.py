@@ -34,6 +34,9 @@ class Synthetic(Source):
     def key(self, session: Session) -> dict[str, Any]:
         return super().key(session) | {"synthetic": self.config.synthetic.model_dump()}
 
+    def steps(self, session: Session) -> int:
+        return round(250 * self.config.synthetic.duration_s)
+
     def memory_mb(self) -> int:
         """The generator keeps all of a session; a download and a copy keep a piece of it."""
         return int(500 + 1.2 * self.config.synthetic.duration_s)

@@ -8,6 +8,7 @@ import logging
 import re
 from pathlib import Path
 
+from spikereach.config import record
 from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.errors import SessionError
 from spikereach.data.sources import Source, wrong
@@ -56,6 +57,9 @@ class Zenodo(Source):
             expected = remote.checksum
         if found != expected:
             raise wrong(path, f"is not the published file (MD5 {found}, expected {expected})")
+
+    def download_bytes(self, session: Session) -> int:
+        return record.size(session)
 
     def _server(self, session: Session, target: Path) -> Server:
         """Where the file of a session lies; a `SessionError` if the record has none."""
