@@ -92,8 +92,7 @@ def runs(paper: Config) -> Iterator[Run]:
     monkeys = {name: find(name, paper.catalogue).monkey for name in steps}
 
     def channels(session: str, system: str) -> int:
-        areas = find(session, paper.catalogue).areas
-        return sum(areas.get(area, 0) for area in paper.systems[system].areas)
+        return find(session, paper.catalogue).channels_in(paper.systems[system].areas)
 
     def run(system: str, what: str, stage: Stage, sessions: Sequence[str], repetitions: int) -> Run:
         split = paper.systems[paper.systems[system].base or system].training.split

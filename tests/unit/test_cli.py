@@ -276,7 +276,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("check", "{recording}"), "--monkey NAME --areas"),
         (("check", "{recording}", "--monkey", "x"), "give both"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=x"), "like M1=96,S1=96"),
-        (("check", "{recording}", "--monkey", "x", "--areas", "V1=96"), "like M1=96,S1=96"),
+        (("check", "{recording}", "--monkey", "x", "--areas", "=96"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=9,M1=9"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=95"), "has 96 channels"),
         (("check", "{checkpoint}"), "is a checkpoint, not a session file"),

@@ -25,7 +25,9 @@ Monkey = Annotated[
 ]
 Areas = Annotated[
     str | None,
-    typer.Option(help="Channels per cortex area in file order, such as M1=96,S1=96."),
+    typer.Option(
+        help="Channels per cortex area in file order, such as M1=96,S1=96; areas have any name."
+    ),
 ]
 Trust = Annotated[
     list[str] | None,

@@ -44,7 +44,7 @@ def train(
     *,
     training: Training,
     stage: Stage,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     seed: int,
     resume: Path,
     device: str,
@@ -64,7 +64,7 @@ def train(
         sessions: whose training and validation parts are used.
         training: split and standardisation.
         stage: the recipe.
-        areas: cortex areas read.
+        areas: cortex areas read; None: all.
         seed: 0 or more.
         resume: file for the state after every epoch. One that is there and fits is continued;
             it stays, so that a finished run returns at once, and the caller removes it.
@@ -135,7 +135,7 @@ def _validation(
     sessions: Sequence[BinnedSession],
     training: Training,
     stage: Stage,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     device: torch.device,
 ) -> Callable[[Callable[[], None]], tuple[float, float]]:
     """A function that gives the validation loss and R2; it calls its argument now and then."""
