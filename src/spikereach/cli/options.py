@@ -36,4 +36,4 @@ Trust = Annotated[
         help="Architecture outside spikereach that the checkpoint may import.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json/--text", help="JSON or plain text.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of plain text.")]
