@@ -4,6 +4,7 @@ An update is a function of the seed, the stage, its number and the weights: no r
 outlives it, so that a run can stop after any update and go on as if it had not.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ from spikereach.training.losses import LOSSES, penalty
 from spikereach.training.scoring import score, score_windows
 from spikereach.training.seeds import RandomStreams
 from spikereach.training.state import RunState, digest_of, selected, terminable
+
+log = logging.getLogger(__name__)
 
 COLUMNS = (
     *("epoch", "train_loss", "train_r2", "val_loss", "val_r2", "silent", "saturated"),
@@ -96,6 +99,9 @@ def train(
     masks = {parameters[key]: kept.to(device) for key, kept in (mask or {}).items()}
     state = RunState(decoder, optimiser, device, stage, resume, known_by)
     apply_masks(masks)
+    if (state.epoch or state.update) and not state.finished:
+        within = f" and {state.update} updates of the next" if state.update else ""
+        log.warning("%s: continued after epoch %d%s", name, state.epoch, within)
 
     with (
         terminable(state.save) as stop_if_told,
