@@ -59,7 +59,7 @@ def verify(
     for each in report.breaks:
         typer.echo("\n".join(each.lines()))
     if report.breaks:
-        typer.echo("\nTo do all of this here, paste:\n")
+        typer.echo("\nThese lines do all of it, deletions too, when they are pasted here:\n")
         typer.echo("\n".join(report.commands))
         raise typer.Exit(1)
     recordings = [f"{number} recordings ({name})" for name, number in report.recordings.items()]
