@@ -27,7 +27,7 @@ def test_a_reader_without_a_recording(make_checkout, tmp_path, repository):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout
     assert "rex_01 of monkey rex" in done.stdout
