@@ -23,6 +23,8 @@ PACKAGES = (
     "optuna",
     "matplotlib",
 )
+CODE = (":(top)src", ":(top)workflow", ":(top,exclude)workflow/presets")
+"""Where a new file may be part of what runs, as git names it. Presets are overlays."""
 LIMIT_S = 60.0
 """For git to look through a checkout; on a shared file system it may take seconds."""
 
@@ -51,6 +53,10 @@ def environment() -> dict[str, Any]:
 def repository_state() -> tuple[str | None, bool | None]:
     """Commit hash of the checkout this package runs from, and whether it has changes.
 
+    A change is a tracked file that differs, or a file in :data:`CODE` that git does not know. Of
+    all else that a user puts beside the code nothing is: overlays, recordings and decoders of
+    one's own are in manifests with their content (`spikereach.workflow.manifest`).
+
     (None, None) where the package does not run from a checkout, or git is absent.
     """
     here = Path(__file__).resolve()
@@ -60,9 +66,10 @@ def repository_state() -> tuple[str | None, bool | None]:
     commit = _git("rev-parse", "HEAD", folder=here.parent)
     # What a run itself writes and git keeps (docs/versioned-data.md) changes no result.
     written = [f":(top,exclude){path}" for path in ("dvc.lock", "results")]
-    untracked = "--untracked-files=normal"
-    changes = _git("status", "--porcelain", untracked, "--", ":/", *written, folder=here.parent)
-    return commit, None if changes is None else bool(changes)
+    tracked = ("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
+    new = ("ls-files", "--others", "--exclude-standard", "--", *CODE)
+    changes = [_git(*arguments, folder=here.parent) for arguments in (tracked, new)]
+    return commit, None if None in changes else any(changes)
 
 
 def short_commit(commit: str | None, dirty: bool | None) -> str:

@@ -19,8 +19,8 @@ def random_decoder(name, channels):
     """A pruned decoder with random weights, wide enough for spiking units to fire."""
     torch.manual_seed(1)
     system = CONFIG.systems[name]
-    share = channels // len(system.areas)
-    areas = [area for area in system.areas for _ in range(share)]
+    areas = system.areas or ("M1",)
+    areas = [area for area in areas for _ in range(channels // len(areas))]
     decoder = zoo.build(system, channels, areas=areas).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():

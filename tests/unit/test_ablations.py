@@ -64,7 +64,7 @@ def test_configured_ablations_are_what_the_paper_compares(repository):
     systems = {each.label: config.systems[each.system] for each in config.ablations["cortex"]}
     assert {label: s.areas for label, s in systems.items()} == {
         "M1": ("M1",), "S1": ("S1",),
-        "M1+S1": ("M1", "S1"), "pre-LIF": ("M1", "S1"), "post-LIF": ("M1", "S1"),
+        "M1+S1": None, "pre-LIF": ("M1", "S1"), "post-LIF": ("M1", "S1"),
     }  # fmt: skip
     assert len({s.training.model_dump_json() for s in systems.values()}) == 1
     kinds = [

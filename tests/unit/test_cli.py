@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 import session_files
-from spikereach import config
+from spikereach import __version__, config
 from spikereach.cli import app
 from spikereach.config.sessions import Session
 from spikereach.data import synthetic
@@ -98,6 +99,20 @@ def test_help_teaches_every_command():
     for command in commands:
         assert command in text
         assert f"spikereach {command}" in run(command, "--help").output
+
+
+def test_every_command_prints_text_unless_json_is_asked_for():
+    for name, command in typer.main.get_command(app).commands.items():
+        flags = {flag: each for each in command.params for flag in each.opts}
+        assert "--text" not in flags, name
+        if "--json" in flags:
+            assert flags["--json"].default is False, name
+
+
+def test_version():
+    done = run("--version")
+    assert done.exit_code == 0
+    assert re.fullmatch(rf"spikereach {__version__}(, commit [0-9a-f]{{12}}\+?)?\n", done.stdout)
 
 
 def test_help_imports_nothing_heavy():
@@ -209,13 +224,13 @@ def test_check_looks_at_every_split(tmp_path):
 
 
 def test_evaluate_prints_metrics_as_strict_json(checkpoint_file, binned_file, binned):
-    result = run("evaluate", checkpoint_file, binned_file, "--neurobench-steps", 300)
+    result = run("evaluate", checkpoint_file, binned_file, "--neurobench-steps", 300, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["test_steps"] == len(binned.split("neurobench").test)
     assert found["verified_steps"] == 300
     assert found["r2"] == pytest.approx((found["r2_x"] + found["r2_y"]) / 2, rel=1e-6)
-    text = run("evaluate", checkpoint_file, binned_file, "--neurobench-steps", 300, "--text")
+    text = run("evaluate", checkpoint_file, binned_file, "--neurobench-steps", 300)
     assert f"R2                 {found['r2']:.4f}" in text.stdout
 
 
@@ -279,7 +294,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("check", "{recording}"), "--monkey NAME --areas"),
         (("check", "{recording}", "--monkey", "x"), "give both"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=x"), "like M1=96,S1=96"),
-        (("check", "{recording}", "--monkey", "x", "--areas", "V1=96"), "like M1=96,S1=96"),
+        (("check", "{recording}", "--monkey", "x", "--areas", "=96"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=9,M1=9"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=95"), "has 96 channels"),
         (("check", "{checkpoint}"), "is a checkpoint, not a session file"),

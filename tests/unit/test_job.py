@@ -70,6 +70,35 @@ def test_output_goes_to_the_log(snakemake, capsys):
     assert not jobs.ERRORS.exists()
 
 
+def test_the_log_of_an_earlier_attempt_stays_where_its_state_does(snakemake):
+    def work(said, saves):
+        with jobs.job(snakemake) as run:
+            print(said)
+            if saves:
+                (run.resume / "training.safetensors").touch()
+            raise KeyboardInterrupt
+
+    def attempt(said, saves):
+        with pytest.raises(KeyboardInterrupt):
+            work(said, saves)
+        return Path("job.log").read_text(encoding="utf-8")
+
+    assert attempt("first", saves=False) == "first\n"
+    assert attempt("second", saves=True) == "second\n", "nothing of the first is left"
+    assert attempt("third", saves=True) == "second\nthird\n"
+    kept = snakemake.params
+    snakemake.params = {"system": "another"}
+    assert attempt("another job", saves=False) == "another job\n"
+    snakemake.params = kept
+    with jobs.job(snakemake) as run:
+        print(run.resume, end="")
+    assert Path("job.log").read_text(encoding="utf-8") == f"another job\n{run.resume}"
+    with jobs.job(snakemake):
+        print("from the start")
+    assert Path("job.log").read_text(encoding="utf-8") == "from the start\n"
+    assert list(jobs.RESUME.glob("*/*")) == []
+
+
 def test_progress_bars_go_to_the_log_unless_there_is_a_terminal(snakemake, monkeypatch):
     monkeypatch.setattr(progress, "EVERY_S", 0.0)
     for terminal in (False, True):

@@ -350,7 +350,10 @@ def test_ablation_without_sessions_is_left_out(make):
     assert plan.made_ablations() == ["compression"]
     with pytest.raises(ConfigError) as caught:
         plan.ablation_results("cortex")
-    assert str(caught.value) == "ablations.cortex: no session has all the cortex areas"
+    assert str(caught.value) == (
+        "ablations.cortex: no session has all the areas that its systems read (M1, S1); name the "
+        "sessions' own in `areas` of these systems, or write ablations: {cortex: []}"
+    )
 
 
 def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):

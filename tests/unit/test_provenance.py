@@ -55,11 +55,33 @@ def test_state_of_a_checkout(tmp_path, monkeypatch):
     (tmp_path / "results" / "metrics.json").write_text("{}")
     (tmp_path / "dvc.lock").write_text("")
     assert repository_state() == (commit, False), "results of the run are no changes to the code"
-    (tmp_path / "new.py").touch()
-    assert repository_state() == (commit, True)
-    (tmp_path / "new.py").unlink()
     source.write_text("changed")
     assert repository_state() == (commit, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("src/spikereach/new.py", True),
+        ("workflow/rules/new.smk", True),
+        ("workflow/presets/mine.yaml", False),
+        ("mine/leaky_spikes.py", False),
+        ("mine/rex.yaml", False),
+        ("recordings/rex_01.mat", False),
+        ("runs/mine/results/metrics.json", False),
+        ("notes.txt", False),
+        ("docs/notes.md", False),
+    ],
+)
+def test_which_untracked_files_are_part_of_what_runs(checkout, path, counts):
+    folder, git = checkout
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_text("", "utf-8")
+    assert repository_state()[1] is counts
+    git("add", path)
+    assert repository_state()[1] is True
+    git("commit", "-q", "-m", "mine")
+    assert repository_state()[1] is False
 
 
 @pytest.fixture
@@ -102,7 +124,8 @@ def test_settings_of_git_do_not_reach_what_is_recorded(checkout, tmp_path, monke
     other.mkdir()
     git("init", "-q", folder=other)
     git("commit", "-q", "--allow-empty", "-m", "another", folder=other)
-    (folder / "notes.txt").touch()
+    (folder / "src").mkdir()
+    (folder / "src" / "notes.txt").touch()
     expected = repository_state()
     assert expected[1] is True
     (home / ".gitconfig").write_text(SETTINGS.format(home=home), "utf-8")

@@ -332,7 +332,7 @@ def test_too_short_a_session_is_the_datas_error(tmp_path):
 
 def test_channels_must_fit(tmp_path):
     areas = ("M1",) * 4 + ("S1",) * 2
-    with pytest.raises(TrainingError, match="has 4 channels in M1, the decoder reads 6"):
+    with pytest.raises(TrainingError, match="has 4 channels in the areas read, the decoder"):
         train_tiny(tmp_path, sessions=[session(areas=areas)])
     with pytest.raises(TrainingError, match="differ in monkey"):
         fit_tiny(tmp_path, sessions=[SESSION, session(areas=areas)])

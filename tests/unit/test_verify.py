@@ -84,7 +84,7 @@ def test_message_has_the_checksums_what_rests_on_it_and_the_remedy(run):
         expected,
         hashlib.sha256(b"other").hexdigest(),
         TABLE,
-        "delete it and run snakemake for this file",
+        "delete it and make it again",
     ):
         assert part in text
 
@@ -222,8 +222,11 @@ def test_mixed_commits_and_configurations_are_warned_of(run, monkeypatch):
 
 
 def test_no_run_folder(tmp_path, run):
-    with pytest.raises(VerifyError, match="no run folder"):
+    with pytest.raises(VerifyError, match="nothing was made here"):
         verify(run / "data")
+    for name in ("notes.txt", "manifests/data/raw/synthetic_indy_1.manifest.json"):
+        with pytest.raises(VerifyError, match="no job made it"):
+            verify(run / name)
     with pytest.raises(VerifyError, match="no such file"):
         verify(Path("/nowhere/table.csv"))
     (broken,) = verify(run / "paper_tables" / "other.csv").breaks
@@ -239,12 +242,20 @@ def test_command(run):
     done = runner.invoke(app, ["verify", str(run)])
     assert done.exit_code == 1
     assert f"{BINNED}: its content is not what bin_session wrote" in done.stdout
-    assert "remedy: " in done.stdout
+    assert "remedy: delete it and make it again" in done.stdout
+    removal, _, call = done.stdout.splitlines()[-3:]
+    assert removal == f"rm {BINNED}"
+    assert call.endswith(f" -- {BINNED} figures/c.csv {TABLE}")
     shutil.rmtree(run / "manifests")
     done = runner.invoke(app, ["verify", str(run)])
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
-    assert "no run folder" in done.stderr
+    assert "nothing was made here" in done.stderr
+    (run / "manifests").mkdir()
+    for folder in ("data", "results", "paper_tables", "figures"):
+        shutil.rmtree(run / folder)
+    done = runner.invoke(app, ["verify", str(run)])
+    assert (done.exit_code, "nothing was made here" in done.stderr) == (1, True)
 
 
 def test_manifest_of_a_hanging_special_file_does_not_hang(run):

@@ -125,7 +125,7 @@ def test_a_part_shorter_than_a_window():
 
 
 def test_sessions_with_other_channel_counts():
-    with pytest.raises(SessionError, match="session b: 3 channels in M1"):
+    with pytest.raises(SessionError, match="session b: 3 channels in the areas read"):
         windows([session(), session("b", areas=("M1", "M1", "M1"))], areas=("M1",))
 
 

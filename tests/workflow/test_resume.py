@@ -78,10 +78,16 @@ def start(folder: Path, where: str = "nowhere", count: int = 0) -> subprocess.Po
     )
 
 
-def finish(folder: Path, *arguments, code: int = 0) -> None:
+def finish(folder: Path, *arguments, code: int = 0) -> str:
     process = start(folder, *arguments)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == code, errors
+    return errors
+
+
+def continued(errors: str) -> list[str]:
+    """What a training said of where it goes on."""
+    return [line for line in errors.splitlines() if ": continued after" in line]
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -100,7 +106,9 @@ def test_kill_in_training_then_while_writing_in_compression(tmp_path, uninterrup
     update, write = random.randint(1, 6), random.randint(1, 4)
     print(f"killed at update {update}, then at write {write}")
     finish(tmp_path, "update", update, code=-signal.SIGKILL)
-    finish(tmp_path, "write", write, code=-signal.SIGKILL)
+    # State is saved after every epoch, that is, after every second update.
+    told = [f"tiny on indy_test, seed 0: continued after epoch {(update - 1) // 2}"]
+    assert continued(finish(tmp_path, "write", write, code=-signal.SIGKILL)) == told * (update > 2)
     assert not (tmp_path / "trained.safetensors").exists()
     finish(tmp_path)
     assert results(tmp_path) == uninterrupted
@@ -116,7 +124,8 @@ def test_sigterm_from_outside_saves_and_exits(tmp_path, uninterrupted):
     # Between two trainings nobody catches the signal, and Python's own rule applies.
     assert process.returncode in (143, -signal.SIGTERM), errors
     assert resume.exists()
-    finish(tmp_path)
+    told = finish(tmp_path)
+    assert ": continued after epoch" in told or process.returncode != 143
     assert results(tmp_path) == uninterrupted
 
 

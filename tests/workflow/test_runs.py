@@ -2,7 +2,9 @@
 
 import copy
 import json
+import shlex
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -208,14 +210,18 @@ def test_corrupted_files_are_named_and_not_used(copied):
         assert not list((copied.run_folder / path).parent.glob(".*"))
 
 
-def test_remedy_mends_the_run(copied):
+def test_remedy_mends_the_run(copied, monkeypatch):
+    """Its lines, as they are."""
+    monkeypatch.chdir(copied.folder)
     before = (copied.run_folder / "paper_tables/coopt.tex").read_bytes()
     checkpoint = "results/compress/sRTnet/synthetic_indy_1/seed0/checkpoint.safetensors"
     _flip(copied.run_folder / checkpoint)
-    (copied.run_folder / checkpoint).unlink()
-    for targets in ([checkpoint], []):
-        done = copied.snakemake(*targets, "--cores", "2")
-        assert done.returncode == 0, done.stdout
+    *before_it, call = verify(copied.run_folder).commands
+    subprocess.run(["sh", "-e", "-c", "\n".join(before_it)], check=True)
+    program, *arguments = shlex.split(call)
+    assert program == "snakemake"
+    done = copied.snakemake(*arguments, overlay=False, directory=False)
+    assert done.returncode == 0, done.stdout
     assert _verified(copied.run_folder) == []
     assert (copied.run_folder / "paper_tables/coopt.tex").read_bytes() == before
 

@@ -4,7 +4,7 @@ Everything heavy is imported where it is used, so that help appears at once.
 """
 
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -74,6 +74,32 @@ app = typer.Typer(
     Training, tables and figures are Snakemake's: see the README.
     """,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from spikereach import __version__
+        from spikereach.provenance import repository_state, short_commit
+
+        commit, changed = repository_state()
+        from_commit = f", commit {short_commit(commit, changed)}" if commit else ""
+        typer.echo(f"spikereach {__version__}{from_commit}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_tell_version,
+            is_eager=True,
+            help="Print version and commit (+: with uncommitted changes), and exit.",
+        ),
+    ] = False,
+) -> None: ...
+
 
 for name, command in {
     "describe": decoders.describe,

@@ -113,7 +113,7 @@ def decode(
 def evaluate(
     checkpoint: CheckpointFile,
     file: File,
-    as_json: Json = True,
+    as_json: Json = False,
     neurobench_steps: Annotated[
         int,
         typer.Option(min=1, help="Test steps over which NeuroBench itself must agree; it is slow."),

@@ -53,13 +53,18 @@ def session_of(
 
 
 def _areas(text: str) -> dict[str, int]:
-    """Channels per area from M1=96,S1=96."""
+    """Channels per area from M1=96,S1=96 or "M1 left=64,PMd=32"."""
     from spikereach.config import ConfigError
+    from spikereach.config.sessions import AREA, AREA_LENGTH
 
-    parts = [part.strip().partition("=")[::2] for part in text.split(",")]
-    areas = {area: int(channels) for area, channels in parts if channels.isdecimal()}
-    if len(areas) != len(parts) or not set(areas) <= {"M1", "S1"} or 0 in areas.values():
-        raise ConfigError(
-            f"--areas {text!r}: expected M1 and S1 with their channels, like M1=96,S1=96"
-        )
+    areas = {}
+    for part in text.split(","):
+        area, _, channels = map(str.strip, part.partition("="))
+        named = re.fullmatch(AREA, area) and len(area) <= AREA_LENGTH and area not in areas
+        if not (named and channels.isdecimal() and int(channels)):
+            raise ConfigError(
+                f"--areas {text!r}: expected each area once with its channels, like M1=96,S1=96 "
+                'or "M1 left=64,PMd=32"'
+            )
+        areas[area] = int(channels)
     return areas

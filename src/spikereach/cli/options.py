@@ -25,7 +25,9 @@ Monkey = Annotated[
 ]
 Areas = Annotated[
     str | None,
-    typer.Option(help="Channels per cortex area in file order, such as M1=96,S1=96."),
+    typer.Option(
+        help="Channels per cortex area in file order, such as M1=96,S1=96; areas have any name."
+    ),
 ]
 Trust = Annotated[
     list[str] | None,
@@ -34,4 +36,4 @@ Trust = Annotated[
         help="Architecture outside spikereach that the checkpoint may import.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json/--text", help="JSON or plain text.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of plain text.")]

@@ -74,8 +74,8 @@ def verify(
 ) -> None:
     """Recompute the checksums of a run, from its tables down to the recordings.
 
-    Names the files that are not what they were made as, with what rests on them; then the exit
-    code is 1.
+    Names the files that are not what they were made as, with what rests on them, and prints the
+    lines that mend them; then the exit code is 1, and so it is where nothing was made.
 
     \b
     Examples:
@@ -90,6 +90,8 @@ def verify(
     for each in report.breaks:
         typer.echo("\n".join(each.lines()))
     if report.breaks:
+        typer.echo("\nThese lines do all of it, deletions too, when they are pasted here:\n")
+        typer.echo("\n".join(report.commands))
         raise typer.Exit(1)
     recordings = [f"{number} recordings ({name})" for name, number in report.recordings.items()]
     down = ", down to " + " and ".join(recordings) if recordings else ""

@@ -16,12 +16,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from spikereach.config.architectures import ARCHITECTURES, locate
 from spikereach.config.errors import ConfigError
 from spikereach.config.hints import NOTHING, hint, numbers_as_text
-from spikereach.config.sessions import find
+from spikereach.config.sessions import AREA, AREA_LENGTH, PAPER_AREAS, find
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
 # may stand in a shell without quotes, and are short enough for a file with an ending.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)]
-Area = Literal["M1", "S1"]
+# Names of areas are the user's, and stand in tables and messages only.
+Area = Annotated[str, Field(pattern=f"^{AREA}$", max_length=AREA_LENGTH)]
 Table = Literal[
     "coopt",
     "r2",
@@ -51,7 +52,9 @@ class SessionEntry(Model):
 
     monkey: Name
     areas: dict[Area, Annotated[int, Field(gt=0)]] = Field(
-        description="channels per cortex area, in the order in which they lie in the file"
+        min_length=1,
+        description="channels per cortex area, in the order in which they lie in the file; an area "
+        "has any name, spaces within, without `=` and `,`",
     )
 
 
@@ -257,8 +260,10 @@ class System(Model):
         description="a name in spikereach.models.zoo, or a dotted path package.module:Class"
     )
     sizes: dict[str, Any] = Field(description="keyword arguments of the architecture")
-    areas: tuple[Area, ...] = Field(
-        min_length=1, description="cortex areas read, where the session has them"
+    areas: tuple[Area, ...] | None = Field(
+        None,
+        min_length=1,
+        description="cortex areas read, where the session has them; null: all that it has",
     )
     spiking: bool = Field(description="for the table's column")
     training: Training | None = Field(
@@ -443,7 +448,15 @@ class Config(Model):
                         f"{key} names the system {name!r}, which `systems` lacks; "
                         f"known: {', '.join(sorted(self.systems))}"
                     )
+        recorded = [area for entry in self.catalogue.values() for area in entry.areas]
+        areas = dict.fromkeys([*PAPER_AREAS, *recorded])
         for name, system in self.systems.items():
+            for area in system.areas or ():
+                if area not in areas:
+                    raise ValueError(
+                        f"systems.{name}.areas: no session has the area {area!r}; there are "
+                        f"{', '.join(areas)}, and more are named under `catalogue`"
+                    )
             if system.base is not None and system.base not in self.systems:
                 raise ValueError(f"systems.{name}.base: no system {system.base!r}")
             if system.base is not None and self.systems[system.base].training is None:

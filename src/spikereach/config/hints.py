@@ -37,6 +37,8 @@ def hint(problem: Mapping[str, Any]) -> str:
             return f'YAML reads it as {what}: quote it, {key}: ["NAME"]{typed}'
         typed = f" (on the command line, --config '{key}=!!str TEXT')" * top
         return f'YAML reads it as {what}: quote it, {key}: "TEXT"{typed}'
+    if kind == "string_pattern_mismatch" and "areas" in at:
+        return "an area has any name without `=` and `,`, and single spaces only within it"
     if kind == "tuple_type" and not isinstance(value, dict):
         items = ", ".join(value.replace(",", " ").split()) if isinstance(value, str) else "..."
         typed = f" (on the command line, --config '{key}=[{items}]')" * top

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,14 @@ from spikereach.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from spikereach.config import SessionEntry
+
+_WORD = r"[^\s\x00-\x1f\x7f=,]+"
+AREA = rf"{_WORD}( {_WORD})*"
+"""What an area may be called: any words, such as ``PMd`` or ``M1 left``. ``--areas M1 left=96``
+and lists in messages need ``=`` and ``,`` for themselves."""
+AREA_LENGTH = 40
+PAPER_AREAS = ("M1", "S1")
+"""The areas of the sessions on Zenodo and of the synthetic ones, and so of the paper's ablation."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ class Session:
     @property
     def channels(self) -> int:
         return sum(self.areas.values())
+
+    def channels_in(self, areas: Sequence[str] | None) -> int:
+        """Channels that a system with these `areas` reads; None: all."""
+        return sum(n for area, n in self.areas.items() if areas is None or area in areas)
 
     @property
     def area_of_channels(self) -> tuple[str, ...]:

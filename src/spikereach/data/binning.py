@@ -21,7 +21,7 @@ import numpy as np
 
 import spikereach
 from spikereach import files
-from spikereach.config.sessions import Session
+from spikereach.config.sessions import PAPER_AREAS, Session
 from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
@@ -111,9 +111,11 @@ class BinnedSession:
                 )
         return split
 
-    def channels(self, areas: Sequence[str]) -> np.ndarray:
-        """Columns of the channels in those cortex areas, where the session has them, (n,); a
-        `SessionError` if it has none of them."""
+    def channels(self, areas: Sequence[str] | None) -> np.ndarray:
+        """Columns of the channels in those cortex areas, where the session has them, (n,); None:
+        all. A `SessionError` if it has none of them."""
+        if areas is None:
+            return np.arange(len(self.areas))
         columns = np.flatnonzero(np.isin(self.areas, list(areas)))
         if not columns.size:
             raise SessionError(
@@ -240,7 +242,11 @@ def _still(velocity: np.ndarray) -> str:
 
 
 def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
-    """Area of each channel, checked against the file's own channel names ("M1 001")."""
+    """Area of each channel, checked against the file's own channel names ("M1 001").
+
+    A channel's name tells an area where it begins with one of the session's; where the session has
+    M1 or S1, with either of them.
+    """
     areas = session.area_of_channels
     if len(areas) != file.channels:
         raise file.error(
@@ -248,9 +254,12 @@ def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
             f"has {file.channels} channels, session {session.name} has {len(areas)}",
             "correct `areas` of the session, or store spikes as (channels, units) in MATLAB",
         )
+    known = {*session.areas}
+    if not known.isdisjoint(PAPER_AREAS):
+        known |= {*PAPER_AREAS}
     for channel, (name, area) in enumerate(zip(file.names, areas, strict=False)):
-        named = name.split(" ")[0]
-        if named in ("M1", "S1") and named != area:
+        told = (each for each in known if f"{name} ".startswith(f"{each} "))
+        if max(told, key=len, default=area) != area:  # "M1 left" rather than "M1"
             raise file.error(
                 "chan_names",
                 f"channel {channel} is named {name!r} but belongs to {area}",

@@ -54,6 +54,6 @@ def load_session(
     except ConfigError as error:
         raise ConfigError(
             f"{error}; or describe the file by its monkey and areas "
-            "(--monkey NAME --areas M1=CHANNELS)"
+            "(--monkey NAME --areas AREA=CHANNELS)"
         ) from None
     return bin_session(path, known)

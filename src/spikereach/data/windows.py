@@ -20,7 +20,7 @@ class Windows:
         sessions: binned sessions, with equally many channels in ``areas``.
         part: which part of the split; ``train+val``: these two as one.
         scheme: how sessions are split (`BinnedSession.split`).
-        areas: cortex areas whose channels are read, where a session has them.
+        areas: cortex areas whose channels are read, where a session has them; None: all.
         window: steps per window.
         stride: steps between the starts of windows.
         placement: ``every``, a window at each multiple of the stride; ``tiled``, for each such
@@ -35,7 +35,7 @@ class Windows:
         sessions: Sequence[BinnedSession],
         part: Literal["train", "val", "test", "train+val"],
         scheme: Scheme,
-        areas: Sequence[str],
+        areas: Sequence[str] | None,
         window: int,
         stride: int,
         placement: Literal["every", "tiled"] = "every",
@@ -55,8 +55,8 @@ class Windows:
                 )
             if count != counts[0]:
                 raise SessionError(
-                    f"session {session.name}: {count} channels in {' and '.join(areas)}, but "
-                    f"{counts[0]} in {self.sessions[0].name}; train on sessions with equally many"
+                    f"session {session.name}: {count} channels in the areas read, but {counts[0]} "
+                    f"in {self.sessions[0].name}; train on sessions with equally many"
                 )
         self.channels = counts[0]
         starts = [_starts(steps, window, stride, placement) for steps in self.parts]

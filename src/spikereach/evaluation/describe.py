@@ -26,8 +26,9 @@ def describe(system: System, channels: int) -> dict[str, Any]:
         ContractError: the decoder does not keep to the protocol.
     """
     # How they spread over the areas matters only to decoders that keep areas apart.
-    share = -(-channels // len(system.areas))
-    areas = [area for area in system.areas for _ in range(share)][:channels]
+    areas = system.areas or ("all",)
+    share = -(-channels // len(areas))
+    areas = [area for area in areas for _ in range(share)][:channels]
     decoder = zoo.build(system, channels, areas=areas).eval()
     contract.check(decoder)
     decoder.fold()

@@ -1,6 +1,7 @@
 """A trained decoder with everything needed to rebuild it, in one safetensors file."""
 
 import math
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields
 from pathlib import Path
@@ -85,7 +86,8 @@ def load(path: Path, *, trust: Collection[str] = ()) -> Checkpoint:
         if system.architecture not in ARCHITECTURES and system.architecture not in trust:
             raise CheckpointError(
                 f"{path} needs the architecture {system.architecture!r} from outside spikereach: "
-                "if you trust the file, name this architecture as trusted"
+                f"if you trust the file, add --trust {shlex.quote(system.architecture)} (in "
+                f"Python, trust=[{system.architecture!r}])"
             )
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():

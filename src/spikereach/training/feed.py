@@ -16,7 +16,10 @@ from spikereach.training.seeds import RandomStreams
 
 
 def prepare(
-    decoder: Decoder, sessions: Sequence[BinnedSession], training: Training, areas: Sequence[str]
+    decoder: Decoder,
+    sessions: Sequence[BinnedSession],
+    training: Training,
+    areas: Sequence[str] | None,
 ) -> None:
     """Set the decoder's output scale and offset from the sessions' training parts.
 
@@ -27,7 +30,7 @@ def prepare(
         found = len(session.channels(areas))
         if found != decoder.channels:
             raise TrainingError(
-                f"{session.name} has {found} channels in {', '.join(areas)}, the decoder reads "
+                f"{session.name} has {found} channels in the areas read, the decoder reads "
                 f"{decoder.channels}: use a decoder trained on the same areas and electrodes"
             )
     offset, scale = np.zeros(2), np.ones(2)
@@ -44,7 +47,7 @@ def windows_of(
     sessions: Sequence[BinnedSession],
     training: Training,
     stage: Stage,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     *,
     validation: bool = False,
 ) -> Windows:

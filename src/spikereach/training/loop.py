@@ -4,6 +4,7 @@ An update is a function of the seed, the stage, its number and the weights: no r
 outlives it, so that a run can stop after any update and go on as if it had not.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from spikereach.training.scoring import score, score_windows
 from spikereach.training.seeds import RandomStreams
 from spikereach.training.state import RunState, digest_of, selected, terminable
 
+log = logging.getLogger(__name__)
+
 COLUMNS = (
     *("epoch", "train_loss", "train_r2", "val_loss", "val_r2", "silent", "saturated"),
     *("learning_rate", "seconds"),
@@ -44,7 +47,7 @@ def train(
     *,
     training: Training,
     stage: Stage,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     seed: int,
     resume: Path,
     device: str,
@@ -64,7 +67,7 @@ def train(
         sessions: whose training and validation parts are used.
         training: split and standardisation.
         stage: the recipe.
-        areas: cortex areas read.
+        areas: cortex areas read; None: all.
         seed: 0 or more.
         resume: file for the state after every epoch. One that is there and fits is continued;
             it stays, so that a finished run returns at once, and the caller removes it.
@@ -96,6 +99,9 @@ def train(
     masks = {parameters[key]: kept.to(device) for key, kept in (mask or {}).items()}
     state = RunState(decoder, optimiser, device, stage, resume, known_by)
     apply_masks(masks)
+    if (state.epoch or state.update) and not state.finished:
+        within = f" and {state.update} updates of the next" if state.update else ""
+        log.warning("%s: continued after epoch %d%s", name, state.epoch, within)
 
     with (
         terminable(state.save) as stop_if_told,
@@ -135,7 +141,7 @@ def _validation(
     sessions: Sequence[BinnedSession],
     training: Training,
     stage: Stage,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     device: torch.device,
 ) -> Callable[[Callable[[], None]], tuple[float, float]]:
     """A function that gives the validation loss and R2; it calls its argument now and then."""

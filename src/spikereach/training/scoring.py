@@ -79,7 +79,7 @@ def score(
     *,
     part: str,
     training: Training,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     loss: str = "mse",
     between: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
@@ -93,7 +93,7 @@ def score(
         sessions: one or several.
         part: "train", "val" or "test".
         training: which split.
-        areas: cortex areas read.
+        areas: cortex areas read; None: all.
         loss: a name of :data:`spikereach.training.losses.LOSSES`.
         between: called now and then, so that a long run can be stopped.
     Raises:

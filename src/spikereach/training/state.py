@@ -138,7 +138,7 @@ def digest_of(
     sessions: Sequence[BinnedSession],
     training: Training,
     stage: Stage,
-    areas: Sequence[str],
+    areas: Sequence[str] | None,
     seed: int,
     device: torch.device,
     mask: Mapping[str, Tensor] | None,

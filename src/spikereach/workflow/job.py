@@ -23,6 +23,8 @@ from spikereach.workflow import gpus
 from spikereach.workflow.manifest import Record, recorded
 
 CACHE = Path(".cache")
+RESUME = CACHE / "resume"
+"""States from which killed jobs go on, each job's in a folder of its own."""
 ERRORS = CACHE / "errors.txt"
 """One line per failed job of the run, which begins without; `print_errors` repeats them."""
 FUTURE_S = 60.0
@@ -66,9 +68,19 @@ class Job:
         Outside `output:`, because Snakemake deletes the outputs of a failed job; a changed job
         has another one and starts afresh.
         """
-        folder = CACHE / "resume" / job_key(self.snakemake)[:32]
+        folder = self._state
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def _state(self) -> Path:
+        return RESUME / job_key(self.snakemake)[:32]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it was killed before and has saved some state."""
+        # Without any, inputs need not be read.
+        return any(RESUME.glob("*/*")) and any(self._state.glob("*"))
 
     @property
     def training(self) -> dict[str, Any]:
@@ -83,7 +95,8 @@ def job(snakemake: Any) -> Iterator[Job]:
     """Run the body of a workflow script.
 
     What the job reads is checked, and what it was is written down (`spikereach.workflow.manifest`).
-    All output goes to the rule's ``log:``. Torch and its libraries must be imported inside,
+    All output goes to the rule's ``log:``; Snakemake leaves that of an earlier attempt alone, and
+    so does a job that goes on from its state. Torch and its libraries must be imported inside,
     because the number of threads and the visible GPUs are set here. An error ends the process
     with exit code 1: those that this package raises on purpose, and those of the file system,
     as one line; all others with their traceback in the log.
@@ -98,6 +111,8 @@ def job(snakemake: Any) -> Iterator[Job]:
         contextlib.redirect_stderr(log),
     ):
         try:
+            if not Job(snakemake).goes_on:
+                log.truncate(0)
             _check_dates(snakemake.input)
             places = snakemake.config["jobs_per_gpu"] if Job(snakemake).wants_gpu else 0
             with gpus.lease(places) as gpu, recorded(snakemake) as record:
@@ -129,7 +144,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _alone(path: str) -> Iterator[TextIO]:
-    """The empty log of a job, once no other process works on the same job.
+    """The log of a job, once no other process works on the same job.
 
     A job may outlive the Snakemake that started it, above all on a cluster: two would get in
     the way of each other's files. The log itself is locked, which leaves no files of locks
@@ -142,7 +157,6 @@ def _alone(path: str) -> Iterator[TextIO]:
             except BlockingIOError:
                 print(f"{path}: waiting for a job of an earlier run to end", file=sys.stderr)
                 fcntl.flock(log, fcntl.LOCK_EX)
-        log.truncate(0)
         yield log
 
 

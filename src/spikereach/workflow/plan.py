@@ -274,12 +274,13 @@ class Plan:
         return {variant.label: variant.system for variant in variants}
 
     def ablation_sessions(self, ablation: str) -> list[str]:
-        """Those with all cortex areas that its systems read."""
-        if ablation != "cortex":
-            return list(self.config.sessions)
-        systems = map(self.system, self.ablation_systems(ablation).values())
-        areas = {area for system in systems for area in system.areas}
+        """Those with all cortex areas that its systems name."""
+        areas = set(self._ablation_areas(ablation)) if ablation == "cortex" else set()
         return [name for name in self.config.sessions if areas <= self.session(name).areas.keys()]
+
+    def _ablation_areas(self, ablation: str) -> list[str]:
+        systems = map(self.system, self.ablation_systems(ablation).values())
+        return list(dict.fromkeys(area for system in systems for area in system.areas or ()))
 
     def ablated(self, ablation: str) -> list[tuple[str, str, int]]:
         """(system, session, seed), each once."""
@@ -288,7 +289,11 @@ class Plan:
 
     def ablation_results(self, ablation: str) -> list[str]:
         if not self.ablation_sessions(ablation):
-            raise ConfigError(f"ablations.{ablation}: no session has all the cortex areas")
+            raise ConfigError(
+                f"ablations.{ablation}: no session has all the areas that its systems read "
+                f"({', '.join(self._ablation_areas(ablation))}); name the sessions' own in `areas` "
+                f"of these systems, or write ablations: {{{ablation}: []}}"
+            )
         return [self.evaluation(*each) for each in self.ablated(ablation)]
 
     def made_ablations(self) -> list[str]:

@@ -11,6 +11,7 @@ from spikereach.progress import progress_bar
 from spikereach.provenance import short_commit
 from spikereach.published.weights import sources
 from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
+from spikereach.workflow.mend import commands, last_of
 
 RESULTS = (
     "data/raw/*.mat",
@@ -21,10 +22,11 @@ RESULTS = (
     "figures/*.csv",
 )
 """Files that only jobs write: each must have a manifest."""
-AGAIN = "run snakemake for this file, then for the whole"
-"""Snakemake alone does not miss a file from which all is made that was asked for."""
-ANEW = f"delete it and {AGAIN}"
-CHECK = f"delete its .md5 and {AGAIN}: it is checked then, and kept"
+PARTS = ("data", "results", "paper_tables", "figures")
+"""Folders in which nothing lies but what jobs write."""
+AGAIN = "make it again"
+ANEW = "delete it and make it again"
+CHECK = "delete its .md5: it is checked then, and kept"
 SHOWN = 5
 """Results that a message lists; of more it gives the number."""
 
@@ -43,6 +45,10 @@ class Break:
     expected: str | None = None
     """Checksum."""
     found: str | None = None
+    delete: tuple[str, ...] = ()
+    """Files that Snakemake would otherwise take as they are."""
+    make: tuple[str, ...] = ()
+    """Files to ask it for."""
     rests: tuple[str, ...] = ()
     """Results that were made from it, directly or not."""
 
@@ -68,6 +74,8 @@ class Report:
     """Files whose content was read."""
     jobs: int
     """Jobs whose manifests were read."""
+    commands: list[str]
+    """Lines of a shell that mend all of it; none where nothing is broken."""
     recordings: Counter[str]
     """Source of the data -> recordings at the bottom of the chain."""
 
@@ -82,19 +90,27 @@ def verify(target: str | Path) -> Report:
     Args:
         target: a run folder, or a file in one.
     Raises:
-        VerifyError: it is no run folder, or no file in one.
+        VerifyError: it is no run folder, or no file in one; no job made anything there.
     """
     run, start = _locate(Path(target))
     made, damaged = _manifests(run)
+    if start is not None and start[0] not in made and Path(start[0]).parts[0] not in PARTS:
+        raise VerifyError(f"{target}: no job made it; give a table, a figure or a result")
     if start is None:
         found = (path for pattern in RESULTS for path in run.glob(pattern))
         results = {path.relative_to(run).as_posix() for path in found if path.name[0] != "."}
         start = sorted(made.keys() | results)
+    if not start and not damaged:
+        raise _nothing(run)
     chain = _Chain(run, made, start)
     breaks = chain.breaks(unreadable={Path(each.path).parent for each in damaged})
+    # from the recordings up to the tables
+    breaks = damaged + sorted(breaks, key=lambda each: (-len(each.rests), each.path))
+    delete = [path for each in breaks for path in each.delete]
+    make = [path for each in breaks for path in (*each.make, *last_of(each.rests, made))]
     return Report(
-        # from the recordings up to the tables
-        breaks=damaged + sorted(breaks, key=lambda each: (-len(each.rests), each.path)),
+        breaks=breaks,
+        commands=commands(run, delete, make, made) if breaks else [],
         warnings=_warnings(chain.jobs),
         files=len(chain.found),
         jobs=len(chain.jobs),
@@ -114,10 +130,7 @@ def _locate(target: Path) -> tuple[Path, list[str] | None]:
     """The run folder, and the files to begin with; None: all."""
     if target.is_dir():
         if not (target / FOLDER).is_dir():
-            raise VerifyError(
-                f"{target}: has no folder {FOLDER}/, so it is no run folder, or its results were "
-                "made without manifests; give the folder in which results/ lies, or a file there"
-            )
+            raise _nothing(target)
         return target, None
     whole = target.absolute()
     for run in whole.parents:
@@ -126,6 +139,16 @@ def _locate(target: Path) -> tuple[Path, list[str] | None]:
     raise VerifyError(
         f"{target}: {'lies in no run folder' if target.exists() else 'no such file'}; give a run "
         f"folder (one with {FOLDER}/) or a file in one"
+    )
+
+
+def _nothing(folder: Path) -> VerifyError:
+    """For a folder in which no job made anything."""
+    below = [str(path.parent) for path in sorted(folder.glob(f"runs/*/{FOLDER}"))]
+    named = f", such as {' or '.join(below)}" if below else ""
+    return VerifyError(
+        f"{folder}: nothing was made here: no job left a manifest in {FOLDER}/; give the folder "
+        f"that --directory named{named}, or a file in it"
     )
 
 
@@ -139,8 +162,11 @@ def _manifests(run: Path) -> tuple[dict[str, Manifest], list[Break]]:
             manifest = read(path)
         except ManifestError:
             stem = name.removeprefix(f"{FOLDER}/").removesuffix(SUFFIX)
-            remedy = f"delete it and {stem}.*, run snakemake for these files, then for the whole"
-            damaged.append(Break(name, "the manifest is damaged", remedy))
+            beside = [each.relative_to(run).as_posix() for each in sorted(run.glob(f"{stem}.*"))]
+            told = tuple(path for path in beside if not _is_recording(path))  # it is checked anew
+            remedy = f"delete it and {', '.join(told) or 'nothing else'}, and make these again"
+            problem = "the manifest is damaged"
+            damaged.append(Break(name, problem, remedy, delete=(name, *told), make=told))
         else:
             made |= dict.fromkeys(manifest.outputs, manifest)
     return made, damaged
@@ -196,18 +222,21 @@ class _Chain:
                 elif checker := self.checked.get(path):
                     if found != (expected := checker.inputs[path]):
                         problem = f"was put here, and altered since {checker.rule} checked it"
-                        remedy = (
-                            f"put the earlier file back, or delete {next(iter(checker.outputs))}"
-                        )
-                        yield self._break(path, problem, f"{remedy} and {AGAIN}", expected, found)
+                        checked = next(iter(checker.outputs))
+                        remedy = f"put the earlier file back, or delete {checked} and {AGAIN}"
+                        yield self._break(path, problem, remedy, expected, found, anew=checked)
                 elif path not in published or self._published(path, *published[path]) is not None:
                     problem = "has no manifest: the job that made it was killed, or it was put here"
-                    yield self._break(path, problem, CHECK if _is_recording(path) else ANEW)
+                    if _is_recording(path):
+                        checked = path.removesuffix(".mat") + ".md5"
+                        yield self._break(path, problem, CHECK, anew=checked)
+                    else:
+                        yield self._break(path, problem, ANEW, anew=path)
             elif found is None:
                 yield self._break(path, f"is missing; {job.rule} wrote it", AGAIN)
             elif found != (expected := job.outputs[path]):
                 problem = f"its content is not what {job.rule} wrote"
-                yield self._break(path, problem, ANEW, expected, found)
+                yield self._break(path, problem, ANEW, expected, found, anew=path)
             elif path in published and (broken := self._published(path, *published[path])):
                 yield broken
         for path, job in self.jobs.items():
@@ -218,24 +247,32 @@ class _Chain:
                 found = maker.outputs[used] if maker else self.found.get(used)
                 if found not in (expected, None):
                     problem = f"was made from another version of {used} than lies there"
-                    yield self._break(path, problem, ANEW, expected, found)
+                    yield self._break(path, problem, ANEW, expected, found, anew=path)
 
     def _published(self, path: str, algorithm: str, expected: str) -> Break | None:
         """Compare a file with what was published under its name."""
         if (found := file_checksum(self.run / path, algorithm)) == expected:
             return None
         problem = "is not the published file of that name"
-        return self._break(path, problem, f"{ANEW}; or give it another name", expected, found)
+        remedy = f"{ANEW}; or give it another name"
+        return self._break(path, problem, remedy, expected, found, anew=path)
 
-    def _break(self, path: str, *about: str) -> Break:
-        """With all that was made from the file, nearest first."""
+    def _break(self, path: str, *about: str | None, anew: str | None = None) -> Break:
+        """With all that was made from the file, nearest first.
+
+        Args:
+            path: the file.
+            about: as in :class:`Break`, from its problem on.
+            anew: the file to delete and to make in its place; None: the file itself is not there.
+        """
         above: dict[str, None] = {}
         waiting = [path]
         for each in waiting:
             users = [user for user in self.users.get(each, ()) if user not in above]
             above |= dict.fromkeys(users)
             waiting += users
-        return Break(path, *about, rests=tuple(above))
+        delete = () if anew is None else (anew,)
+        return Break(path, *about, delete=delete, make=(anew or path,), rests=tuple(above))
 
 
 def _warnings(jobs: Mapping[str, Manifest]) -> list[str]:

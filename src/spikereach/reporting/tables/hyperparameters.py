@@ -54,7 +54,7 @@ def hyperparameters(systems: Mapping[str, System]) -> Table:
 
 def _parameters(system: System, systems: Mapping[str, System]) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {("Network", "architecture"): system.architecture}
-    found[("Network", "areas")] = "+".join(system.areas)
+    found[("Network", "areas")] = ", ".join(system.areas) if system.areas else "all"
     found |= {("Network", key): value for key, value in system.sizes.items()}
     if "blocks" in system.sizes:  # each block halves the rate
         found[("Network", "keypoint interval")] = 2 ** system.sizes["blocks"]
