@@ -1,0 +1,106 @@
+"""Mappings laid over one another: a file over ``config.yaml``, a system's changes over a system.
+
+One rule for both, Snakemake's own: mappings key by key, everything else whole. A list replaces a
+list, and null is a value like any other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+
+def overlay(base: dict, extra: dict) -> dict:
+    """Lay ``extra`` over ``base``, mapping by mapping, as Snakemake's --configfile does."""
+    result = dict(base)
+    for key, value in extra.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = overlay(result[key], value) if both else value
+    return result
+
+
+def overrides(base: dict, config: dict) -> dict:
+    """The least that has to be laid over ``base`` to have ``config``, which has all its keys."""
+    result = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            if inner := overrides(base[key], value):
+                result[key] = inner
+        elif key not in base or value != base[key]:
+            result[key] = value
+    return result
+
+
+def written_out(systems: Any) -> Any:
+    """`systems` without `like`: such an entry is laid over the one that it names.
+
+    That one may be like another itself. Its `published` stays behind: published figures are of the
+    system that was published, not of a changed one. What is no mapping stays as it is:
+    it is refused where systems are read.
+
+    Raises:
+        ValidationError: a name that `systems` lacks, or a system that is like itself in the end.
+    """
+    if not isinstance(systems, dict):
+        return systems
+    result, problems = {}, []
+    for name in systems:
+        chain = [name]
+        while (target := _like(systems, chain[-1])) is not None and target not in chain:
+            if not (isinstance(target, str) and target in systems):
+                break
+            chain.append(target)
+        if target is not None and (len(chain) == 1 or target == name):  # else told of another
+            problems.append(_problem(chain, target))
+        *changed, last = chain
+        whole = _changes(systems[last])
+        for each in reversed(changed):
+            if isinstance(whole, dict):
+                kept = {key: value for key, value in whole.items() if key != "published"}
+                whole = overlay(kept, _changes(systems[each]))
+        result[name] = whole
+    if problems:
+        raise ValidationError.from_exception_data("systems", problems)
+    return result
+
+
+def told_once(problems: Sequence[Mapping[str, Any]], systems: Any) -> Iterator[Mapping[str, Any]]:
+    """Errors of pydantic (`ErrorDetails`) in a configuration with these `systems`, but for those
+    that a system has from the one that it is like: they are told there."""
+
+    def known_as(problem: Mapping[str, Any], name: Any) -> tuple[Any, ...]:
+        value = problem["input"]  # a mapping may be another one by its other keys
+        return name, problem["loc"][2:], problem["msg"], isinstance(value, dict) or repr(value)
+
+    def system(problem: Mapping[str, Any]) -> Any:
+        at = problem["loc"]
+        return at[1] if len(at) > 1 and at[0] == "systems" else None
+
+    of_systems = {known_as(problem, system(problem)) for problem in problems}
+    for problem in problems:
+        name = system(problem)
+        above = _like(systems, name) if name is not None and problem["type"] != "like" else None
+        if above is None or known_as(problem, above) not in of_systems:
+            yield problem
+
+
+def _like(systems: dict, name: Any) -> Any:
+    """What an entry of `systems` says it is like; None where it is written out."""
+    entry = systems.get(name)
+    return entry.get("like") if isinstance(entry, dict) else None
+
+
+def _changes(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {key: value for key, value in entry.items() if key != "like"}
+
+
+def _problem(chain: list[Any], target: Any) -> InitErrorDetails:
+    message = "no such system"
+    if target in chain:
+        way = " -> ".join(map(str, [*chain, target]))
+        message = f"a system cannot be like itself: {way}"
+    problem = PydanticCustomError("like", message)
+    return InitErrorDetails(type=problem, loc=(chain[0], "like"), input=target)
