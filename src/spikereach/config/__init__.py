@@ -314,9 +314,9 @@ class System(Model):
 
 
 class Like(Model):
-    """A system by what it has other than another one: any keys of a System, laid over those of the
-    named one as an overlay over `config.yaml`: mappings key by key, all else whole, lists too. It
-    has no `published` but its own. Overlays of the named one reach it.
+    """A system that is like another one, with changes. The entry may have any keys of a System.
+    They are laid over the other's as an overlay is over `config.yaml`: mappings key by key, lists
+    and all other values whole. `published` is not taken over, what overlays make of the other is.
     """
 
     model_config = ConfigDict(

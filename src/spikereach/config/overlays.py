@@ -36,8 +36,8 @@ def written_out(systems: Any) -> Any:
     """`systems` without `like`: such an entry is laid over the one that it names.
 
     That one may be like another itself. Its `published` stays behind: published figures are of the
-    system that was published, not of a changed one. What is no mapping stays as it is:
-    it is refused where systems are read.
+    system that was published, not of a changed one. What is no mapping is left as it is, to be
+    refused where systems are read.
 
     Raises:
         ValidationError: a name that `systems` lacks, or a system that is like itself in the end.
