@@ -171,7 +171,11 @@ def test_a_long_chain():
         ),
         (
             {"X": {"like": "Y"}, "Y": {"like": "X"}, "Z": {"like": "X"}},
-            ["systems.X.like: a system cannot be like itself: X -> Y -> X", "systems.Y.like: "],
+            ["systems.Y.like: a system cannot be like itself: X -> Y -> X (got 'X'); the changed"],
+        ),
+        (
+            {"X": {"like": "Y"}, "Y": {"like": "Z"}, "Z": {"like": "Y"}},
+            ["systems.Z.like: a system cannot be like itself: Y -> Z -> Y"],
         ),
         ({"X": {"like": "RTnet", "sises": {}}}, ['systems.X.sises: no such key; see "System" in']),
         ({"X": {"like": "RTnet", "base": "RTnet"}}, ["systems.X: give exactly one of `training`"]),

@@ -44,25 +44,22 @@ def written_out(systems: Any) -> Any:
     """
     if not isinstance(systems, dict):
         return systems
-    result, problems = {}, []
+    whole, problems = {}, []
     for name in systems:
         chain = [name]
-        while (target := _like(systems, chain[-1])) is not None and target not in chain:
-            if not (isinstance(target, str) and target in systems):
+        while chain[-1] not in whole and (target := _like(systems, chain[-1])) is not None:
+            if target in chain or not (isinstance(target, str) and target in systems):
+                problems.append(_problem(chain, target))
                 break
             chain.append(target)
-        if target is not None and (len(chain) == 1 or target == name):  # else told of another
-            problems.append(_problem(chain, target))
-        *changed, last = chain
-        whole = _changes(systems[last])
-        for each in reversed(changed):
-            if isinstance(whole, dict):
-                kept = {key: value for key, value in whole.items() if key != "published"}
-                whole = overlay(kept, _changes(systems[each]))
-        result[name] = whole
+        other = {}
+        for each in reversed(chain):
+            if each not in whole:
+                whole[each] = _changed(other, systems[each])
+            other = whole[each]
     if problems:
         raise ValidationError.from_exception_data("systems", problems)
-    return result
+    return {name: whole[name] for name in systems}
 
 
 def told_once(problems: Sequence[Mapping[str, Any]], systems: Any) -> Iterator[Mapping[str, Any]]:
@@ -91,16 +88,20 @@ def _like(systems: dict, name: Any) -> Any:
     return entry.get("like") if isinstance(entry, dict) else None
 
 
-def _changes(entry: Any) -> Any:
+def _changed(other: Any, entry: Any) -> Any:
+    """An entry laid over the one that it is like, written out; an empty one where it is whole."""
+    if not isinstance(other, dict):
+        return other
     if not isinstance(entry, dict):
         return entry
-    return {key: value for key, value in entry.items() if key != "like"}
+    kept = {key: value for key, value in other.items() if key != "published"}
+    return overlay(kept, {key: value for key, value in entry.items() if key != "like"})
 
 
 def _problem(chain: list[Any], target: Any) -> InitErrorDetails:
     message = "no such system"
     if target in chain:
-        way = " -> ".join(map(str, [*chain, target]))
+        way = " -> ".join(map(str, [*chain[chain.index(target) :], target]))
         message = f"a system cannot be like itself: {way}"
     problem = PydanticCustomError("like", message)
-    return InitErrorDetails(type=problem, loc=(chain[0], "like"), input=target)
+    return InitErrorDetails(type=problem, loc=(chain[-1], "like"), input=target)
