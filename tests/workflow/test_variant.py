@@ -100,7 +100,9 @@ def test_the_row_stands_beside_the_original(reader, document):
     targets = "paper_tables/per_session.md paper_tables/coopt.md results/config.yaml"
     command = table.replace("paper_tables/per_session.md", targets)
     (reader.folder / "both.yaml").write_text("tables: {coopt: [RTnet, RTnet-long]}\n")
-    reader(command.replace("workflow/presets/demo.yaml", "tiny.yaml") + "    both.yaml")
+    overlays = "workflow/presets/demo.yaml mine/long.yaml"
+    assert command.count(overlays) == 1
+    reader(command.replace(overlays, "tiny.yaml mine/long.yaml both.yaml"))
     run = reader.folder / "runs" / "long"
     assert "RTnet-long" in (run / "paper_tables" / "per_session.md").read_text()
     rows = (run / "paper_tables" / "coopt.csv").read_text().splitlines()
