@@ -287,7 +287,10 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("describe", "RTnett", "--channels", "96"), "unknown system 'RTnett'; known:"),
+        (
+            ("describe", "RTnett", "--channels", "96"),
+            "unknown system 'RTnett'; did you mean RTnet?",
+        ),
         (("describe", "RTnet", "--channels", "96", "--config", "no.yaml"), "no.yaml: no such file"),
         (("check", "nothing.h5"), "nothing.h5"),
         (("check", "nothing.mat"), "nothing.mat: does not exist; check the path"),

@@ -103,7 +103,7 @@ def test_overlay_is_snakemakes(base, extra):
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"colour": "blue"}, ["colour", "Extra inputs", "'blue'"]),
+        ({"colour": "blue"}, ["colour: no such key (got 'blue')", "known: ablations, catalogue, "]),
         ({"download": {"retries": -1}}, ["download.retries", "-1"]),
         ({"seeds": []}, ["seeds", "at least 1"]),
         ({"seeds": [0, 0]}, ["seeds has a value twice"]),
@@ -124,7 +124,7 @@ def test_overlay_is_snakemakes(base, extra):
         ({"systems": {"RTnet": {"sises": {}}}}, ["systems.RTnet.sises"]),
         (
             {"systems": {"Wiener": {"architecture": "winer"}}},
-            ["systems.Wiener.architecture", "unknown architecture 'winer'; known: "],
+            ["systems.Wiener.architecture", "unknown architecture 'winer'", "did you mean wiener?"],
         ),
         ({"systems": {"sRTnet": {"base": "nothing"}}}, ["systems.sRTnet.base", "nothing"]),
         ({"trajectory": {"systems": ["RTnett"]}}, ["trajectory.systems", "'RTnett'", "RTnet"]),

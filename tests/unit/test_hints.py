@@ -1,14 +1,19 @@
-"""What is said where YAML, or Snakemake's `--config`, reads a value as something else."""
+"""What is said of mistyped names, and where YAML, or Snakemake's `--config`, reads a value as
+something else."""
 
+import copy
+import json
 import re
 
 import pytest
 import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from snakemake.cli import parse_config
 
 from spikereach import config
+from spikereach.config.nearest import closest, nearest
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +180,74 @@ def test_a_setting_in_the_place_of_a_file():
     """`spikereach --config` takes files, `snakemake --config` settings."""
     with pytest.raises(config.ConfigError, match="write folder: here into one and give --config"):
         config.read("folder=here")
+
+
+# ---- Mistyped names -------------------------------------------------------------------------
+
+
+def blocks(value, path=()):
+    """(path, model) of every block of a configuration."""
+    if isinstance(value, BaseModel):
+        yield path, value
+        for name, field in type(value).model_fields.items():
+            yield from blocks(getattr(value, name), (*path, field.alias or name))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from blocks(inner, (*path, key))
+    elif isinstance(value, tuple):
+        for number, inner in enumerate(value):
+            yield from blocks(inner, (*path, number))
+
+
+def test_every_mistyped_key_is_told_its_neighbour_and_where_keys_are_described(raw, repository):
+    sections = re.findall("^## (.*)$", (repository / "config" / "README.md").read_text(), re.M)
+    own = {"catalogue": {"own": {"monkey": "rex", "areas": {"M1": 3}}}}
+    paper = config.validate(config.overlay(raw, own))
+    whole = json.loads(paper.model_dump_json())
+    tried = set()
+    for path, block in blocks(paper):
+        for name, field in type(block).model_fields.items():
+            key = field.alias or name
+            if (type(block), key) in tried or key == "kind":  # which tells what keys there are
+                continue
+            tried.add((type(block), key))
+            changed = copy.deepcopy(whole)
+            at = changed
+            for each in path:
+                at = at[each]
+            at[f"{key}x"] = at.pop(key)
+            with pytest.raises(config.ConfigError) as caught:
+                config.validate(changed)
+            (line,) = [line for line in str(caught.value).splitlines() if "no such key" in line]
+            section = re.search('see "(.*)" in config/README.md', line)[1]
+            assert section in sections
+            assert line.endswith(f"did you mean {key}?")
+    assert len(tried) > 90
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("sorce=local", "sorce: no such key (got 'local'); see \"Keys\" in config/README.md; did"),
+        ("colour=blue", "known: ablations, catalogue, "),
+        ("source=zenod", "did you mean zenodo?"),
+        ("tables={coopr: [RTnet]}", "did you mean coopt?"),
+        ("tables={coopt: [rtnet]}", "did you mean RTnet?"),
+        ("systems={RTnett: {sizes: {dropout: 0.5}}}", "and its changes; did you mean RTnet?"),
+        ("systems={RTnet: {architecture: hybird}}", "did you mean hybrid?"),
+        ("systems={sRTnet: {base: RTnett}}", "no system 'RTnett'; did you mean RTnet?"),
+        ("systems={sRTnet: {compression: [{kind: prun}]}}", "did you mean prune?"),
+        ("search={space: {k: {paths: [sizes.kernl]}}}", "did you mean kernel?"),
+        ("sessions=[indy_20160622_1]", "close names: indy_20160622_01"),
+    ],
+)  # fmt: skip
+def test_mistyped_names_on_the_command_line(raw, given, message):
+    assert message in refusal(raw, parse_config([given]))
+
+
+@given(st.sets(st.text("abcRTnet", min_size=3, max_size=8), min_size=1), st.data())
+def test_a_known_name_is_its_own_neighbour_in_any_case(known, data):
+    name = data.draw(st.sampled_from(sorted(known)))
+    found = closest(name.swapcase(), known)
+    assert found.casefold() == name.casefold()
+    assert nearest(name.swapcase(), known) == f"did you mean {found}?"

@@ -23,7 +23,7 @@ from small_run import (
     run_all,
     run_job,
 )
-from spikereach.config import overlay, overrides
+from spikereach.config.overlays import overlay, overrides
 from spikereach.identity import digest, file_checksum
 from spikereach.workflow import manifest as manifests
 from spikereach.workflow.manifest import ManifestError, recorded

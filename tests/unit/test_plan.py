@@ -62,8 +62,8 @@ def seeds(pattern, number=5):
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        ("system", ["Wienr"], "the configuration has no system 'Wienr'; known: AEGRU, ANN2, "),
-        ("table", ["coop"], "the configuration has no table 'coop'; known: comparisons, coopt, "),
+        ("system", ["Wienr"], "the configuration has no system 'Wienr'; did you mean Wiener?"),
+        ("table", ["coop"], "the configuration has no table 'coop'; did you mean coopt?"),
         ("session", ["synthetic_indy_0"], "session 'synthetic_indy_0' is unknown"),
         ("final_checkpoint", ["Wienr", SIX[0], 0], "the configuration has no system 'Wienr'"),
         ("training_inputs", ["Wiener", "indy_2016", 0], "session 'indy_2016' is unknown"),

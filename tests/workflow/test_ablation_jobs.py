@@ -31,8 +31,7 @@ def small(checkout):
     for name in ("RTnet", *CORTEX.values()):
         content["systems"][name] = {"sizes": SIZES, "training": training, "compression": []}
     step = {"kind": "fixed_point", "weight_bits": [1, 7], "buffer_bits": None, "retrain": RETRAIN}
-    content["systems"]["RTnet-float32"] = {"sizes": SIZES}
-    content["systems"]["RTnet-weights"] = {"sizes": SIZES, "compression": [step]}
+    content["systems"]["RTnet-weights"] = {"compression": [step]}
     checkout.overlay.write_text(yaml.safe_dump(content))
 
 

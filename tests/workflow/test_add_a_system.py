@@ -167,9 +167,9 @@ def test_the_document_compresses_as_described(system):
         ({"architecture": "leaky_spike:LeakySpikes"}, "No module named 'leaky_spike'; is the abs"),
         ({"architecture": "leaky_spikes:LeakySpike"}, r"leaky_spikes\.py has no LeakySpike$"),
         ({"architecture": "leaky_spikes:State"}, "State is no Decoder: derive it from"),
-        ({"architecture": "leaky_spikes"}, "unknown architecture 'leaky_spikes'; known: .*ann2"),
+        ({"architecture": "leaky_spikes"}, "unknown architecture 'leaky_spikes', and no path"),
         ({"sizes": {}}, "needs the size 'hidden'; known: hidden, readout_tau_ms, tau_ms"),
-        ({"sizes": {"hidden": 3, "tau": 5}}, "has no size 'tau'; known: hidden, readout_tau_ms"),
+        ({"sizes": {"hidden": 3, "tau": 5}}, "has no size 'tau'; .*did you mean tau_ms"),
     ],
 )
 def test_a_wrong_entry_is_named(system, change, message):

@@ -39,7 +39,7 @@ def test_wrong_configuration(checkout):
     assert done.stdout.count("error: ") == 1
     assert "Traceback" not in done.stdout
     message = done.stdout.partition("error: ")[2]
-    for part in ("colour: Extra inputs are not permitted", "seeds.0: ", "(got -1)"):
+    for part in ("colour: no such key (got 'blue')", "seeds.0: ", "(got -1)"):
         assert part in message
 
 

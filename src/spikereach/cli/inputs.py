@@ -21,10 +21,11 @@ def config_of(paths: list[Path] | None) -> Config:
 
 def system_of(name: str, config: list[Path] | None) -> System:
     from spikereach.config import ConfigError
+    from spikereach.config.nearest import nearest
 
     systems = config_of(config).systems
     if name not in systems:
-        raise ConfigError(f"unknown system {name!r}; known: {', '.join(systems)}")
+        raise ConfigError(f"unknown system {name!r}; {nearest(name, systems)}")
     return systems[name]
 
 

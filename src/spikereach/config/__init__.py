@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from spikereach.config.architectures import ARCHITECTURES, locate
 from spikereach.config.errors import ConfigError
 from spikereach.config.hints import NOTHING, hint, numbers_as_text
+from spikereach.config.nearest import nearest
+from spikereach.config.overlays import overlay, told_once, written_out
 from spikereach.config.sessions import AREA, AREA_LENGTH, PAPER_AREAS, find
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
@@ -286,7 +296,10 @@ class System(Model):
                     f"sizes.{key}: {text!r} is text: write {number} in a YAML file, unquoted"
                 )
         if [self.training, self.base, self.weights].count(None) != 2:
-            raise ValueError("give exactly one of `training`, `base` and `weights`")
+            raise ValueError(
+                "give exactly one of `training`, `base` and `weights`; null takes away what `like` "
+                "brings"
+            )
         if self.weights and (self.compression or not self.published):
             raise ValueError(
                 "a system with published `weights` has no `compression`, and `published` names them"
@@ -303,6 +316,19 @@ class System(Model):
                     f"before `{step.kind}`"
                 )
         return self
+
+
+class Like(Model):
+    """A system that is like another one, with changes. The entry may have any keys of a System.
+    They are laid over the other's as an overlay is over `config.yaml`: mappings key by key, lists
+    and all other values whole. `published` is not taken over, what overlays make of the other is.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"propertyNames": {"enum": ["like", *System.model_fields]}},
+    )
+    like: Name = Field(description="another system, which may be like a third")
 
 
 class Evaluation(Model):
@@ -381,7 +407,11 @@ class Search(Model):
                         part = part.get(key, {})
                 if part is not None:
                     if not isinstance(part, dict) or last not in part:
-                        raise ValueError(f"search.space.{name}: {self.system} has no key {path}")
+                        known = part if isinstance(part, dict) else ()
+                        raise ValueError(
+                            f"search.space.{name}: {self.system} has no key {path}; "
+                            f"{nearest(last, known)}"
+                        )
                     part[last] = value
         return System.model_validate(entry)
 
@@ -420,7 +450,10 @@ class Config(Model):
         "ablation without variants is left out"
     )
     search: Search | None = Field(description="null: no hyperparameter search")
-    systems: dict[Name, System]
+    systems: Annotated[
+        dict[Name, System],
+        BeforeValidator(written_out, json_schema_input_type=dict[Name, System | Like]),
+    ]
 
     @model_validator(mode="after")
     def _sessions_exist(self):
@@ -446,7 +479,7 @@ class Config(Model):
                 if name not in self.systems:
                     raise ValueError(
                         f"{key} names the system {name!r}, which `systems` lacks; "
-                        f"known: {', '.join(sorted(self.systems))}"
+                        f"{nearest(name, self.systems)}"
                     )
         recorded = [area for entry in self.catalogue.values() for area in entry.areas]
         areas = dict.fromkeys([*PAPER_AREAS, *recorded])
@@ -458,9 +491,18 @@ class Config(Model):
                         f"{', '.join(areas)}, and more are named under `catalogue`"
                     )
             if system.base is not None and system.base not in self.systems:
-                raise ValueError(f"systems.{name}.base: no system {system.base!r}")
+                raise ValueError(
+                    f"systems.{name}.base: no system {system.base!r}; "
+                    f"{nearest(system.base, self.systems.keys() - {name})}"
+                )
             if system.base is not None and self.systems[system.base].training is None:
                 raise ValueError(f"systems.{name}.base: {system.base!r} has no `training` itself")
+            for key in ("architecture", "sizes", "areas") if system.base is not None else ():
+                if getattr(system, key) != getattr(self.systems[system.base], key):
+                    raise ValueError(
+                        f"systems.{name}.{key}: is other than that of its base {system.base!r}, "
+                        f"whose weights it starts from; change it there, or name another base"
+                    )
         for name in self.tables.get("imported", ()):
             if self.systems[name].weights is None:
                 raise ValueError(f"tables.imported: systems.{name} has no published `weights`")
@@ -505,14 +547,16 @@ def validate(raw: dict) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         lines = []
-        for problem in error.errors():
+        for problem in told_once(error.errors(), raw.get("systems")):
             if problem["type"] == "too_short" and problem["input"]:
                 continue  # its items are refused, as is told
             where = ".".join(map(str, problem["loc"])) or "configuration"
             value = problem["input"]
             shown = "" if isinstance(value, dict) else f" (got {value!r})"
             message = problem["msg"].removeprefix("Value error, ")
-            remedy = hint(problem)
+            if problem["type"] == "extra_forbidden":
+                message = "no such key"
+            remedy = hint(problem, Config, raw)
             lines.append(f"{where}: {message}{shown}" + (f"; {remedy}" if remedy else ""))
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
 
@@ -541,24 +585,3 @@ def read(*paths: str | Path) -> Config:
             raise ConfigError(f"{path}: expected a mapping of keys")
         merged = overlay(merged, loaded)
     return validate(merged)
-
-
-def overlay(base: dict, extra: dict) -> dict:
-    """Lay ``extra`` over ``base``, mapping by mapping, as Snakemake's --configfile does."""
-    result = dict(base)
-    for key, value in extra.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = overlay(result[key], value) if both else value
-    return result
-
-
-def overrides(base: dict, config: dict) -> dict:
-    """The least that has to be laid over ``base`` to have ``config``, which has all its keys."""
-    result = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            if inner := overrides(base[key], value):
-                result[key] = inner
-        elif key not in base or value != base[key]:
-            result[key] = value
-    return result

@@ -1,6 +1,7 @@
 """The names of architectures, apart from `zoo` so that the workflow reads them without torch."""
 
 from spikereach.config.errors import ConfigError
+from spikereach.config.nearest import nearest
 
 #: Architecture -> "module:Class"; imported when first used.
 ARCHITECTURES: dict[str, str] = {
@@ -25,7 +26,7 @@ def locate(architecture: str) -> tuple[str, str]:
     module, separator, name = ARCHITECTURES.get(architecture, architecture).partition(":")
     if not (separator and module and name):
         raise ConfigError(
-            f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}, "
-            "or a path package.module:Class of your own"
+            f"unknown architecture {architecture!r}, and no path package.module:Class of your own; "
+            f"{nearest(architecture, ARCHITECTURES)}"
         )
     return module, name

@@ -7,6 +7,7 @@ from typing import Any
 
 from spikereach.config import ConfigError, System
 from spikereach.config.architectures import locate
+from spikereach.config.nearest import nearest
 from spikereach.models.decoder import Decoder
 
 
@@ -59,11 +60,14 @@ def build(system: System, channels: int, *, areas: Sequence[str] = ()) -> Decode
         found["area_channels"] = [list(areas).count(area) for area in dict.fromkeys(areas)]
     for name in ("channels", "area_channels"):  # the session decides them
         parameters.pop(name, None)
-    known = ", ".join(sorted(parameters)) or "none"
     for name in system.sizes.keys() - parameters.keys():
-        raise ConfigError(f"{system.architecture} has no size {name!r}; known: {known}")
+        raise ConfigError(
+            f"{system.architecture} has no size {name!r}; the arguments of {architecture.__name__} "
+            f"are described in {inspect.getsourcefile(architecture)}; {nearest(name, parameters)}"
+        )
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in system.sizes:
+            known = ", ".join(sorted(parameters))
             raise ConfigError(f"{system.architecture} needs the size {name!r}; known: {known}")
     _check_sizes(system)
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from spikereach.config import overrides
+from spikereach.config.overlays import overrides
 from spikereach.files import read_error, replace
 from spikereach.identity import digest, file_checksum, params_key
 from spikereach.provenance import environment

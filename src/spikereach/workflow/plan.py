@@ -14,6 +14,7 @@ from typing import Any
 
 from spikereach.config import Config, ConfigError, Search, Stage, System, Training
 from spikereach.config.architectures import locate
+from spikereach.config.nearest import nearest
 from spikereach.config.sessions import Session, evaluation_session, find
 from spikereach.data import sources
 from spikereach.identity import canonical, code_digest
@@ -23,8 +24,7 @@ from spikereach.workflow import demand, gpus
 
 def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
     if name not in entries:
-        known = ", ".join(sorted(entries))
-        raise ConfigError(f"the configuration has no {kind} {name!r}; known: {known}")
+        raise ConfigError(f"the configuration has no {kind} {name!r}; {nearest(name, entries)}")
     return entries[name]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
+from spikereach.config.nearest import nearest
 from spikereach.config.sessions import evaluation_session
 from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
@@ -81,8 +82,9 @@ class Reports:
         for known, entry in entries.items():
             if entry.inputs == "predictions" and name.startswith(f"{known}_"):
                 return entry, name.removeprefix(f"{known}_")
-        known = ", ".join(REGISTRY[kind])
-        raise ConfigError(f"there is no {kind.removesuffix('s')} {name!r}; known: {known}")
+        raise ConfigError(
+            f"there is no {kind.removesuffix('s')} {name!r}; {nearest(name, entries)}"
+        )
 
     def _given(self, kind: str, name: str) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """The files and the settings of a job."""
