@@ -19,11 +19,13 @@ from spikereach.ops.common import triton as common
 from spikereach.ops.common.surrogates import known
 from spikereach.ops.common.triton import (
     SEGMENT,
+    counted,
     derivative,
     drawing,
     dropped,
     fire,
     matrix,
+    place,
     product,
 )
 from spikereach.ops.current_lif.step import CurrentState
@@ -73,9 +75,10 @@ def forward(
     """Fill the ``outputs`` (spikes and what they send to the outputs), the last state and, every
     ``SEGMENT`` steps, the checkpoints (segments, 3, B, N), if there are any."""
     steps, streams, units, channels = sizes
+    streams = counted(streams)
     zs, outs = outputs
-    stream = tl.program_id(0)
-    unit, channel = tl.arange(0, BLOCK), tl.arange(0, OUT_BLOCK)
+    stream = place(0)
+    unit, channel = counted(tl.arange(0, BLOCK)), counted(tl.arange(0, OUT_BLOCK))
     real, real_out = unit < units, channel < channels
     here, row = stream * units + unit, streams * units
     weight_t = matrix(weights_t[0], units, units, BLOCK, BLOCK)
@@ -112,10 +115,11 @@ def backward(
     ``scratch``: (SEGMENT, 2, B, N); the others as in `forward`.
     """
     steps, streams, units, channels = sizes
+    streams = counted(streams)
     gzs, gouts = outside
     gcurrents, sents = gsteps
-    stream = tl.program_id(0)
-    unit, channel = tl.arange(0, BLOCK), tl.arange(0, OUT_BLOCK)
+    stream = place(0)
+    unit, channel = counted(tl.arange(0, BLOCK)), counted(tl.arange(0, OUT_BLOCK))
     real, real_out = unit < units, channel < channels
     here, row = stream * units + unit, streams * units
     weight_t = matrix(weights[0], units, units, BLOCK, BLOCK)
@@ -152,7 +156,7 @@ def backward(
             gz = product(ga, weight) + product(gout, out_weight)
             gz = dropped(gz, drawn, t * streams + stream, unit, units)
             if gzs is not None:
-                gz += tl.load(gzs[0] + t * gzs[1] + here, mask=real, other=0.0)
+                gz += tl.load(gzs[0] + t * counted(gzs[1]) + here, mask=real, other=0.0)
             slopes = derivative(v - 1.0, surrogate, SHAPE)
             gv, gi, ga, more_gmem, more_gsyn = step_back(v, i, mem, syn, slopes, gz, gv, gi)
             gmem += more_gmem
@@ -165,12 +169,12 @@ def backward(
 def one_step(state, decays, new, spikes, t, sizes, drawn, BLOCK: tl.constexpr):
     """Step ``t`` alone: v and i after it, and spikes before and after dropout."""
     _, streams, units, _ = sizes
-    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    element = place(0) * BLOCK + tl.arange(0, BLOCK)
     inside, stream, unit = element < streams * units, element // units, element % units
     mem, syn = load(decays, unit, inside)
     v, i, a = load(state, element, inside)
     v, i, z = step(v, i, a, mem, syn)
-    sent = dropped(z, drawn, t * streams + stream, unit, units)
+    sent = dropped(z, drawn, counted(t) * streams + stream, unit, units)
     store(new, element, (v, i), inside)
     store(spikes, element, (z, sent), inside)
 
@@ -182,14 +186,14 @@ def one_step_back(
 ):  # fmt: skip
     """Step ``t`` alone: gradients of v and i in place, of what arrived, and more of the decays'."""
     _, streams, units, _ = sizes
-    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    element = place(0) * BLOCK + tl.arange(0, BLOCK)
     inside, stream, unit = element < streams * units, element // units, element % units
     mem, syn = load(decays, unit, inside)
     v, i = load(before, element, inside)
     gv, gi = load((ghere[0], ghere[1]), element, inside)
     gmem, gsyn = load((ghere[3], ghere[4]), element, inside)
     gz = tl.load(gsents + element, mask=inside, other=0.0)
-    gz = dropped(gz, drawn, t * streams + stream, unit, units)
+    gz = dropped(gz, drawn, counted(t) * streams + stream, unit, units)
     if gzs is not None:
         gz += tl.load(gzs + element, mask=inside, other=0.0)
     slopes = derivative(v - 1.0, surrogate, SHAPE)
