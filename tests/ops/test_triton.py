@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from operations import OPERATIONS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikereach.ops.common import backends
 from spikereach.ops.common.surrogates import arctan, fast_sigmoid
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
+
+SEGMENT = 16
+"""Steps from one checkpoint to the next."""
 
 CASES = Path(__file__).with_name("test_backends.py")
 
@@ -162,6 +166,39 @@ def test_places_are_counted_in_64_bits(name, compiled):
         bits = re.findall(PLACES, kernel.asm["ttir"])
         assert len(bits) > 1
         assert set(bits) == {"64"}
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products within."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.number += function.overloadpacket.__name__ in ("mm", "addmm", "addmm_")
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("dropout", [(None, None), (None, 0.3)])
+def test_a_wide_layer_multiplies_once_per_step(dropout, monkeypatch):
+    """By the recurrent weights; by those of the outputs once per segment."""
+    from triton.runtime.jit import JITFunction
+
+    launches = []
+    run = lambda kernel, *arguments, **options: launches.append(kernel.__name__)  # noqa: E731
+    monkeypatch.setattr(JITFunction, "run", run)
+    steps, (operation, options) = 64, OTHERS["wide current_lif"]
+    options = SIZES | options | {"steps": steps, "units": 20, "dropout": dropout}
+    leaves = {k: t.requires_grad_() for k, t in OPERATIONS[operation].draw(options).items()}
+    segments, inputs = steps // SEGMENT, 1
+    with Products() as forward:
+        outputs = OPERATIONS[operation].run(leaves, options, "cuda")
+    assert forward.number == steps + segments + inputs
+    assert launches == ["one_step"] * steps
+    with Products() as backward:
+        sum(output.sum() for output in outputs).backward()
+    assert backward.number == 2 * steps + segments + inputs + 3  # the weights' gradients
 
 
 @pytest.mark.long

@@ -12,8 +12,8 @@ Sequences are (T, B, N), states (B, N), constants (N,), all contiguous; ``BLOCK`
 two that holds N, elements beyond N are zero. Arithmetic is float32; currents may be stored in
 less. Arguments come in groups, as tuples, and what is absent is None.
 
-Places in memory are counted in 64 bits: `place` and `counted` make all that follows from them so. Divisions that PyTorch rounds to nearest are `tl.div_rn`, because
-Triton's own is an approximation.
+Places in memory are counted in 64 bits: `place` and `counted` make all that follows from them so.
+Divisions are `tl.div_rn`, rounded as PyTorch does: Triton's own is an approximation.
 
 Importing this module needs Triton, which comes with PyTorch's CUDA build.
 """

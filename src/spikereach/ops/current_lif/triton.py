@@ -2,7 +2,7 @@
 
 With more units than `MAX_UNITS` the weights do not fit into one program: `wide_forward` and
 `wide_backward` then stand for the kernels and take the same arguments, with a matrix product per
-step and a kernel for the rest.
+step and a kernel for the rest; the outputs, from which nothing comes back, take one per segment.
 """
 
 from typing import Any
@@ -209,16 +209,21 @@ def _launch(kernel: Any, like: Tensor, *arguments: Any, **constants: Any) -> Non
 def wide_forward(currents, weights_t, decays, state, outputs, last, checkpoints, sizes, drawn):
     """As `forward`."""
     (recurrent_t, output_t), (zs, outs) = weights_t, outputs
+    steps, _, units, channels = sizes
     for each, first in zip(last, state, strict=True):
         each.copy_(first)
-    dropped_spikes = torch.empty_like(last[0])
-    for t in range(sizes[0]):
-        if checkpoints is not None and t % SEGMENT == 0:
-            torch.stack(last, out=checkpoints[t // SEGMENT])
-        sent = zs[t] if drawn is None else dropped_spikes
-        _launch(one_step, sent, last, decays, last[:2], (zs[t], sent), t, sizes, drawn)
-        torch.addmm(currents[t], sent, recurrent_t, out=last[2])
-        torch.mm(sent, output_t, out=outs[t])
+    kept = None if drawn is None else torch.empty_like(zs[:SEGMENT])
+    for first in range(0, steps, SEGMENT):
+        if checkpoints is not None:
+            torch.stack(last, out=checkpoints[first // SEGMENT])
+        here = range(first, min(first + SEGMENT, steps))
+        sent = zs[first : here.stop] if kept is None else kept[: len(here)]
+        for t, now in zip(here, sent, strict=True):
+            _launch(one_step, now, last, decays, last[:2], (zs[t], now), t, sizes, drawn)
+            torch.addmm(currents[t], now, recurrent_t, out=last[2])
+        # Nothing comes back from the outputs: one product for all steps of a segment.
+        rows = sent.view(-1, units), outs[first : here.stop].view(-1, channels)
+        torch.mm(rows[0], output_t, out=rows[1])
 
 
 def wide_backward(
@@ -233,7 +238,7 @@ def wide_backward(
     gmem.zero_()
     gsyn.zero_()
     gcurrents[-1] = glast[2]
-    z, gz = torch.empty_like(gv), torch.empty_like(gv)
+    z, gz = torch.empty_like(gv), torch.empty_like(scratch[:, 0])
     for first in reversed(range(0, steps, SEGMENT)):
         here = range(first, min(first + SEGMENT, steps))
         v, i, a = state = checkpoints[first // SEGMENT].clone().unbind()
@@ -241,13 +246,14 @@ def wide_backward(
             torch.stack((v, i), out=before)
             _launch(one_step, z, state, decays, (v, i), (z, sents[t]), t, sizes, drawn)
             torch.addmm(currents[t], sents[t], recurrent_t, out=a)
+        rows = gouts[first : here.stop].flatten(0, 1), gz[: len(here)].view(-1, gz.shape[-1])
+        torch.mm(rows[0], output, out=rows[1])
         for t in reversed(here):
-            torch.mm(gouts[t], output, out=gz)
-            gz.addmm_(gcurrents[t], recurrent)
+            sent = gz[t - first].addmm_(gcurrents[t], recurrent)
             now = None if gzs is None else gzs[0][t] if gzs[1] else gzs[0]
             there = gv, gi, gcurrents[t - 1] if t else ga, gmem, gsyn
-            rest = now, gz, there, t, sizes, drawn, surrogate
-            _launch(one_step_back, gz, scratch[t - first].unbind(), decays, *rest, SHAPE=SHAPE)
+            rest = now, sent, there, t, sizes, drawn, surrogate
+            _launch(one_step_back, sent, scratch[t - first].unbind(), decays, *rest, SHAPE=SHAPE)
 
 
 class _CurrentLIF(torch.autograd.Function):

@@ -55,14 +55,12 @@ def step_back(g, v, z, decay, RESET: tl.constexpr):
 def stored(v, grid):
     """``v`` as stored: on the fixed-point grid, or as it is."""
     if grid is not None:
-        per_one, step_size, lowest, highest = grid
+        per_one, apart, lowest, highest = grid  # powers of two: products are exact
         scaled = v * per_one
         # Adding 2**23 leaves no room for a fraction, so that the sum is rounded, ties to even.
         push = tl.where(scaled < 0.0, -HALF_RANGE, HALF_RANGE)
         whole = (scaled + push) - push
-        v = (
-            tl.where(tl.abs(scaled) < HALF_RANGE, whole, scaled) * step_size
-        )  # a power of two: exact
+        v = tl.where(tl.abs(scaled) < HALF_RANGE, whole, scaled) * apart
         v = tl.where(v < lowest, lowest, tl.where(v > highest, highest, v))
     return v
 
