@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from spikereach.ops.common import triton as common
 from spikereach.ops.common.fixed_point import bounds
+from spikereach.ops.common.precision import precise
 from spikereach.ops.common.surrogates import known
 from spikereach.ops.common.triton import (
     SEGMENT,
@@ -237,7 +238,7 @@ class _LIF(torch.autograd.Function):
 def lif(currents, recurrent, parameters, state, *, surrogate, reset, fixed_point):
     """As `scan_lif`."""
     state = silent(currents) if state is None else state
-    weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
+    weight = None if recurrent is None else precise(recurrent.weight)
     rule = known(surrogate), known_reset(reset), fixed_point
     constants = (common.per_unit(value, currents) for value in parameters)
     z, *last = _LIF.apply(currents, weight, *constants, *state, rule)
