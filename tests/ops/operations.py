@@ -163,7 +163,7 @@ def draw_gru(options: Options) -> Tensors:
 
 
 def run_gru(t: Tensors, options: Options, backend: str) -> tuple[Tensor, ...]:
-    cell = nn.GRUCell(options["inputs"], options["units"], device=DEVICE)
+    cell = nn.GRUCell(options["inputs"], options["units"], device=DEVICE, dtype=t["x"].dtype)
     with torch.no_grad():
         for name, parameter in cell.named_parameters():
             parameter.copy_(t[name])
@@ -201,8 +201,9 @@ class Operation(NamedTuple):
     """outputs: a sequence (T, B, ...) first"""
     options: dict[str, list[Any]]
     """what there is to choose, beside the sizes"""
-    spikes: bool = True
-    """the first output is made of spikes, which all backends must agree on"""
+    parts: tuple[int, ...] = (1,)
+    """units that spike at a time, one after the other in each step, in the operation's units; none
+    where the first output is not of spikes"""
     backends: tuple[str, ...] = ("cpu", "cuda")
     differentiable: bool = True
 
@@ -224,17 +225,13 @@ CURRENT_LIF = {
 OPERATIONS = {
     "lif": Operation(draw_lif, run_lif, SURROGATES | LIF),
     "current_lif": Operation(draw_current_lif, run_current_lif, SURROGATES | CURRENT_LIF),
-    "integrator": Operation(
-        draw_integrator, run_integrator, {"scalar": [False, True]}, spikes=False
-    ),
-    "current_integrator": Operation(
-        draw_current_integrator, run_current_integrator, {}, spikes=False
-    ),
+    "integrator": Operation(draw_integrator, run_integrator, {"scalar": [False, True]}, parts=()),
+    "current_integrator": Operation(draw_current_integrator, run_current_integrator, {}, parts=()),
     "gru": Operation(
         draw_gru,
         run_gru,
         {"inputs": [1, 7]},
-        spikes=False,
+        parts=(),
         backends=("cpu",),
         differentiable=False,
     ),
@@ -242,6 +239,7 @@ OPERATIONS = {
         draw_spiking_gru,
         run_spiking_gru,
         SURROGATES | {"buffer_format": ["float32", "float16", (1, 4)]},
+        parts=(2, 1),
         backends=("cpu",),
         differentiable=False,
     ),

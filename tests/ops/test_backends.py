@@ -1,10 +1,14 @@
 """Every backend of every operation against its reference."""
 
+import copy
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from operations import BACKEND, DEVICE, OPERATIONS, TRITON, Layer, silent
+from replay import judged
 from torch.nn import functional as F
 
 from spikereach.models.rsnn import RSNN
@@ -46,12 +50,13 @@ def cases(operation):
     return st.fixed_dictionaries(drawn | {"seed": st.integers(0, 2**20), "loss": LOSSES})
 
 
-def differentiated(operation, options, backend):
+def differentiated(operation, options, backend, kind=torch.float32):
     """Outputs, and gradients of all tensors for a random loss of all outputs but, perhaps, the
     sequence."""
     drawn = operation.draw(options)
     leaves = {
-        name: t.to(DEVICE).requires_grad_(operation.differentiable) for name, t in drawn.items()
+        name: t.to(DEVICE, kind).requires_grad_(operation.differentiable)
+        for name, t in drawn.items()
     }
     outputs = operation.run(leaves, options, backend)
     if operation.differentiable:
@@ -66,23 +71,37 @@ def differentiated(operation, options, backend):
     return [o.detach() for o in outputs], {name: leaf.grad for name, leaf in leaves.items()}
 
 
-def assert_agrees(operation, options):
-    expected, gradients = differentiated(operation, options, "reference")
-    outputs, ours = differentiated(operation, options, BACKEND)
-    if operation.spikes:
-        assert torch.equal(outputs[0], expected[0])
-    for out, other in zip(outputs, expected, strict=True):
-        assert out.dtype == other.dtype
-        torch.testing.assert_close(out, other, rtol=1e-5, atol=1e-5)
-    for name, gradient in gradients.items():
+FLIPS = 1e-4
+"""Share of spikes, and one more, that may differ from those of float64."""
+
+
+def assert_agrees(operation, options, backend=BACKEND):
+    """With the reference in float64, which follows the backend's spikes (`replay`)."""
+    outputs, ours = differentiated(operation, options, backend)
+    parts, sure = tuple(options["units"] * part for part in operation.parts), slice(None)
+    with judged(outputs[0], parts) if parts else nullcontext() as judge:
+        expected, gradients = differentiated(operation, options, "reference", torch.float64)
+    if parts:
+        assert judge.flips <= 1 + FLIPS * outputs[0].numel()
+        sure = ~judge.doubts
+    for number, (out, other) in enumerate(zip(outputs, expected, strict=True)):
+        assert out.dtype == torch.float32
+        if number and parts and out.shape == sure.shape:
+            out, other = out[sure], other[sure]
+        torch.testing.assert_close(out.double(), other, rtol=1e-5, atol=1e-5)
+    for name, gradient in gradients.items() if not parts or sure.all() else ():
         if gradient is None:
             assert ours[name] is None or not ours[name].any(), name
             continue
         scale = max(1.0, gradient.abs().max().item())
         torch.testing.assert_close(
-            ours[name] / scale, gradient / scale, rtol=0, atol=1e-5, msg=lambda m, n=name: n + m
+            ours[name].double() / scale,
+            gradient / scale,
+            rtol=0,
+            atol=1e-5,
+            msg=lambda m, n=name: n + m,
         )
-    return expected[0]
+    return outputs[0]
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -201,19 +220,21 @@ def test_lif_takes_the_currents_of_mixed_precision():
     torch.manual_seed(0)
     currents, weight = torch.randn(20, 2, 8), torch.randn(8, 8) * 0.3
     halves = [t.to(DEVICE, torch.bfloat16).requires_grad_() for t in (currents, weight)]
-    singles = [t.detach().float().requires_grad_() for t in halves]
-    spikes = []
-    for (inputs, recurrent), backend in ((halves, "cuda"), (singles, "reference")):
-        rules = {"surrogate": triangle(), "backend": backend}
-        z, state = scan_lif(inputs, Layer(recurrent), LIFParameters(0.9), silent(2, 8), **rules)
-        assert z.dtype == state.v.dtype == torch.float32
+    singles = [t.detach().double().requires_grad_() for t in halves]
+    rules = {"surrogate": triangle(), "backend": "cuda"}
+    z, state = scan_lif(halves[0], Layer(halves[1]), LIFParameters(0.9), silent(2, 8), **rules)
+    assert z.dtype == state.v.dtype == torch.float32
+    (z * torch.arange(8, device=DEVICE)).sum().backward()
+    assert z.sum() > 10
+    with judged(z.detach(), (8,)) as judge:
+        rest = LIFState(*torch.zeros(2, 2, 8, dtype=torch.float64, device=DEVICE))
+        rules["backend"] = "reference"
+        z, _ = scan_lif(singles[0], Layer(singles[1]), LIFParameters(0.9), rest, **rules)
         (z * torch.arange(8, device=DEVICE)).sum().backward()
-        spikes.append(z.detach())
-    assert torch.equal(*spikes)
-    assert spikes[0].sum() > 10
+    assert judge.flips <= 1
     for half, single in zip(halves, singles, strict=True):
         assert half.grad.dtype == torch.bfloat16
-        torch.testing.assert_close(half.grad.float(), single.grad, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(half.grad.double(), single.grad, rtol=1e-2, atol=1e-2)
 
 
 @triton_only
@@ -262,7 +283,7 @@ def test_autocast_leaves_the_neuron_in_float32():
 
 DECODERS = {
     "rsnn": lambda: RSNN(channels=6, hidden=8, readouts=((50.0, 10.0), (20.0, 5.0))),
-    "snn2": lambda: SNN2(channels=6, hidden=8),
+    "snn2": lambda: SNN2(channels=6, hidden=8, dropout=0.0),
 }
 
 
@@ -274,19 +295,38 @@ def test_decoders_have_the_gradients_of_the_reference(name):
         for weight in (p for p in decoder.parameters() if p.dim() == 2):
             weight.mul_(3.0)  # so that they fire
     spikes = (torch.rand(40, 2, 6) < 0.3).float().to(DEVICE)
-    results = []
-    for backend in ("reference", BACKEND):
+    exact = copy.deepcopy(decoder).double()
+
+    def gradients(decoder, spikes, backend):
         torch.manual_seed(1)  # of dropout
         with recording(decoder) as record, backends.only(backend):
             loss = decoder.decode(spikes).square().mean()
-        fired = list(record.spikes.values())
-        loss = loss + sum(z.sum(0).square().mean() for z in fired if z.requires_grad)
-        gradients = torch.autograd.grad(loss, list(decoder.parameters()), allow_unused=True)
-        results.append((fired, [loss.detach(), *(g for g in gradients if g is not None)]))
-    (expected_spikes, expected), (ours_spikes, ours) = results
-    assert expected_spikes[0].sum() > 5
-    for z, other in zip(ours_spikes, expected_spikes, strict=True):
-        assert torch.equal(z, other)
+        (fired,) = record.spikes.values()
+        if fired.requires_grad:
+            loss = loss + fired.sum(0).square().mean()
+        found = torch.autograd.grad(loss, list(decoder.parameters()), allow_unused=True)
+        return fired.detach(), [loss.detach(), *(g for g in found if g is not None)]
+
+    fired, ours = gradients(decoder, spikes, BACKEND)
+    assert fired.sum() > 5
+    with judged(fired, (8,)) as judge:
+        _, expected = gradients(exact, spikes.double(), "reference")
+    assert judge.flips <= 1
     for gradient, other in zip(ours, expected, strict=True):
         scale = max(1.0, other.abs().max().item())
-        torch.testing.assert_close(gradient / scale, other / scale, rtol=0, atol=1e-5)
+        torch.testing.assert_close(gradient.double() / scale, other / scale, rtol=0, atol=1e-5)
+
+
+def test_a_spike_may_differ_only_within_rounding_of_the_threshold():
+    currents = torch.tensor([0.75 + 1e-6, 0.2, 0.9], dtype=torch.float64).view(1, 1, 3)
+
+    def follow(*spikes):
+        with judged(torch.tensor(spikes).view(1, 1, 3), (3,)) as judge:
+            rules = {"surrogate": triangle(), "backend": "reference"}
+            scan_lif(currents, None, LIFParameters(0.9, 0.75), None, **rules)
+        return judge.flips
+
+    assert follow(1.0, 0.0, 1.0) == 0
+    assert follow(0.0, 0.0, 1.0) == 1
+    with pytest.raises(AssertionError, match="from the threshold"):
+        follow(1.0, 1.0, 1.0)

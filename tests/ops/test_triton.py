@@ -1,6 +1,7 @@
 """The CUDA backend: its kernels interpreted, run on a GPU where there is one, and compiled."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from operations import OPERATIONS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikereach.ops.common import backends
-from spikereach.ops.common.surrogates import fast_sigmoid
+from spikereach.ops.common.surrogates import arctan, fast_sigmoid
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
+
+SEGMENT = 16
+"""Steps from one checkpoint to the next."""
 
 CASES = Path(__file__).with_name("test_backends.py")
 
@@ -138,6 +143,64 @@ def test_kernels_compile(name, compiled):
     assert all(kernel.asm["cubin"] for kernel in compiled(operation, options | ones, 90).values())
 
 
+DIVISIONS = r"\bdiv\.(?!rn\.)[\w.]*f32"
+PLACES = r"tt\.addptr .*: .*, (?:tensor<[^>]*x)?i(\d+)"
+
+
+@pytest.mark.parametrize("shape", [fast_sigmoid(5.0), arctan(2.0)])
+@pytest.mark.parametrize("name", OTHERS)
+def test_kernels_divide_as_pytorch_does(name, shape, compiled):
+    """Rounded to nearest: Triton's own division may be off by two units in the last place."""
+    operation, options = OTHERS[name]
+    sizes = {"units": 16, "surrogate": shape}
+    for kernel in compiled(operation, options | sizes, 90).values():
+        assert not re.findall(DIVISIONS, kernel.asm["ptx"])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_places_are_counted_in_64_bits(name, compiled):
+    """Of 2048 streams with 1024 units those in 32 bits would end after 1024 steps."""
+    operation, options = OTHERS[name]
+    sizes = {"units": 16, "batch": 3}
+    for kernel in compiled(operation, options | sizes, 90).values():
+        bits = re.findall(PLACES, kernel.asm["ttir"])
+        assert len(bits) > 1
+        assert set(bits) == {"64"}
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products within."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.number += function.overloadpacket.__name__ in ("mm", "addmm", "addmm_")
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("dropout", [(None, None), (None, 0.3)])
+def test_a_wide_layer_multiplies_once_per_step(dropout, monkeypatch):
+    """By the recurrent weights; by those of the outputs once per segment."""
+    from triton.runtime.jit import JITFunction
+
+    launches = []
+    run = lambda kernel, *arguments, **options: launches.append(kernel.__name__)  # noqa: E731
+    monkeypatch.setattr(JITFunction, "run", run)
+    steps, (operation, options) = 64, OTHERS["wide current_lif"]
+    options = SIZES | options | {"steps": steps, "units": 20, "dropout": dropout}
+    leaves = {k: t.requires_grad_() for k, t in OPERATIONS[operation].draw(options).items()}
+    segments, inputs = steps // SEGMENT, 1
+    with Products() as forward:
+        outputs = OPERATIONS[operation].run(leaves, options, "cuda")
+    assert forward.number == steps + segments + inputs
+    assert launches == ["one_step"] * steps
+    with Products() as backward:
+        sum(output.sum() for output in outputs).backward()
+    assert backward.number == 2 * steps + segments + inputs + 3  # the weights' gradients
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("sizes", [{}, {"batch": 1}])
 @pytest.mark.parametrize("name", OTHERS)
@@ -175,13 +238,13 @@ def test_cuda_is_taken_where_it_fits(faked, monkeypatch):
     state, weight = Faked(2, 8), Faked(8, 8)
     half = Faked(5, 2, 8, dtype=torch.bfloat16)
     assert backends.fits_cuda(Faked(5, 2, 8), state, recurrent=weight)
+    assert backends.fits_cuda(Faked(2**11, 2**10, 2**10), state)  # places have 64 bits
     assert backends.fits_cuda(half, state, recurrent=Faked(8, 8, dtype=torch.bfloat16))
     assert backends.fits_cuda(state, Faked(dtype=torch.float64))  # numbers do not change the type
     for refused in (
         (half, half),
         (state, Faked(2, 8, device="cpu")),
         (state, Faked(2, 8, dtype=torch.float64)),
-        (state, Faked(2**11, 2**10, 2**10)),
     ):
         assert not backends.fits_cuda(*refused)
     most = backends.MAX_UNITS

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from snakemake.utils import update_config
 
 from spikereach import config
+from spikereach.ops.common.backends import MAX_UNITS
 
 LOCAL = {"folder": "somewhere"}
 PRESETS = {
@@ -184,3 +185,14 @@ def test_numbers_are_finite(raw, key, value):
     changed = config.overlay(raw, {"trajectory": {key: value}})
     with pytest.raises(config.ConfigError, match=f"trajectory.{key}: .*finite number"):
         config.validate(changed)
+
+
+def test_layers_too_wide_for_one_program_are_validated_side_by_side(repository):
+    """On CUDA they take kernels per step: as one stream, validation would launch some for every
+    step of a recording, in windows for those of one window per batch."""
+    systems = config.read(repository / "config.yaml").systems
+    rsnns = [s for s in systems.values() if s.architecture == "rsnn" and s.training]
+    wide = [s for s in rsnns if s.sizes["hidden"] > MAX_UNITS]
+    stages = [stage for s in wide for stage in (s.training.pretrain, s.training.finetune)]
+    assert len(stages) == 2
+    assert all(stage.validate_on == "windows" for stage in stages)

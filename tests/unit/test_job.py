@@ -256,6 +256,20 @@ def test_device(snakemake):
         assert job.device == "cpu"
 
 
+def test_the_cpu_is_used_where_it_is_asked_for(snakemake, monkeypatch):
+    """Also where a GPU is there and somebody's --set-resources asks for it."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    snakemake.resources, snakemake.config["device"] = {"gpu": 1}, "cpu"
+    assert jobs.Job(snakemake).device == "cpu"
+    with jobs.job(snakemake):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert Path("job.log").read_text(encoding="utf-8") == ""
+    snakemake.config["device"] = "cuda"
+    assert jobs.Job(snakemake).device == "cuda"
+
+
 def test_what_a_training_is_told(snakemake):
     snakemake.log = ["logs/train/RTnet/seed0.log"]
     events = Path("logs/train/RTnet/seed0")

@@ -416,3 +416,38 @@ def test_trainings_ask_for_what_they_need(paper, make):
 def test_device(make, monkeypatch, device, visible, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert make(device=device).device == expected
+
+
+def test_only_what_trains_by_gradients_asks_for_a_gpu(make, paper):
+    """A closed form and a mere rounding compute on the CPU, and would keep a GPU idle."""
+    plan = make(device="cuda")
+    asked = {
+        ("RTnet", SIX[3]): 1,
+        ("RTnet", "loco"): 1,
+        ("Wiener", SIX[3]): 0,
+        ("Kalman", SIX[3]): 0,
+        ("sRTnet", None): 1,
+        ("RTnet", None): 0,
+    }
+    assert {job: plan.gpus(*job) for job in asked} == asked
+    assert plan.trial_gpus() == 1
+    assert not any(paper.gpus(*job) for job in asked), "device: cpu"
+    assert paper.trial_gpus() == 0
+
+
+@pytest.mark.parametrize(
+    ("visible", "shared", "asked", "places"),
+    [
+        ("0,1", 1, None, 2),
+        ("0,1", 3, None, 6),
+        ("0,1", 3, 4, 4),
+        ("0,1", 1, 4, 2),
+        ("", 1, None, 1),
+    ],
+)
+def test_no_more_jobs_begin_than_gpus_have_places(
+    make, monkeypatch, visible, shared, asked, places
+):
+    """Those too many would wait for a place, and keep cores from jobs that need none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert make(device="cuda", jobs_per_gpu=shared).gpu_places(asked) == places

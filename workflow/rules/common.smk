@@ -36,6 +36,10 @@ except (ConfigError, RunFolderError) as error:
     sys.exit(f"error: {error}")
 
 plan = Plan(run, lambda name: workflow.source_path(f"../scripts/{name}.py"))
+# On this machine only: a scheduler counts the GPUs of its nodes itself.
+if workflow.is_main_process and workflow.local_exec and plan.device == "cuda":
+    asked = workflow.global_resources.get("gpu").value
+    workflow.register_resource("gpu", plan.gpu_places(asked))
 
 
 wildcard_constraints:

@@ -18,7 +18,7 @@ rule compress_decoder:
     resources:
         mem_mb=grows(plan.memory),
         runtime=grows(plan.minutes),
-        gpu=int(plan.device == "cuda"),
+        gpu=ask(plan.gpus),
     params:
         system=ask(plan.compression_spec),
         threads=run.threads,

@@ -23,7 +23,7 @@ rule run_trial:
     resources:
         mem_mb=grows(plan.trial_memory),
         runtime=grows(plan.trial_minutes),
-        gpu=int(plan.device == "cuda"),
+        gpu=ask(plan.trial_gpus),
     params:
         spec=ask(plan.trial_spec),
         threads=run.threads,

@@ -17,7 +17,7 @@ rule train_decoder:
     resources:
         mem_mb=grows(plan.memory),
         runtime=grows(plan.minutes),
-        gpu=int(plan.device == "cuda"),
+        gpu=ask(plan.gpus),
     params:
         system=ask(plan.training_spec),
         stage=ask(plan.stage),

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikereach.models.counts import Counting, CountState
+from spikereach.ops.common.precision import precise, without_autocast
 from spikereach.ops.common.record import active
 
 
@@ -116,19 +117,20 @@ class AEGRU(Counting):
         return self.readout(self.dropout(torch.stack(states))), velocity[width - 1 :: width]
 
     def _recur(self, code: Tensor, hidden: Tensor) -> Tensor:
-        return self.layer_norm(self.cell(code, hidden))
+        with without_autocast(code):
+            return self.layer_norm(self.cell(code, hidden))
 
     def _encode(self, sums: Tensor) -> Tensor:
         """Codes (n, latent) of sums (n, C), sampled in training."""
         inputs = functional.softplus(sums).log()
-        code = self.norm(self.encoder(inputs))
+        code = self.norm(precise(self.encoder(inputs)))
         if not self.training or self.log_variance is None:
             return code
         code = code.clamp(-10, 10)
-        log_variance = self.log_variance(inputs)
+        log_variance = precise(self.log_variance(inputs))
         sample = code + torch.randn_like(code) * (log_variance / 2).exp()
         if (record := active()) is not None:
-            rates = self.decoder(sample).exp()
+            rates = precise(self.decoder(sample)).exp()
             likelihood = functional.poisson_nll_loss(rates, sums, log_input=False, full=True)
             divergence = (code**2 + log_variance.exp() - 1 - log_variance).mean() / 2
             record.losses["reconstruction"] = self.reconstruction_weight * likelihood

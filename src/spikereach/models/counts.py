@@ -40,8 +40,8 @@ class Counts:
             state = self.init_state(*spikes.shape[1:], spikes)
         kept, steps = self.window - 1, len(spikes)
         rows = torch.cat([state.rows, spikes])
-        # Sums up to each row in float32: counts are whole numbers, so differences are exact.
-        total = rows.cumsum(0, dtype=torch.float32)
+        # Sums up to each row, of whole numbers: exact, and on CUDA the same whenever repeated.
+        total = rows.cumsum(0, dtype=torch.int32)
         total = torch.cat([torch.zeros_like(total[:1]), total])
         oldest = torch.arange(steps, device=spikes.device)[:, None]
         # A window that grows begins with the row before the first step.

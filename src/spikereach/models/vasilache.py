@@ -13,6 +13,7 @@ from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import may_compile
+from spikereach.ops.common.precision import precise
 from spikereach.ops.common.record import note_call, note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.conv_pool import conv_pool
@@ -163,7 +164,8 @@ class Windowed(Decoder):
         raise NotImplementedError
 
     def initial_hidden(self, frames: Tensor) -> Tensor:
-        """Hidden state (B, hidden) of a GRU at the start of B streams, standard normal.
+        """Hidden state (B, hidden) of a GRU at the start of B streams, standard normal, of the
+        frames' type.
 
         Training draws it anew each time. In evaluation stream ``b`` always begins with the same
         draw, whatever the others are, so that its output is a function of its input.
@@ -265,7 +267,7 @@ class SGRU(Spiking):
         layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
         rules = {"surrogate": self.surrogate, "buffer_format": self.buffer_format}
         currents = self.input(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        hidden = self.initial_hidden(frames) if hidden is None else hidden
+        hidden = self.initial_hidden(precise(frames[:1])) if hidden is None else hidden
         outputs, spikes = [], []
         for current in currents:
             states, fired = scan_spiking_gru(current, layers, self.constants, hidden, **rules)

@@ -24,6 +24,7 @@ from spikereach.ops.common.record import Record, recording
 from spikereach.progress import progress_bar
 from spikereach.training import optimisers
 from spikereach.training.activity import warn
+from spikereach.training.arithmetic import mixed, repeatable
 from spikereach.training.errors import ExplosionError
 from spikereach.training.feed import Batches, Feed, prepare, windows_of
 from spikereach.training.losses import LOSSES, penalty
@@ -106,7 +107,7 @@ def train(
     with (
         terminable(state.save) as stop_if_told,
         _event_log(events, state.epoch) as note,
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        repeatable(device),
     ):
         while not state.finished:
             watch(state.rows)
@@ -163,8 +164,7 @@ def step(
 
     Returns the predictions before the update and their targets, (..., 2), and what was recorded.
     """
-    device = spikes.device.type
-    with parametrize.cached(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    with parametrize.cached(), mixed(spikes.device):
         with recording(decoder) as record:
             prediction, target = decoder.training_pairs(spikes, target)
             prediction = prediction.float()

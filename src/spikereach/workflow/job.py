@@ -45,8 +45,9 @@ class Job:
 
     @property
     def wants_gpu(self) -> bool:
-        """Whether its rule asks for one."""
-        return bool(self.snakemake.resources.get("gpu", 0))
+        """Whether its rule asks for one, and the configuration does not forbid it."""
+        forbidden = self.snakemake.config["device"] == "cpu"
+        return not forbidden and bool(self.snakemake.resources.get("gpu", 0))
 
     @property
     def device(self) -> str:

@@ -355,6 +355,25 @@ class Plan:
         stage = getattr(self.training(system), self.stage(dataset))
         return [stage] if stage else []  # a closed form has none
 
+    def gpus(self, system: str, dataset: str | None = None) -> int:
+        """How many a job asks for: one where it trains on CUDA, and not in closed form."""
+        return int(self.device == "cuda" and bool(self.trainings(system, dataset)))
+
+    def trial_gpus(self) -> int:
+        return self.gpus(self.search.system, self.search.session)
+
+    def gpu_places(self, asked: int | None) -> int:
+        """How many jobs of one machine may hold a place on its GPUs at a time: no more than there
+        are, because others would wait for one, and hold cores meanwhile.
+
+        One where no GPU is visible, so that a job can begin and tell of it.
+
+        Args:
+            asked: the user's limit (``--resources gpu=``), or None.
+        """
+        places = max(1, self.config.jobs_per_gpu * len(gpus.visible()))
+        return places if asked is None else min(asked, places)
+
     def memory(self, system: str, input_mb: float, dataset: str | None = None) -> int:
         return demand.memory_mb(self.trainings(system, dataset), input_mb, self.device)
 

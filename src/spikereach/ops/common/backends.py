@@ -23,8 +23,6 @@ MODULES: dict[Backend, str] = {"reference": "reference", "cpu": "cpu", "cuda": "
 
 MAX_UNITS = 128
 """Recurrent units whose weights fit into the registers of one program on CUDA."""
-_LARGEST = 2**31
-"""Numbers in a tensor on CUDA; their places are counted in 32 bits."""
 
 _ONLY: ContextVar[Backend | None] = ContextVar("backend", default=None)
 
@@ -94,10 +92,10 @@ def fits_cpu(*tensors: Tensor | float | None) -> bool:
 def fits_cuda(*tensors: Tensor | float | None, recurrent: Tensor | None = None) -> bool:
     """Whether the Triton kernels compute with these.
 
-    They must be on CUDA, together of float32 as PyTorch promotes types, and not too large.
+    They must be on CUDA, and together of float32 as PyTorch promotes types.
     """
     tensors = [t for t in (*tensors, recurrent) if isinstance(t, Tensor)]
-    if not all(t.device.type == "cuda" and t.numel() < _LARGEST for t in tensors):
+    if not all(t.device.type == "cuda" for t in tensors):
         return False
     kind = reduce(torch.promote_types, (t.dtype for t in tensors if t.dim()))
     small = recurrent is None or len(recurrent) <= MAX_UNITS

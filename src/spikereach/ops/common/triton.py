@@ -12,6 +12,9 @@ Sequences are (T, B, N), states (B, N), constants (N,), all contiguous; ``BLOCK`
 two that holds N, elements beyond N are zero. Arithmetic is float32; currents may be stored in
 less. Arguments come in groups, as tuples, and what is absent is None.
 
+Places in memory are counted in 64 bits: `place` and `counted` make all that follows from them so.
+Divisions are `tl.div_rn`, rounded as PyTorch does: Triton's own is an approximation.
+
 Importing this module needs Triton, which comes with PyTorch's CUDA build.
 """
 
@@ -45,6 +48,18 @@ drawing = triton.jit(do_not_specialize=DRAWN, do_not_specialize_on_alignment=DRA
 
 
 @triton.jit
+def counted(number):
+    """In 64 bits, as all places in memory that follow from it."""
+    return tl.cast(number, tl.int64)
+
+
+@triton.jit
+def place(axis: tl.constexpr):
+    """The number of this program along an axis of the grid."""
+    return counted(tl.program_id(axis))
+
+
+@triton.jit
 def dropped(values, drawn, row, element, width):
     """Elements of a row after dropout, with rows of ``width`` elements, or as they are."""
     if drawn is not None:
@@ -65,20 +80,20 @@ def derivative(distance, surrogate, SHAPE: tl.constexpr):
     slope, peak = surrogate
     if SHAPE == "rational":
         x = slope * tl.abs(distance) + 1.0
-        return peak / (x * x)
+        return tl.div_rn(peak, x * x)
     elif SHAPE == "triangle":
         x = 1.0 - slope * tl.abs(distance)
         return peak * tl.where(x < 0.0, 0.0, x)
     else:
         x = slope * distance
-        return peak / (1.0 + x * x)
+        return tl.div_rn(peak, 1.0 + x * x)
 
 
 @triton.jit
 def matrix(weight, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    row, column = tl.arange(0, ROWS)[:, None], tl.arange(0, COLUMNS)[None, :]
+    row, column = counted(tl.arange(0, ROWS))[:, None], tl.arange(0, COLUMNS)[None, :]
     inside = (row < rows) & (column < columns)
-    return tl.load(weight + row * columns + column, mask=inside, other=0.0).to(tl.float32)
+    return tl.load(weight + (row * columns + column), mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -95,7 +110,7 @@ def fire(v, threshold):
 @drawing
 def drop(x, out, count, width, drawn, BLOCK: tl.constexpr):
     """Dropout of ``count`` numbers in rows of ``width``."""
-    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    element = place(0) * BLOCK + tl.arange(0, BLOCK)
     inside = element < count
     value = tl.load(x + element, mask=inside, other=0).to(tl.float32)
     tl.store(out + element, dropped(value, drawn, element // width, element % width, width), inside)

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from spikereach.ops.common.backends import Backend, choose
 from spikereach.ops.common.dropout import Dropout
+from spikereach.ops.common.precision import without_autocast
 from spikereach.ops.common.record import note_call
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.current_lif import reference
@@ -49,7 +50,8 @@ def scan_current_lif(
     """
     chosen = choose(__name__, backend, *layers.weights, *parameters, *state)
     rules = {"surrogate": surrogate, "dropout": dropout}
-    z, out, last = chosen.current_lif(x, layers, parameters, state, **rules)
+    with without_autocast(x):
+        z, out, last = chosen.current_lif(x, layers, parameters, state, **rules)
     if chosen is not reference:
         for layer, received in zip(layers, (x, z, z), strict=True):
             note_call(layer, received)

@@ -2,7 +2,7 @@
 
 With more units than `MAX_UNITS` the weights do not fit into one program: `wide_forward` and
 `wide_backward` then stand for the kernels and take the same arguments, with a matrix product per
-step and a kernel for the rest.
+step and a kernel for the rest; the outputs, from which nothing comes back, take one per segment.
 """
 
 from typing import Any
@@ -19,11 +19,13 @@ from spikereach.ops.common import triton as common
 from spikereach.ops.common.surrogates import known
 from spikereach.ops.common.triton import (
     SEGMENT,
+    counted,
     derivative,
     drawing,
     dropped,
     fire,
     matrix,
+    place,
     product,
 )
 from spikereach.ops.current_lif.step import CurrentState
@@ -73,9 +75,10 @@ def forward(
     """Fill the ``outputs`` (spikes and what they send to the outputs), the last state and, every
     ``SEGMENT`` steps, the checkpoints (segments, 3, B, N), if there are any."""
     steps, streams, units, channels = sizes
+    streams = counted(streams)
     zs, outs = outputs
-    stream = tl.program_id(0)
-    unit, channel = tl.arange(0, BLOCK), tl.arange(0, OUT_BLOCK)
+    stream = place(0)
+    unit, channel = counted(tl.arange(0, BLOCK)), counted(tl.arange(0, OUT_BLOCK))
     real, real_out = unit < units, channel < channels
     here, row = stream * units + unit, streams * units
     weight_t = matrix(weights_t[0], units, units, BLOCK, BLOCK)
@@ -112,10 +115,11 @@ def backward(
     ``scratch``: (SEGMENT, 2, B, N); the others as in `forward`.
     """
     steps, streams, units, channels = sizes
+    streams = counted(streams)
     gzs, gouts = outside
     gcurrents, sents = gsteps
-    stream = tl.program_id(0)
-    unit, channel = tl.arange(0, BLOCK), tl.arange(0, OUT_BLOCK)
+    stream = place(0)
+    unit, channel = counted(tl.arange(0, BLOCK)), counted(tl.arange(0, OUT_BLOCK))
     real, real_out = unit < units, channel < channels
     here, row = stream * units + unit, streams * units
     weight_t = matrix(weights[0], units, units, BLOCK, BLOCK)
@@ -152,7 +156,7 @@ def backward(
             gz = product(ga, weight) + product(gout, out_weight)
             gz = dropped(gz, drawn, t * streams + stream, unit, units)
             if gzs is not None:
-                gz += tl.load(gzs[0] + t * gzs[1] + here, mask=real, other=0.0)
+                gz += tl.load(gzs[0] + t * counted(gzs[1]) + here, mask=real, other=0.0)
             slopes = derivative(v - 1.0, surrogate, SHAPE)
             gv, gi, ga, more_gmem, more_gsyn = step_back(v, i, mem, syn, slopes, gz, gv, gi)
             gmem += more_gmem
@@ -165,12 +169,12 @@ def backward(
 def one_step(state, decays, new, spikes, t, sizes, drawn, BLOCK: tl.constexpr):
     """Step ``t`` alone: v and i after it, and spikes before and after dropout."""
     _, streams, units, _ = sizes
-    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    element = place(0) * BLOCK + tl.arange(0, BLOCK)
     inside, stream, unit = element < streams * units, element // units, element % units
     mem, syn = load(decays, unit, inside)
     v, i, a = load(state, element, inside)
     v, i, z = step(v, i, a, mem, syn)
-    sent = dropped(z, drawn, t * streams + stream, unit, units)
+    sent = dropped(z, drawn, counted(t) * streams + stream, unit, units)
     store(new, element, (v, i), inside)
     store(spikes, element, (z, sent), inside)
 
@@ -182,14 +186,14 @@ def one_step_back(
 ):  # fmt: skip
     """Step ``t`` alone: gradients of v and i in place, of what arrived, and more of the decays'."""
     _, streams, units, _ = sizes
-    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    element = place(0) * BLOCK + tl.arange(0, BLOCK)
     inside, stream, unit = element < streams * units, element // units, element % units
     mem, syn = load(decays, unit, inside)
     v, i = load(before, element, inside)
     gv, gi = load((ghere[0], ghere[1]), element, inside)
     gmem, gsyn = load((ghere[3], ghere[4]), element, inside)
     gz = tl.load(gsents + element, mask=inside, other=0.0)
-    gz = dropped(gz, drawn, t * streams + stream, unit, units)
+    gz = dropped(gz, drawn, counted(t) * streams + stream, unit, units)
     if gzs is not None:
         gz += tl.load(gzs + element, mask=inside, other=0.0)
     slopes = derivative(v - 1.0, surrogate, SHAPE)
@@ -205,16 +209,21 @@ def _launch(kernel: Any, like: Tensor, *arguments: Any, **constants: Any) -> Non
 def wide_forward(currents, weights_t, decays, state, outputs, last, checkpoints, sizes, drawn):
     """As `forward`."""
     (recurrent_t, output_t), (zs, outs) = weights_t, outputs
+    steps, _, units, channels = sizes
     for each, first in zip(last, state, strict=True):
         each.copy_(first)
-    dropped_spikes = torch.empty_like(last[0])
-    for t in range(sizes[0]):
-        if checkpoints is not None and t % SEGMENT == 0:
-            torch.stack(last, out=checkpoints[t // SEGMENT])
-        sent = zs[t] if drawn is None else dropped_spikes
-        _launch(one_step, sent, last, decays, last[:2], (zs[t], sent), t, sizes, drawn)
-        torch.addmm(currents[t], sent, recurrent_t, out=last[2])
-        torch.mm(sent, output_t, out=outs[t])
+    kept = None if drawn is None else torch.empty_like(zs[:SEGMENT])
+    for first in range(0, steps, SEGMENT):
+        if checkpoints is not None:
+            torch.stack(last, out=checkpoints[first // SEGMENT])
+        here = range(first, min(first + SEGMENT, steps))
+        sent = zs[first : here.stop] if kept is None else kept[: len(here)]
+        for t, now in zip(here, sent, strict=True):
+            _launch(one_step, now, last, decays, last[:2], (zs[t], now), t, sizes, drawn)
+            torch.addmm(currents[t], now, recurrent_t, out=last[2])
+        # Nothing comes back from the outputs: one product for all steps of a segment.
+        rows = sent.view(-1, units), outs[first : here.stop].view(-1, channels)
+        torch.mm(rows[0], output_t, out=rows[1])
 
 
 def wide_backward(
@@ -229,7 +238,7 @@ def wide_backward(
     gmem.zero_()
     gsyn.zero_()
     gcurrents[-1] = glast[2]
-    z, gz = torch.empty_like(gv), torch.empty_like(gv)
+    z, gz = torch.empty_like(gv), torch.empty_like(scratch[:, 0])
     for first in reversed(range(0, steps, SEGMENT)):
         here = range(first, min(first + SEGMENT, steps))
         v, i, a = state = checkpoints[first // SEGMENT].clone().unbind()
@@ -237,13 +246,14 @@ def wide_backward(
             torch.stack((v, i), out=before)
             _launch(one_step, z, state, decays, (v, i), (z, sents[t]), t, sizes, drawn)
             torch.addmm(currents[t], sents[t], recurrent_t, out=a)
+        rows = gouts[first : here.stop].flatten(0, 1), gz[: len(here)].view(-1, gz.shape[-1])
+        torch.mm(rows[0], output, out=rows[1])
         for t in reversed(here):
-            torch.mm(gouts[t], output, out=gz)
-            gz.addmm_(gcurrents[t], recurrent)
+            sent = gz[t - first].addmm_(gcurrents[t], recurrent)
             now = None if gzs is None else gzs[0][t] if gzs[1] else gzs[0]
             there = gv, gi, gcurrents[t - 1] if t else ga, gmem, gsyn
-            rest = now, gz, there, t, sizes, drawn, surrogate
-            _launch(one_step_back, gz, scratch[t - first].unbind(), decays, *rest, SHAPE=SHAPE)
+            rest = now, sent, there, t, sizes, drawn, surrogate
+            _launch(one_step_back, sent, scratch[t - first].unbind(), decays, *rest, SHAPE=SHAPE)
 
 
 class _CurrentLIF(torch.autograd.Function):

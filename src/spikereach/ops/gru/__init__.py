@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from spikereach.ops.common.backends import Backend, choose
 from spikereach.ops.common.fixed_point import Format
+from spikereach.ops.common.precision import without_autocast
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.gru import reference
 
@@ -33,7 +34,8 @@ def scan_gru(
     if backend is None and torch.is_grad_enabled():
         backend = "reference"
     chosen = choose(__name__, backend, inputs, hidden)
-    states = chosen.gru(inputs, cell, hidden, buffer_format=buffer_format)
+    with without_autocast(inputs):
+        states = chosen.gru(inputs, cell, hidden, buffer_format=buffer_format)
     if chosen is not reference and noted(cell):
         note_call(cell, inputs, torch.cat([hidden[None], states[:-1]]))
     return states

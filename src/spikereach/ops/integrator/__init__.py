@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from spikereach.ops.common.backends import Backend, choose
+from spikereach.ops.common.precision import without_autocast
 from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
 
 
@@ -24,7 +25,8 @@ def scan_current_integrator(
         membranes ``v`` (T, B, N) and the state after the last step.
     """
     chosen = choose(__name__, backend, currents, *parameters, *state)
-    return chosen.current_integrator(currents, parameters, state)
+    with without_autocast(currents):
+        return chosen.current_integrator(currents, parameters, state)
 
 
 def scan_integrator(
@@ -44,6 +46,6 @@ def scan_integrator(
     Returns:
         ``v`` of every step (T, B, N) and of the last (B, N).
     """
-    return choose(__name__, backend, currents, decay, membrane).integrator(
-        currents, decay, membrane
-    )
+    chosen = choose(__name__, backend, currents, decay, membrane)
+    with without_autocast(currents):
+        return chosen.integrator(currents, decay, membrane)

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikereach.ops.common.triton import ELEMENTS, on, per_unit
+from spikereach.ops.common.triton import ELEMENTS, counted, on, per_unit, place
 from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
 
 
@@ -16,7 +16,7 @@ from spikereach.ops.current_lif.step import CurrentParameters, CurrentState
 def integrate(currents, decay_, v_, vs, sizes, REVERSE: tl.constexpr, BLOCK: tl.constexpr):
     """Fill the membranes; in reverse, from the last step to the first."""
     steps, streams, units = sizes
-    element, row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), streams * units
+    element, row = place(0) * BLOCK + tl.arange(0, BLOCK), counted(streams) * units
     inside = element < row
     decay = tl.load(decay_ + element % units, mask=inside, other=0.0)
     v = tl.load(v_ + element, mask=inside, other=0.0)

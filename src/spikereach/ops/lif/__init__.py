@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from spikereach.ops.common.backends import Backend, choose
+from spikereach.ops.common.precision import precise, without_autocast
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif import reference
@@ -38,14 +39,15 @@ def scan_lif(
     Returns:
         spikes (T, B, N) and the state after the last step.
     """
-    weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
+    weight = None if recurrent is None else precise(recurrent.weight)
     if backend is None and isinstance(parameters.threshold, Tensor):
         learned = parameters.threshold.requires_grad or parameters.threshold.numel() > 1
         backend = "reference" if learned else None
     begun = silent(currents) if state is None else state
     chosen = choose(__name__, backend, currents, parameters.decay, *begun, recurrent=weight)
     rules = {"surrogate": surrogate, "reset": reset, "fixed_point": fixed_point}
-    spikes, last = chosen.lif(currents, recurrent, parameters, state, **rules)
+    with without_autocast(currents):
+        spikes, last = chosen.lif(currents, recurrent, parameters, state, **rules)
     if chosen is not reference and recurrent is not None and noted(recurrent):
         before = spikes[:-1] if state is None else torch.cat([state.z[None], spikes[:-1]])
         note_call(recurrent, before)

@@ -9,8 +9,17 @@ from torch.autograd.function import once_differentiable
 
 from spikereach.ops.common import triton as common
 from spikereach.ops.common.fixed_point import bounds
+from spikereach.ops.common.precision import precise
 from spikereach.ops.common.surrogates import known
-from spikereach.ops.common.triton import SEGMENT, derivative, fire, matrix, product
+from spikereach.ops.common.triton import (
+    SEGMENT,
+    counted,
+    derivative,
+    fire,
+    matrix,
+    place,
+    product,
+)
 from spikereach.ops.lif.step import LIFState, known_reset, silent
 
 HALF_RANGE = tl.constexpr(2.0**23)
@@ -47,12 +56,12 @@ def step_back(g, v, z, decay, RESET: tl.constexpr):
 def stored(v, grid):
     """``v`` as stored: on the fixed-point grid, or as it is."""
     if grid is not None:
-        per_one, lowest, highest = grid
+        per_one, apart, lowest, highest = grid  # powers of two: products are exact
         scaled = v * per_one
         # Adding 2**23 leaves no room for a fraction, so that the sum is rounded, ties to even.
         push = tl.where(scaled < 0.0, -HALF_RANGE, HALF_RANGE)
         whole = (scaled + push) - push
-        v = tl.where(tl.abs(scaled) < HALF_RANGE, whole, scaled) / per_one
+        v = tl.where(tl.abs(scaled) < HALF_RANGE, whole, scaled) * apart
         v = tl.where(v < lowest, lowest, tl.where(v > highest, highest, v))
     return v
 
@@ -70,10 +79,10 @@ def forward(
     decay_, threshold_ = constants
     zs, last_v, checkpoints = outputs
     steps, streams, units = sizes
-    stream = tl.program_id(0)
-    unit = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    stream = place(0)
+    unit = place(1) * BLOCK + tl.arange(0, BLOCK)
     real = unit < units
-    here, row = stream * units + unit, streams * units
+    here, row = stream * units + unit, counted(streams) * units
     if recurrent_t is not None:
         weight_t = matrix(recurrent_t, units, units, BLOCK, BLOCK)
     decay = tl.load(decay_ + unit, mask=real, other=0.0)
@@ -109,10 +118,10 @@ def backward(
     gzs, glast_v, glast_z = outside
     gcurrents, gv_, gz_, gdecay_ = gradients
     steps, streams, units = sizes
-    stream = tl.program_id(0)
-    unit = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    stream = place(0)
+    unit = place(1) * BLOCK + tl.arange(0, BLOCK)
     real = unit < units
-    here, row = stream * units + unit, streams * units
+    here, row = stream * units + unit, counted(streams) * units
     if weights is not None:
         weight_t = matrix(weights[0], units, units, BLOCK, BLOCK)
         weight = matrix(weights[1], units, units, BLOCK, BLOCK)
@@ -144,11 +153,11 @@ def backward(
             before = tl.load(scratch + 2 * k * row + here, mask=real, other=0.0)
             z = tl.load(zs + t * row + here, mask=real, other=0.0)
             if gzs is not None:
-                gz += tl.load(gzs[0] + t * gzs[1] + here, mask=real, other=0.0)
+                gz += tl.load(gzs[0] + t * counted(gzs[1]) + here, mask=real, other=0.0)
             g = gv + derivative(after - threshold, surrogate, SHAPE) * gz
             if grid is not None:  # the straight-through gradient ends where the membrane saturates
                 new = tl.load(scratch + (2 * k + 1) * row + here, mask=real, other=0.0)
-                g = tl.where((new >= grid[1]) & (new <= grid[2]), g, 0.0)
+                g = tl.where((new >= grid[2]) & (new <= grid[3]), g, 0.0)
             g, gv, more = step_back(g, before, z, decay, RESET)
             tl.store(gcurrents + t * row + here, g, mask=real)
             gdecay += more
@@ -172,7 +181,10 @@ class _LIF(torch.autograd.Function):
         ctx.launch = streams, -(-units // block)
         ctx.options = {"RESET": reset, "BLOCK": block}
         ctx.options |= common.options(32 if recurrent is None else block)
-        ctx.grid = None if fixed_point is None else bounds(*fixed_point)
+        ctx.grid = None
+        if fixed_point is not None:
+            per_one, *ends = bounds(*fixed_point)
+            ctx.grid = per_one, 1 / per_one, *ends
         currents, decay, threshold, v = (
             each.contiguous() for each in (currents, decay, threshold, v)
         )
@@ -226,7 +238,7 @@ class _LIF(torch.autograd.Function):
 def lif(currents, recurrent, parameters, state, *, surrogate, reset, fixed_point):
     """As `scan_lif`."""
     state = silent(currents) if state is None else state
-    weight = None if recurrent is None else recurrent.weight.to(currents.dtype)
+    weight = None if recurrent is None else precise(recurrent.weight)
     rule = known(surrogate), known_reset(reset), fixed_point
     constants = (common.per_unit(value, currents) for value in parameters)
     z, *last = _LIF.apply(currents, weight, *constants, *state, rule)

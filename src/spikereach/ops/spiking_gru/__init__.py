@@ -5,6 +5,7 @@ from torch import Tensor
 
 from spikereach.ops.common.backends import Backend, choose
 from spikereach.ops.common.fixed_point import Format
+from spikereach.ops.common.precision import without_autocast
 from spikereach.ops.common.record import active, note_call
 from spikereach.ops.common.surrogates import Surrogate
 from spikereach.ops.lif.step import LIFParameters
@@ -42,7 +43,8 @@ def scan_spiking_gru(
         backend = "reference"
     chosen = choose(__name__, backend, currents, hidden)
     rules = {"surrogate": surrogate, "buffer_format": buffer_format}
-    outputs, spikes = chosen.spiking_gru(currents, layers, parameters, hidden, **rules)
+    with without_autocast(currents):
+        outputs, spikes = chosen.spiking_gru(currents, layers, parameters, hidden, **rules)
     if chosen is not reference:
         spikes = layers.spikes(spikes)
         if active() is not None:
