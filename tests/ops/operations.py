@@ -163,7 +163,7 @@ def draw_gru(options: Options) -> Tensors:
 
 
 def run_gru(t: Tensors, options: Options, backend: str) -> tuple[Tensor, ...]:
-    cell = nn.GRUCell(options["inputs"], options["units"], device=DEVICE)
+    cell = nn.GRUCell(options["inputs"], options["units"], device=DEVICE, dtype=t["x"].dtype)
     with torch.no_grad():
         for name, parameter in cell.named_parameters():
             parameter.copy_(t[name])
