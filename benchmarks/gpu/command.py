@@ -3,8 +3,10 @@
 import argparse
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import shutil
 import sys
 from pathlib import Path
 
@@ -56,12 +58,13 @@ def main() -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     report = Report(path, device)
     report.names = {"python": platform.python_version()}
-    report.names |= {name: importlib.metadata.version(name) for name in NEEDED}
-    cores = len(os.sched_getaffinity(0))
+    report.names |= {name: version(name) for name in NEEDED}
     deadline = DEADLINE_S if device.real else INTERPRETED_S
     if not device.real:
         groups = [group._replace(box_s=INTERPRETED_S) for group in groups]
-    run(groups, report, jobs=min(6, cores), deadline_s=deadline)
+    # On a GPU all at once, so that their time boxes are one; an interpreter takes a core.
+    jobs = sum(group.processes for group in GROUPS) if device.real else len(os.sched_getaffinity(0))
+    run(groups, report, jobs=jobs, deadline_s=deadline)
     if instead := report.names.get("stand-ins for"):
         print(f"absent, and not needed: {', '.join(instead)}")
     print(f"On {report.names.get('device', 'no device')}: {report.verdict}. See {path}")
@@ -85,6 +88,8 @@ def missing(device: Device) -> str | None:
     if device.real:
         import torch
 
+        if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+            return "Triton needs a C compiler: install gcc"
         if not torch.cuda.is_available():
             return (
                 f"PyTorch {torch.__version__} of {sys.executable} finds no NVIDIA GPU: name a "
@@ -92,6 +97,14 @@ def missing(device: Device) -> str | None:
                 "make gpu DEVICE=interpreter"
             )
     return None
+
+
+def version(name: str) -> str:
+    """Of a package; the same modules come in packages of several names."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "of another package"
 
 
 def listed(groups: list[Group], device: Device) -> int:

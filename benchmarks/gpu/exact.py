@@ -16,9 +16,6 @@ from gpu.checks import replaced
 from spikereach.ops.current_lif import step as current_lif
 from spikereach.ops.lif import step as lif
 
-PARTING = 0.1
-"""Share of streams that may part; one always may."""
-
 
 @contextmanager
 def noting_distances() -> Iterator[list[Tensor]]:
@@ -60,7 +57,9 @@ def parted(
     spikes: Mapping[str, Tensor],
     exact: Mapping[str, Tensor],
     calls: list[Tensor],
+    *,
     rounding: float,
+    parting: float,
 ) -> Tensor:
     """Which of the B streams have another spike somewhere, (B,) on the CPU.
 
@@ -69,6 +68,7 @@ def parted(
         exact: those of float64.
         calls: the distances that :func:`noting_distances` noted for the latter.
         rounding: the largest distance from the threshold at which a spike may flip.
+        parting: the largest share of streams that may part; one always may.
     Raises:
         AssertionError: a first spike that differs was further from its threshold, or more streams
             part than rounding explains.
@@ -89,7 +89,7 @@ def parted(
             f"membrane is {furthest:.2g} from its threshold; rounding explains {rounding:g}"
         )
     count = int(streams.sum())
-    assert count <= max(1, PARTING * len(streams)), (
+    assert count <= max(1, parting * len(streams)), (
         f"{count} of {len(streams)} streams part; rounding explains fewer"
     )
     return streams
@@ -104,10 +104,11 @@ def difference(ours: Tensor, exact: Tensor) -> float:
     return float((ours - exact).abs().max() / max(1.0, float(exact.abs().max())))
 
 
-def deviation(ours: Tensor, exact: Tensor) -> float:
-    """Root mean square of the difference, as a part of that of the values."""
+def deviation(ours: Tensor, exact: Tensor, least: float = 1e-12) -> float:
+    """Root mean square of the difference, as a part of that of the values; of their norm, if that
+    is ``least`` or more."""
     ours, exact = (each.detach().cpu().double() for each in (ours, exact))
-    return float((ours - exact).norm() / exact.norm().clamp(min=1e-12))
+    return float((ours - exact).norm() / exact.norm().clamp(min=least))
 
 
 class Alike(TorchFunctionMode):

@@ -14,6 +14,8 @@ from spikereach.ops.common.backends import only
 
 ROUNDING = 1e-5
 """Largest distance from the threshold at which a spike may flip."""
+PARTING = 0.1
+"""Largest share of streams that part."""
 TOLERANCE = {"outputs": 2e-5, "gradients": 1e-4}
 """Largest difference, as a part of the largest value where that is above one."""
 
@@ -110,7 +112,7 @@ def compare(operation: Operation, options: Options, loss: str | None) -> Figures
     streams = torch.zeros(options["batch"], dtype=torch.bool)
     if calls:
         rounding = 0.0 if options.get("fixed_point") else ROUNDING
-        streams = parted({"": ours[0]}, {"": theirs[0]}, calls, rounding)
+        streams = parted({"": ours[0]}, {"": theirs[0]}, calls, rounding=rounding, parting=PARTING)
     kept = ~streams.to(operations.DEVICE)
     found = {"outputs": max(map(difference, _cut(ours, kept), _cut(theirs, kept)))}
     if operation.differentiable:

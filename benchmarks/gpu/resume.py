@@ -31,7 +31,7 @@ def killed(name: str, device: Device) -> Figures:
         whole, twice = Path(folder) / "whole", Path(folder) / "twice"
         assert _train(name, device, whole) == 0, "the training failed; see the log"
         updates = json.loads(whole.with_suffix(".json").read_bytes())["updates"]
-        code = _train(name, device, twice, kill_at=updates // 3 + 1)
+        code = _train(name, device, twice, kill_at=updates // 3 + 2)
         assert code == -signal.SIGKILL, f"it was to be killed, and ended with exit code {code}"
         assert twice.exists(), "no resume file was left"
         assert _train(name, device, twice) == 0, "it could not be continued; see the log"
