@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
+import budget  # benchmarks/budget.py
 import torch
 
 from gpu import cases
@@ -22,7 +23,7 @@ _rows: dict[str, list[dict]] = {}
 
 
 def checks(device: Device) -> Iterator[Check]:
-    systems = device.of(_systems(), SHORT)
+    systems = list(device.of(_systems(), SHORT))
     for name in systems:
         yield Check(name, partial(system, name, device))
     yield Check("whole paper", partial(whole, systems, device))
@@ -42,8 +43,6 @@ def measured(name: str, device: Device) -> list[dict]:
 
     The only place that knows where the budget lies.
     """
-    import budget  # benchmarks/budget.py
-
     paper = cases.paper()
     if device.real:
         return list(budget.project(paper, torch.device("cuda"), [name]))

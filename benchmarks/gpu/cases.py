@@ -15,6 +15,7 @@ from spikereach.config import Config, Stage, System, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.models import zoo
 from spikereach.models.decoder import Decoder
+from spikereach.ops.common.backends import only
 
 CHANNELS, RATE = 96, 0.05
 """Of the inputs: spikes per channel and step, as in the recordings."""
@@ -23,8 +24,11 @@ AREAS = ("M1",) * (CHANNELS // 2) + ("S1",) * (CHANNELS // 2)
 
 @cache
 def paper() -> Config:
-    """config.yaml."""
-    return config.read(Path(__file__).resolve().parents[2] / "config.yaml")
+    """config.yaml; imports all its architectures."""
+    found = config.read(Path(__file__).resolve().parents[2] / "config.yaml")
+    for system in found.systems.values():
+        zoo.find(system.architecture)
+    return found
 
 
 class Trained(NamedTuple):
@@ -40,6 +44,10 @@ class Trained(NamedTuple):
 
     def decoder(self) -> Decoder:
         """With random weights, its spiking layers active."""
+        with only("reference"):  # compiled loops of the CPU need SciPy
+            return self._drawn()
+
+    def _drawn(self) -> Decoder:
         torch.manual_seed(0)
         areas = [area for area in AREAS if area in self.system.areas]
         decoder = zoo.build(self.system, len(areas), areas=areas)

@@ -23,8 +23,8 @@ def main() -> None:
         pipe.flush()
 
     device = Device(asked["device"])
-    absent = stand_ins.install()
-    checks = list(importlib.import_module(asked["module"]).checks(device))
+    with stand_ins.installed() as absent:
+        checks = list(importlib.import_module(asked["module"]).checks(device))
     mine = checks[asked["number"] :: asked["of"]]
     tell(planned=[check.name for check in mine], stand_ins=absent)
     tell(device=device.name)

@@ -111,8 +111,8 @@ def listed(groups: list[Group], device: Device) -> int:
     values = environment(device)
     os.environ.update(device.environment)
     sys.path[1:1] = values["PYTHONPATH"].split(os.pathsep)
-    stand_ins.install()
-    for group in groups:
-        for check in importlib.import_module(group.module).checks(device):
-            print(f"{group.name}: {check.name}")
+    with stand_ins.installed():
+        for group in groups:
+            for check in importlib.import_module(group.module).checks(device):
+                print(f"{group.name}: {check.name}")
     return 0

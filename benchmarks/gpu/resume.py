@@ -50,13 +50,14 @@ def _train(name: str, device: Device, file: Path, kill_at: int = 0) -> int:
 
 def main(name: str, kind: str, file: str, kill_at: str) -> None:
     """Train, and write checksums of the weights and the number of updates beside the file."""
-    stand_ins.install()
-    import torch
+    with stand_ins.installed():
+        import torch
 
-    from gpu import cases
-    from spikereach.identity import content_checksum
-    from spikereach.training import loop
+        from gpu import cases
+        from spikereach.identity import content_checksum
+        from spikereach.training import loop
 
+        system = cases.paper().systems[name]
     device, updates, step = Device(kind), 0, loop.step
 
     def counted(*arguments, **options):
@@ -67,7 +68,6 @@ def main(name: str, kind: str, file: str, kill_at: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*arguments, **options)
 
-    system = cases.paper().systems[name]
     each = cases.Trained(name, system, system.training.finetune)
     stage = cases.brief(each.stage, each.window(device.of(512, 32)), device)
     decoder = each.decoder()

@@ -6,7 +6,7 @@ and each step of plain PyTorch through `torch.compile`, which takes minutes for 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from statistics import median
 
@@ -162,9 +162,11 @@ def against(name: str, peer: str, device: Device) -> Figures:
     system = cases.paper().systems[name]
     each = Trained(name, system, system.training.finetune)
     size = size_of(each, each.stage, device)
-    ours = seconds(updating(batches.decoder_of(name), each.stage, device, size), device)
+    with only("reference"):  # as decoders begin
+        net = batches.decoder_of(name)
+    ours = seconds(updating(net, each.stage, device, size), device)
     try:
-        with ExitStack() as within:
+        with only("reference"), ExitStack() as within:
             net = _peer(name, peer, within)
             update = updating(net, each.stage, device, size)
             theirs = seconds(update, device)
@@ -185,7 +187,6 @@ def _peer(name: str, peer: str, within: ExitStack) -> nn.Module:
             step = torch.compile(batches.current_lif_step)
             within.enter_context(replaced(batches, current_lif_step=step))
     hybrid = name == "RTnet"
-    within.enter_context(only("reference") if hybrid else nullcontext())
     if peer == "torch.compile":
         return batches.decoder_of(name) if hybrid else batches.Plain(name)
     if hybrid:

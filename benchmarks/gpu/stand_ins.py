@@ -9,7 +9,8 @@ import hashlib
 import importlib.util
 import json
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -69,14 +70,22 @@ STAND_INS = {
 }
 
 
-def install() -> list[str]:
-    """Put them where the packages are not; their names."""
+@contextmanager
+def installed() -> Iterator[list[str]]:
+    """Within, modules that are imported find them where the packages are not; gives their names.
+
+    Afterwards they are gone, so that other libraries see what is absent.
+    """
     absent = [name for name in STAND_INS if importlib.util.find_spec(name) is None]
     for name in absent:
         module = ModuleType(name, f"Stand-in of {__name__}.")
         vars(module).update(STAND_INS[name])
         sys.modules[name] = module
-    return absent
+    try:
+        yield absent
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def write() -> None:
