@@ -47,7 +47,7 @@ def measured(name: str, device: Device) -> list[dict]:
     if device.real:
         return list(budget.project(paper, torch.device("cuda"), [name]))
     brief = cases.shortened(paper)
-    with replaced(budget, WARM=0, TIMED=1, PIECE=64):
+    with replaced(budget, WARM=0, TIMED=1, PIECE=16):
         return list(budget.project(brief, torch.device("cpu"), [name]))
 
 
