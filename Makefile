@@ -31,7 +31,12 @@ RECORDINGS := ../shared/recordings
 CONVERTER := ../shared/tools/to_reaching_mat.py
 RECORDED := paper_tables/per_session.tex paper_tables/coopt.tex
 
-.PHONY: recordings demo test test-long lint docs format schema lock bench
+# What runs the checks on a GPU: PYTHON where the user names one, else that of .venv if it is there.
+DEVICE ?= cuda
+OUT ?= build/gpu.json
+GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON))
+
+.PHONY: recordings demo test test-long lint docs format schema lock bench gpu
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
@@ -90,9 +95,16 @@ format: $(VENV)/dev
 bench: $(VENV)/peers
 	$(BIN)/python benchmarks/run.py $(ROWS)
 
-## After changing the models in src/spikereach/config/.
+## Whether everything works on an NVIDIA GPU, in nine minutes, see docs/gpu.md. Installs nothing:
+## `make gpu PYTHON=python3`; on the CPU, `make gpu DEVICE=interpreter`. WRITE_DOCS=yes writes
+## docs/budget.md.
+gpu:
+	$(GPU_PYTHON) benchmarks/gpu --device $(DEVICE) --out $(OUT) $(if $(WRITE_DOCS),--write-docs)
+
+## After changing config.yaml or the models in src/spikereach/config/.
 schema: $(VENV)/runtime
 	$(BIN)/python workflow/schemas/write.py
+	$(BIN)/python benchmarks/gpu/stand_ins.py
 
 ## After changing dependencies in pyproject.toml or requirements/dev.in.
 lock: $(VENV)/dev
