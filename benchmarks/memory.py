@@ -27,6 +27,7 @@ from triton.runtime.jit import JITFunction
 
 from spikereach import config
 from spikereach.config import Config, Stage, System
+from spikereach.config.sessions import PAPER_AREAS
 from spikereach.models import hybrid, vasilache, zoo
 from spikereach.ops.common import backends
 from spikereach.training import loop, optimisers
@@ -103,9 +104,14 @@ def peak(system: System, stage: Stage, channels: int, windows: int) -> int:
     return tracker.peak
 
 
+def areas(system: System) -> int:
+    """How many it reads, of the paper's two."""
+    return len(system.areas or PAPER_AREAS)
+
+
 def gigabytes(system: System, stage: Stage) -> float:
     """Memory of an update on the batch of a recipe, in GB of 10^9 bytes, on all its areas."""
-    few, channels = math.ceil(STEPS / stage.window), CHANNELS * len(system.areas)
+    few, channels = math.ceil(STEPS / stage.window), CHANNELS * areas(system)
     one, two = (peak(system, stage, channels, windows) for windows in (few, 2 * few))
     return (one + (two - one) * (stage.batch / few - 1)) / 1e9
 
@@ -129,7 +135,7 @@ def rows(paper: Config, systems: Sequence[str]) -> Iterator[Row]:
         for what, stage in stages.items():
             if stage is None:
                 continue
-            key = system.architecture, system.sizes, len(system.areas), stage.batch, stage.window
+            key = system.architecture, system.sizes, areas(system), stage.batch, stage.window
             if key not in known:
                 known.append(key)
                 yield Row(name, what, f"{stage.batch} x {stage.window}", gigabytes(system, stage))

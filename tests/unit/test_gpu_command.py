@@ -278,13 +278,13 @@ def test_distances_belong_to_layers(gpu):
     assert torch.equal(exact.distances({"gates": both}, pairs)["gates"], both)
 
 
-ROW = {"what": "finetune", "update_ms": 2.0, "repetitions": 5, "hours": 1.5, "minutes_each": 18.0}
+ROW = {"training": "finetune", "channels": 96, "update_ms": 3.0, "runs": 10, "hours": 2.5}
 
 
 @pytest.fixture
 def measured(tmp_path):
     """A file of what was found, and a document."""
-    rows = [ROW | {"system": "RTnet"}, ROW | {"system": "RTnet", "hours": 1.0, "update_ms": 4.0}]
+    rows = [ROW | {"system": "RTnet"}]
     found = {
         "device_kind": "cuda",
         "device": "NVIDIA A",
@@ -306,7 +306,7 @@ def test_the_document_has_the_hours_of_a_gpu(gpu, measured):
     gpu.document.write(path, document)
     text = document.read_text()
     assert "one NVIDIA A, PyTorch 2" in text
-    assert "| RTnet | finetune | 3.0 | 15.0 | 10 | 2.50 |" in text
+    assert "| RTnet | finetune | 96 | 3.0 | 15.0 | 10 | 2.50 |" in text
     assert "2.5 hours in all" in text
     assert text.startswith("# Cost\n\n<!--")
     assert text.endswith("-->\nend\n")
