@@ -88,8 +88,8 @@ def test_trainings_are_the_papers(paper):
 
 
 def test_a_compressed_system_needs_the_one_it_starts_from(paper):
-    whats = {(work.system, work.what) for work in paper.targets(["sRTnet"])["sRTnet"]}
-    assert whats == {
+    trained = {(work.system, work.what) for work in paper.targets(["sRTnet"])["sRTnet"]}
+    assert trained == {
         ("RTnet", "pretrain"),
         ("RTnet", "finetune"),
         ("sRTnet", "retrain"),
