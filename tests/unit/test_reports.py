@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from spikereach.config import ConfigError, overlay, validate
+from spikereach.reporting.make import make as write_table
 from spikereach.reporting.registry import REGISTRY
 from spikereach.workflow import reports as module
 from spikereach.workflow.plan import Plan
@@ -75,6 +76,23 @@ def test_captions_say_what_the_data_are(make):
         assert not set("[]{}") & set(text)
     assert "on synthetic_indy_1" in synthetic.job("tables", "coopt")["caption"]
     assert "63 trials of RTnet" in zenodo.job("figures", "search")["caption"]
+
+
+def test_every_table_bears_the_remark_of_the_run(make):
+    remark = "Budgets {cut} by 90 %."
+    reports, without = make(remark=remark), make()
+    for kind, name in jobs(reports):
+        job, bare = reports.job(kind, name), without.job(kind, name)
+        settings = json.loads(job["settings"])
+        assert settings.get("remark") == (remark if kind == "tables" else None), name
+        assert "remark" not in json.loads(bare["settings"])
+        assert job["caption"] == f"{bare['caption']} {remark}"
+    job = reports.job("tables", "hyperparameters")
+    made = write_table(job["function"], {}, job["settings"])
+    assert remark.encode() in made[".md"]
+    assert rb"Budgets \{cut\} by 90 \%." in made[".tex"]
+    bare = without.job("tables", "hyperparameters")
+    assert remark.encode() not in write_table(bare["function"], {}, bare["settings"])[".md"]
 
 
 def test_labels_of_the_report(make):

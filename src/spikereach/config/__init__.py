@@ -429,6 +429,10 @@ class Config(Model):
     catalogue: dict[Name, SessionEntry] = Field(
         description="sessions that are neither on Zenodo nor synthetic"
     )
+    remark: str | None = Field(
+        description="what a reader of this run's tables and figures must know, such as that "
+        "budgets were cut; stands under every table"
+    )
     sessions: tuple[Name, ...] = Field(min_length=1, description="sessions evaluated")
     pretrain_sessions: dict[Name, tuple[Name, ...]] = Field(
         description="per monkey, the sessions it is pretrained on; a monkey without an entry is "

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,7 +20,8 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, b
         function: ``package.module:function``.
         inputs: name -> file or files. Results (``metrics``, ``realtime``) reach the function as
             one ``frame``, ``trials`` as what is in them, all others as paths.
-        settings: JSON; ``systems`` as pairs of name and entry.
+        settings: JSON; ``systems`` as pairs of name and entry, ``remark`` what the run says under
+            each table.
     Returns:
         suffix -> content.
     """
@@ -34,7 +36,10 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, b
     if "trials" in known:
         known["trials"] = [json.loads(Path(path).read_bytes()) for path in known["trials"]]
     build = resolve_name(function)
-    return build(**{name: known[name] for name in signature(build).parameters}).files()
+    made = build(**{name: known[name] for name in signature(build).parameters})
+    if "remark" in known:
+        made = replace(made, notes=(*made.notes, known["remark"]))
+    return made.files()
 
 
 def write(made: Mapping[str, bytes], stem: str | Path) -> None:

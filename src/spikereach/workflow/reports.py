@@ -30,6 +30,8 @@ class Reports:
     def job(self, kind: str, name: str) -> dict[str, str]:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
         (entry, _), (_, settings) = self._entry(kind, name), self._given(kind, name)
+        if kind == "tables" and self.plan.config.remark:
+            settings["remark"] = self.plan.config.remark
         module, _, _ = entry.target.partition(":")
         source = type(self.plan.source).__module__  # whose words captions have
         return {
@@ -144,4 +146,5 @@ class Reports:
         if not self.plan.source.real and entry.inputs not in ("systems", "config", "nothing"):
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
-        return text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)
+        text = text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)
+        return f"{text} {config.remark}" if config.remark else text
