@@ -70,9 +70,18 @@ class Device(NamedTuple):
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Within, the package computes as it does on a GPU: with an interpreter, on the CPU."""
-        if self.real or "torch" not in sys.modules:  # without it nothing computes
+        """Within, the package computes as a training on a GPU does: with an interpreter, on the
+        CPU."""
+        if "torch" not in sys.modules:  # without it nothing computes
             yield
+            return
+        if self.real:
+            import torch
+
+            from spikereach.training.arithmetic import repeatable
+
+            with repeatable(torch.device(self.type)):
+                yield
             return
         from spikereach.models import hybrid, vasilache
         from spikereach.ops.common import backends
