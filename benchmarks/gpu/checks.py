@@ -86,13 +86,8 @@ class Device(NamedTuple):
         from spikereach.models import hybrid, vasilache
         from spikereach.ops.common import backends
 
-        def in_triton(*tensors: Any, recurrent: Any = None) -> bool:
-            tensors = [t for t in (*tensors, recurrent) if isinstance(t, backends.Tensor)]
-            small = recurrent is None or len(recurrent) <= backends.MAX_UNITS
-            return small and all(t.dtype == backends.torch.float32 for t in tensors)
-
         with (
-            replaced(backends, fits_cpu=lambda *tensors: False, fits_cuda=in_triton),
+            replaced(backends, fits_cpu=lambda *tensors: False, fits_cuda=backends.fits_kernels),
             replaced(hybrid, may_compile=lambda *inputs: False),
             replaced(vasilache, may_compile=lambda *inputs: False),
         ):
