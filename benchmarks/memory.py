@@ -20,6 +20,7 @@ import spikereach  # noqa: F401  first of all: it sets how PyTorch's threads wai
 # isort: split
 import pandas as pd
 import torch
+from gpu.checks import Device
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -28,8 +29,7 @@ from triton.runtime.jit import JITFunction
 from spikereach import config
 from spikereach.config import Config, Stage, System
 from spikereach.config.sessions import PAPER_AREAS
-from spikereach.models import hybrid, vasilache, zoo
-from spikereach.ops.common import backends
+from spikereach.models import zoo
 from spikereach.training import loop, optimisers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,19 +73,13 @@ class Tracker(TorchDispatchMode):
 def as_on_cuda() -> Iterator[None]:
     """Updates within allocate what they would on CUDA; what they compute means nothing."""
 
-    def fits(*tensors: Any, recurrent: Tensor | None = None) -> bool:
-        return recurrent is None or len(recurrent) <= backends.MAX_UNITS
-
     def mixed(device: torch.device) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(backends, "fits_cpu", lambda *tensors: False))
-        stack.enter_context(patch.object(backends, "fits_cuda", fits))
+        stack.enter_context(Device("interpreter").taken())
         stack.enter_context(patch.object(JITFunction, "run", lambda *given, **options: None))
         stack.enter_context(patch.object(loop, "mixed", mixed))
-        for model in (hybrid, vasilache):
-            stack.enter_context(patch.object(model, "may_compile", lambda *inputs: False))
         yield
 
 

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
+import spikereach.compression.fixed_point  # noqa: F401  of it `Budget` asks only later
 from gpu import cases
-from gpu.checks import Check, Device, Figures, MissedError, SkippedError
+from gpu.checks import Check, Device, Figures, MissedError, SkippedError, replaced
+from spikereach.training import cost
 from spikereach.workflow.budget import Budget
 
 AIMED_AT = "H200"
@@ -17,6 +19,8 @@ SECONDS = 4.0
 """To measure the recipes of one system for."""
 SHORT = ("tinyRSNN", "RTnet")
 """Systems that an interpreter measures."""
+SHORT_STREAM = 64
+"""Steps of the stream that it decodes."""
 
 _rows: dict[str, list[dict]] = {}
 """By system, what was measured in this process."""
@@ -41,8 +45,9 @@ def measured(name: str, device: Device) -> list[dict]:
     """Every training of a system as `spikereach budget` measures it."""
     budget = Budget(cases.paper() if device.real else cases.shortened(cases.paper()))
     works = budget.targets([name])[name]
-    place, seconds = ("cuda", SECONDS) if device.real else ("cpu", 0.0)
-    return budget.trainings(budget.measure(works, place, seconds), None)
+    with replaced(cost, STREAM=device.of(cost.STREAM, SHORT_STREAM)):
+        costs = budget.measure(works, device.type, device.of(SECONDS, 0.0))
+    return budget.trainings(costs, None)
 
 
 def system(name: str, device: Device) -> Figures:

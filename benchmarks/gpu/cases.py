@@ -104,6 +104,7 @@ def session(steps: int) -> BinnedSession:
         position=velocity.cumsum(0),
         areas=AREAS,
         segments=np.stack([starts, np.append(starts[1:], steps)], axis=1),
+        start_s=0.0,
         provenance={},
     )
 

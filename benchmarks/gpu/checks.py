@@ -70,20 +70,24 @@ class Device(NamedTuple):
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Within, the package computes as it does on a GPU: with an interpreter, on the CPU."""
-        if self.real or "torch" not in sys.modules:  # without it nothing computes
+        """Within, the package computes as a training on a GPU does: with an interpreter, on the
+        CPU."""
+        if "torch" not in sys.modules:  # without it nothing computes
             yield
+            return
+        if self.real:
+            import torch
+
+            from spikereach.training.arithmetic import repeatable
+
+            with repeatable(torch.device(self.type)):
+                yield
             return
         from spikereach.models import hybrid, vasilache
         from spikereach.ops.common import backends
 
-        def in_triton(*tensors: Any, recurrent: Any = None) -> bool:
-            tensors = [t for t in (*tensors, recurrent) if isinstance(t, backends.Tensor)]
-            small = recurrent is None or len(recurrent) <= backends.MAX_UNITS
-            return small and all(t.dtype == backends.torch.float32 for t in tensors)
-
         with (
-            replaced(backends, fits_cpu=lambda *tensors: False, fits_cuda=in_triton),
+            replaced(backends, fits_cpu=lambda *tensors: False, fits_cuda=backends.fits_kernels),
             replaced(hybrid, may_compile=lambda *inputs: False),
             replaced(vasilache, may_compile=lambda *inputs: False),
         ):

@@ -167,6 +167,9 @@ def against(name: str, peer: str, device: Device) -> Figures:
     ours = seconds(updating(net, each.stage, device, size), device)
     try:
         with only("reference"), ExitStack() as within:
+            if device.real:  # others need not be repeatable
+                torch.use_deterministic_algorithms(False)
+                within.callback(torch.use_deterministic_algorithms, True)
             net = _peer(name, peer, within)
             update = updating(net, each.stage, device, size)
             theirs = seconds(update, device)

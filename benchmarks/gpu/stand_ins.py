@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name("config.json")
@@ -62,11 +62,22 @@ def tqdm(iterable=(), **options):
     return iterable
 
 
+class NetworkError(Exception):
+    """In the place of all errors of a network, which no check uses."""
+
+
+_OF_REQUESTS = ("InvalidSchema", "InvalidURL", "MissingSchema", "RequestException")
+_OF_URLLIB3 = ("ConnectTimeoutError", "ProxyError", "SSLError")
 STAND_INS = {
     "yaml": {"YAMLError": YAMLError, "safe_load": safe_load},
     "pandas": {"DataFrame": DataFrame},
     "threadpoolctl": {"ThreadpoolController": ThreadpoolController},
     "tqdm": {"tqdm": tqdm},
+    "requests": {"Response": None},
+    "requests.exceptions": dict.fromkeys(_OF_REQUESTS, NetworkError),
+    "requests.utils": {"get_environ_proxies": None, "select_proxy": None},
+    "urllib3": {"exceptions": SimpleNamespace(**dict.fromkeys(_OF_URLLIB3, NetworkError))},
+    "urllib3.util": {"Retry": None, "parse_url": None},
 }
 
 
@@ -76,15 +87,17 @@ def installed() -> Iterator[list[str]]:
 
     Afterwards they are gone, so that other libraries see what is absent.
     """
-    absent = [name for name in STAND_INS if importlib.util.find_spec(name) is None]
-    for name in absent:
+    packages = dict.fromkeys(name.partition(".")[0] for name in STAND_INS)
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    modules = [name for name in STAND_INS if name.partition(".")[0] in absent]
+    for name in modules:
         module = ModuleType(name, f"Stand-in of {__name__}.")
         vars(module).update(STAND_INS[name])
         sys.modules[name] = module
     try:
         yield absent
     finally:
-        for name in absent:
+        for name in modules:
             del sys.modules[name]
 
 

@@ -1,8 +1,11 @@
 """What a run will cost: numbers of updates and trainings, times measured, and the command."""
 
 import json
+import math
 import re
 import time
+import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -134,6 +137,51 @@ def test_a_batch_that_takes_too_long_is_measured_in_part(paper, monkeypatch):
     assert found.update_s == pytest.approx(10.01, rel=0.1)
 
 
+def test_an_update_that_does_not_fit_is_gone_before_the_next(paper, monkeypatch):
+    """Its tensors would be in the way."""
+    draw, failed = torch.rand, []
+
+    def rand(*shape, **options):
+        assert all(tensor() is None for tensor in failed)
+        return draw(*shape, **options)
+
+    def step(decoder, optimiser, stage, spikes, target):
+        hidden = spikes.float()
+        if spikes.shape[1] > cost.FIRST:
+            failed.append(weakref.ref(hidden))
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch, "rand", rand)
+    monkeypatch.setattr(cost, "step", step)
+    system = paper.config.systems["SNN2"]
+    stage = system.training.finetune.model_copy(update={"batch": 8, "window": 10})
+    found = cost.measure(zoo.build(system, 4), stage, torch.device("cpu"), 1.0)
+    assert (len(failed), found.batch) == (1, cost.FIRST)
+
+
+def test_what_is_measured_is_repeatable(paper, monkeypatch):
+    """As a training on a GPU: other algorithms take another time."""
+    devices, seen = [], []
+
+    @contextmanager
+    def repeatable(device):
+        devices.append(device)
+        yield
+        devices.append(None)
+
+    def noted(*arguments):
+        seen.append(devices[-1])
+        return 0.0
+
+    monkeypatch.setattr(cost, "repeatable", repeatable)
+    monkeypatch.setattr(cost, "step", noted)
+    monkeypatch.setattr(cost, "_validation", noted)
+    system, device = paper.config.systems["SNN2"], torch.device("cpu")
+    cost.measure(zoo.build(system, 4), system.training.finetune, device, 0.0)
+    assert len(seen) > 2
+    assert set(seen) == {device}
+
+
 def test_memory_is_what_an_update_takes():
     def update():
         torch.zeros(50_000_000).add_(1)  # 200 MB, touched
@@ -156,6 +204,18 @@ def test_little_free_memory_keeps_the_batch_small(paper, monkeypatch):
         found = cost.measure(zoo.build(system, 96), stage, torch.device("cpu"), 1.0)
         measured[free] = found.batch
     assert measured[1e8] < measured[1e12] == 64
+
+
+def test_a_gpu_is_filled_until_it_says_no(paper, monkeypatch):
+    """Its free memory is not asked for; what an update takes is known."""
+    monkeypatch.setattr(cost, "_free", lambda device: math.inf)
+    monkeypatch.setattr(cost, "step", lambda *arguments: None)
+    monkeypatch.setattr(cost, "_watched", lambda update, device: (1e-4, 10**9))
+    monkeypatch.setattr(cost, "_validation", lambda *arguments: 0.0)
+    system = paper.config.systems["SNN2"]
+    stage = system.training.finetune.model_copy(update={"batch": 32, "window": 10})
+    found = cost.measure(zoo.build(system, 4), stage, torch.device("cpu"), 1.0)
+    assert (found.batch, found.memory_bytes) == (32, 10**9)
 
 
 def test_lengths_and_sizes_of_the_record():

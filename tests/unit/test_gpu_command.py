@@ -13,6 +13,8 @@ import pytest
 import torch
 import yaml
 
+from spikereach.training import arithmetic
+
 # What docs/gpu.md asks for, and what these need in turn.
 ALLOWED = {
     *("torch", "torchgen", "functorch", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"),
@@ -66,8 +68,9 @@ def gpu(repository):
     paths = [str(repository / "benchmarks"), str(repository / "tests" / "ops")]
     sys.path[:0] = paths
     try:
-        names = ("runner", "checks", "exact", "kernels", "document", "stand_ins", "command")
-        yield SimpleNamespace(**{n: importlib.import_module(f"gpu.{n}") for n in names})
+        names = ["runner", "checks", "cases", "exact", "kernels", "document", "stand_ins"]
+        modules = {n: importlib.import_module(f"gpu.{n}") for n in [*names, "command"]}
+        yield SimpleNamespace(**modules)
     finally:
         for path in paths:
             sys.path.remove(path)
@@ -204,6 +207,25 @@ def test_the_configuration_as_json_is_that_of_the_paper(gpu, repository):
     assert gpu.stand_ins.safe_load(text) == yaml.safe_load(text), "run `make schema`"
     with pytest.raises(gpu.stand_ins.YAMLError, match="install PyYAML"):
         gpu.stand_ins.safe_load(b"seeds: [0]\n")
+
+
+def test_checks_compute_as_trainings_on_a_gpu_do(gpu, monkeypatch):
+    """TensorFloat-32 would be further off float64 than is allowed."""
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: fork([]))
+    monkeypatch.delenv(arithmetic.WORKSPACE, raising=False)
+    with gpu.checks.Device("cuda").taken():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.allow_tf32
+    assert not torch.are_deterministic_algorithms_enabled()
+    with gpu.checks.Device("interpreter").taken():
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_recording_can_be_trained_on(gpu):
+    recording = gpu.cases.session(640)
+    assert len(recording.split("neurobench").train) == 320
+    assert recording.channels(["M1"]).tolist() == list(range(48))
 
 
 OPTIONS = {"steps": 20, "batch": 30, "units": 9, "seed": 3, "recurrent": True}

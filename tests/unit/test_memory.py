@@ -17,7 +17,9 @@ def memory(repository):
     spec = importlib.util.spec_from_file_location("memory", repository / "benchmarks/memory.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["memory"] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(repository / "benchmarks")
+        spec.loader.exec_module(module)
     return module
 
 

@@ -18,6 +18,7 @@ from spikereach.config import Stage
 from spikereach.models.decoder import Decoder
 from spikereach.models.passes import in_pieces
 from spikereach.training import optimisers
+from spikereach.training.arithmetic import repeatable
 from spikereach.training.loop import step
 
 RATE = 0.05
@@ -52,8 +53,8 @@ def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float
     """Time and memory of an update as training does it, and time of its validation.
 
     An update is the forward pass with the precision of the device, loss, penalties, backward pass,
-    clipping and the optimiser's step. The batch begins small and grows while there is time and
-    memory for a larger one.
+    clipping and the optimiser's step, on CUDA by repeatable algorithms. The batch begins small and
+    grows while there is time and memory for a larger one.
 
     Args:
         decoder: of any state; it is trained.
@@ -64,6 +65,11 @@ def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float
     Raises:
         RuntimeError: not even a batch of two windows fits the device.
     """
+    with repeatable(device):
+        return _measure(decoder, stage, device, seconds)
+
+
+def _measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float) -> Cost:
     decoder.to(device).train()
     optimiser = optimisers.build(stage, list(decoder.parameters()))
 
@@ -92,6 +98,8 @@ def measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: float
             update = windows(larger)
             spent, memory = _watched(update, device)
         except torch.OutOfMemoryError:
+            larger = batch
+        if larger == batch:  # what did not fit has gone with the error
             update = windows(batch)
             break
         batch = larger
@@ -138,7 +146,7 @@ class _Line:
     def reaches(self, value: float) -> float:
         """The largest batch that takes no more; the last one where that does already."""
         batch, taken = self.last
-        if not taken:  # nothing, or not known
+        if not taken or value == math.inf:  # it takes nothing, or one of them is not known
             return math.inf
         return batch if taken >= value else batch + math.floor((value - taken) / self.slope)
 

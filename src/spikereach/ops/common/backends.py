@@ -90,16 +90,20 @@ def fits_cpu(*tensors: Tensor | float | None) -> bool:
 
 
 def fits_cuda(*tensors: Tensor | float | None, recurrent: Tensor | None = None) -> bool:
-    """Whether the Triton kernels compute with these.
-
-    They must be on CUDA, and together of float32 as PyTorch promotes types.
-    """
-    tensors = [t for t in (*tensors, recurrent) if isinstance(t, Tensor)]
-    if not all(t.device.type == "cuda" for t in tensors):
+    """Whether these are on CUDA, and the Triton kernels compute with them there."""
+    given = [t for t in (*tensors, recurrent) if isinstance(t, Tensor)]
+    if not all(t.device.type == "cuda" for t in given):
         return False
-    kind = reduce(torch.promote_types, (t.dtype for t in tensors if t.dim()))
+    return fits_kernels(*tensors, recurrent=recurrent) and _triton_works()
+
+
+def fits_kernels(*tensors: Tensor | float | None, recurrent: Tensor | None = None) -> bool:
+    """Whether the Triton kernels compute with these: together of float32 as PyTorch promotes
+    types, wherever they are."""
+    given = [t for t in (*tensors, recurrent) if isinstance(t, Tensor)]
+    kind = reduce(torch.promote_types, (t.dtype for t in given if t.dim()))
     small = recurrent is None or len(recurrent) <= MAX_UNITS
-    return kind == torch.float32 and small and _triton_works()
+    return kind == torch.float32 and small
 
 
 @cache
