@@ -142,6 +142,15 @@ def test_of_runs_equal_metrics_are_only_named(runs):
     assert "dense," not in text
 
 
+def test_means_over_other_seeds_are_named(runs):
+    before, after = runs
+    assert "other seeds" not in compare(before, after)
+    shutil.rmtree(below(after, "sRTnet", SESSIONS[1], "seed1"))
+    told = f"means over other seeds in A than in B: sRTnet/{SESSIONS[1]}"
+    assert told in compare(before, after).splitlines()
+    assert "other seeds" not in compare(*(below(run, "sRTnet", SESSIONS[1]) for run in runs))
+
+
 def test_what_only_one_run_has_is_named(runs):
     a, b = runs
     shutil.rmtree(below(b, "sRTnet"))

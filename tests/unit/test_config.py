@@ -169,6 +169,15 @@ def test_seed_zero_is_a_seed(raw):
     assert config.validate(config.overlay(raw, {"seeds": [0]})).seeds == (0,)
 
 
+def test_overlay_alone_is_told_what_it_is_laid_over(tmp_path, repository):
+    path = tmp_path / "seeds.yaml"
+    path.write_text("seeds: [0]")
+    with pytest.raises(config.ConfigError) as caught:
+        config.read(path)
+    assert str(caught.value).endswith(f": --config config.yaml --config {path}")
+    assert config.read(repository / "config.yaml", path).seeds == (0,)
+
+
 def test_files_that_are_no_configuration(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: [")

@@ -184,10 +184,10 @@ def test_a_long_chain():
             ["configuration: systems.X.sizes: is other than that of its base 'RTnet'"],
         ),
         # what a system has from another one is told there
-        ({"RTnet": {"areas": ["M9"]}}, ["systems.RTnet.areas.0: "]),
+        ({"RTnet": {"areas": ["M=9"]}}, ["systems.RTnet.areas.0: "]),
         ({"RTnet": None}, ["systems.RTnet: "]),
         (
-            {"RTnet": {"areas": ["M9"]}, "sRTnet": {"areas": ["M8"]}},
+            {"RTnet": {"areas": ["M=9"]}, "sRTnet": {"areas": ["M=8"]}},
             ["systems.RTnet.areas.0: ", "systems.sRTnet.areas.0: "],
         ),
     ],

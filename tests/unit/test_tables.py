@@ -317,7 +317,9 @@ def test_no_note_without_what_it_is_about(frame, tmp_path):
     assert cost(frame, some("Wiener", "SNN2", "ANN2")).notes == ()
     assert per_session(frame, some("Wiener", "sRTnet")).notes == ()
     paths = handmade.write(tmp_path / "b", sessions=SYNTHETIC, source="synthetic")
-    assert per_session(collect(paths), SYSTEMS).notes == ()
+    made = per_session(collect(paths), SYSTEMS)
+    assert made.notes == ()
+    assert "ublished" not in made.caption
 
 
 @pytest.mark.parametrize("form", [render.tex, render.markdown, render.html])
@@ -375,6 +377,10 @@ def test_notes_say_what_the_co_optimisation_table_means(coopt_of):
     timing, footprint, acs, _ = coopt_of(*TIMES).notes
     assert "at most 100 ms and at least 10 predictions per second" in timing
     assert (
+        "This latency is the span of all data that a prediction needs, so that history counts; of "
+        "RTnet and sRTnet the paper takes half of that span and a step."
+    ) in timing
+    assert (
         "Wiener (800 ms) and ANN2 (200 ms) are not real-time although they look at no future. "
         "RTnet and sRTnet (96 ms) are real-time although they look 104 ms into the future: the "
         "rule leaves out the wait for the next keypoint."
@@ -395,6 +401,7 @@ def test_notes_say_what_the_co_optimisation_table_means(coopt_of):
 def test_notes_are_about_the_rows_that_are_there(coopt_of):
     timing, *others = coopt_of("Wiener", "SNN2").notes
     assert "Wiener (800 ms) is not real-time although it looks at no future." in timing
+    assert "so that history counts. " in timing
     assert "into the future" not in timing
     assert others == []
     timing, footprint, _, _ = coopt_of("sRTnet", "SNN2").notes
@@ -454,7 +461,7 @@ def test_synthetic_data_are_said_to_be_synthetic(tmp_path, table):
     made = BUILDERS[table](collect(paths), SYSTEMS)
     assert "synthetic, simulated recordings and not real neurons" in made.caption
     apart = "are for the real recordings and cannot be compared with ours"
-    assert (apart in made.caption) == (table != "comparisons")  # which prints none
+    assert (apart in made.caption) == (table not in ("comparisons", "per_session"))  # print none
     assert "source: synthetic" in made.comment
 
 

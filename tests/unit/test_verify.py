@@ -237,7 +237,7 @@ def test_command(run):
     runner = CliRunner()
     done = runner.invoke(app, ["verify"])
     assert done.exit_code == 0
-    assert "of 6 jobs are what they were made as, down to 1 recordings (synthetic)" in done.stdout
+    assert "of 6 jobs are what they were made as, down to 1 recording (synthetic)" in done.stdout
     Path(BINNED).write_text("other", "utf-8")
     done = runner.invoke(app, ["verify", str(run)])
     assert done.exit_code == 1

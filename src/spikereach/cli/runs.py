@@ -93,7 +93,10 @@ def verify(
         typer.echo("\nThese lines do all of it, deletions too, when they are pasted here:\n")
         typer.echo("\n".join(report.commands))
         raise typer.Exit(1)
-    recordings = [f"{number} recordings ({name})" for name, number in report.recordings.items()]
+    recordings = [
+        f"{number} recording{'s' * (number != 1)} ({name})"
+        for name, number in report.recordings.items()
+    ]
     down = ", down to " + " and ".join(recordings) if recordings else ""
     typer.echo(
         f"{target}: {report.files:,} files of {report.jobs:,} jobs are what they were made as{down}"

@@ -588,4 +588,10 @@ def read(*paths: str | Path) -> Config:
         if not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of keys")
         merged = overlay(merged, loaded)
+    lacking = [key for key in Config.model_fields if key not in merged]
+    if paths and 2 * len(lacking) > len(Config.model_fields):
+        raise ConfigError(
+            f"{paths[0]}: {len(lacking)} keys are missing, such as {lacking[0]}; an overlay stands "
+            f"after what it is laid over: --config config.yaml --config {paths[0]}"
+        )
     return validate(merged)

@@ -119,6 +119,8 @@ class Comparison:
     only_a: list[str]
     """Systems, or sessions of systems, as SYSTEM/SESSION."""
     only_b: list[str]
+    seeds: list[str]
+    """Of runs and systems, those whose seeds are not the same on both sides, likewise."""
 
     def record(self) -> dict[str, Any]:
         """All of it, JSON-like."""
@@ -130,6 +132,7 @@ class Comparison:
             "settings": self.settings(),
             "only_a": self.only_a,
             "only_b": self.only_b,
+            "other_seeds": self.seeds,
             "rows": [asdict(row) for row in self.rows],
         }
 
@@ -152,6 +155,7 @@ class Comparison:
             _listed("equal in both: ", dict.fromkeys(equal)),
             _listed("only in A: ", self.only_a),
             _listed("only in B: ", self.only_b),
+            _listed("means over other seeds in A than in B: ", self.seeds),
         ]
         return "\n\n".join(filter(None, blocks))
 
@@ -198,7 +202,12 @@ def compare(first: Path, second: Path, conditions: Conditions) -> Comparison:
         for metric in metrics
         for key in common
     ]
-    return Comparison(a, b, rows, only_a, only_b)
+    seeds = [
+        "/".join(filter(None, key))
+        for key in common
+        if any(key) and set(parts_a[key]["seed"]) != set(parts_b[key]["seed"])
+    ]
+    return Comparison(a, b, rows, only_a, only_b, seeds)
 
 
 def _side(path: Path, conditions: Conditions) -> Side:

@@ -29,10 +29,14 @@ Row = Mapping[str, Any]
 def realtime(rows: Sequence[Row], systems: Systems) -> str:
     """The paper's rule, and the systems that it judges otherwise than their look-ahead would."""
     most, least = figures.realtime_rule()
+    hybrids = [row["system"] for row in rows if systems[row["system"]].architecture == "hybrid"]
+    half = (
+        f"; of {_listed(hybrids)} the paper takes half of that span and a step" if hybrids else ""
+    )
     sentences = [
         f"Real-time means, by the rule of Krausse et al. 2025, a latency of at most {most:g} ms "
         f"and at least {least:g} predictions per second. This latency is the span of all data that "
-        "a prediction needs, so that history counts."
+        f"a prediction needs, so that history counts{half}."
     ]
     remembering = [
         f"{row['system']} ({row['latency_ms']:g} ms)"
@@ -51,8 +55,8 @@ def realtime(rows: Sequence[Row], systems: Systems) -> str:
             ahead.setdefault(times, []).append(row["system"])
     for (latency, future), names in ahead.items():
         are, they = _agreeing(names)
-        hybrid = all(systems[name].architecture == "hybrid" for name in names)
-        why = ": the rule leaves out the wait for the next keypoint" if hybrid else ""
+        keypoints = {*names} <= {*hybrids}
+        why = ": the rule leaves out the wait for the next keypoint" if keypoints else ""
         sentences.append(
             f"{_listed(names)} ({latency:g} ms) {are} real-time although {they} {future:g} ms into "
             f"the future{why}."

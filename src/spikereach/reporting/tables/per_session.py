@@ -45,12 +45,13 @@ def per_session(frame: pd.DataFrame, systems: Systems) -> Table:
         cells = [r2(*line.get(session, _UNKNOWN)) for line in lines.values()]
         columns.append(Column(heading, cells, monkey))
     printed = [row for row in rows.rows if (row["system"], "published") in lines]
+    what = "R² per session over the whole test split"
     return result_table(
         "per_session",
-        "R² per session over the whole test split; published rows where a paper gives sessions",
+        what + ("; published rows where a paper gives sessions" if printed else ""),
         frame,
         pd.DataFrame(values, columns=["system", "origin", "session", "r2", "r2_std"]),
         columns,
-        rows=rows.rows,
+        rows=printed,
         notes=(notes.sessions(printed),),
     )
