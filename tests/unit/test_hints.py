@@ -235,6 +235,7 @@ def test_every_mistyped_key_is_told_its_neighbour_and_where_keys_are_described(r
         ("tables={coopt: [rtnet]}", "did you mean RTnet?"),
         ("systems={RTnett: {sizes: {dropout: 0.5}}}", "and its changes; did you mean RTnet?"),
         ("systems={RTnet: {architecture: hybird}}", "did you mean hybrid?"),
+        ("systems={RTnet: {sizes: {kernal: 9}}}", "has no size 'kernal'; did you mean kernel?"),
         ("systems={sRTnet: {base: RTnett}}", "no system 'RTnett'; did you mean RTnet?"),
         ("systems={sRTnet: {compression: [{kind: prun}]}}", "did you mean prune?"),
         ("search={space: {k: {paths: [sizes.kernl]}}}", "did you mean kernel?"),

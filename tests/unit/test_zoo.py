@@ -4,6 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from spikereach.config import ConfigError, System
+from spikereach.config.architectures import ARCHITECTURES, sizes_of
+from spikereach.models import zoo
 from spikereach.models.decoder import Decoder
 from spikereach.models.zoo import build
 
@@ -44,6 +46,12 @@ class NoChannels(Decoder):
         super().__init__(channels=3)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sizes_are_known_without_importing(architecture):
+    taken = zoo._parameters(zoo.find(architecture))
+    assert sizes_of(architecture) == taken.keys() - {"channels", "area_channels"}
+
+
 def test_sizes_need_not_be_keyword_only():
     assert build(system("test_zoo:OwnDecoder", hidden=7), channels=5).sizes == (7, 20.0)
 
@@ -52,7 +60,7 @@ def test_sizes_need_not_be_keyword_only():
     ("architecture", "sizes", "message"),
     [
         ("rnn", {}, "unknown architecture 'rnn', .*did you mean rsnn?"),
-        ("rsnn", {"hiden": 3}, r"no size 'hiden'; .* RSNN .* in .*rsnn\.py; did you mean hidden\?"),
+        ("rsnn", {"hiden": 3}, r"rsnn has no size 'hiden'; did you mean hidden\?"),
         ("rsnn", {"channels": 3}, r"no size 'channels'"),
         ("snn2", {"reset": "soft"}, r"unknown reset 'soft'"),
         ("gru", {"tau_mem_ms": 5}, r"no size 'tau_mem_ms'; .*known: .*layer_norm, pad"),

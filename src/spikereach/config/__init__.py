@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from spikereach.config.architectures import ARCHITECTURES, locate
+from spikereach.config.architectures import ARCHITECTURES, locate, sizes_of
 from spikereach.config.errors import ConfigError
 from spikereach.config.hints import NOTHING, hint, numbers_as_text
 from spikereach.config.nearest import nearest
@@ -291,6 +291,10 @@ class System(Model):
     @model_validator(mode="after")
     def _fits_together(self):
         for key, value in self.sizes.items() if self.architecture in ARCHITECTURES else ():
+            if key not in (known := sizes_of(self.architecture)):
+                raise ValueError(
+                    f"{self.architecture} has no size {key!r}; {nearest(key, sorted(known))}"
+                )
             for text, number in numbers_as_text(value):
                 raise ValueError(
                     f"sizes.{key}: {text!r} is text: write {number} in a YAML file, unquoted"

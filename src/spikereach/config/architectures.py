@@ -1,5 +1,9 @@
 """The names of architectures, apart from `zoo` so that the workflow reads them without torch."""
 
+import ast
+from functools import cache
+from pathlib import Path
+
 from spikereach.config.errors import ConfigError
 from spikereach.config.nearest import nearest
 
@@ -30,3 +34,25 @@ def locate(architecture: str) -> tuple[str, str]:
             f"{nearest(architecture, ARCHITECTURES)}"
         )
     return module, name
+
+
+@cache
+def sizes_of(architecture: str) -> frozenset[str]:
+    """Names of the sizes that an architecture of :data:`ARCHITECTURES` takes.
+
+    Read from its source, because importing it takes torch: arguments of its constructor, and those
+    of its base's where it hands on ``**sizes``.
+    """
+    module, name = locate(architecture)
+    source = Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
+    tree = ast.parse(source.read_text("utf-8"))
+    classes = {each.name: each for each in tree.body if isinstance(each, ast.ClassDef)}
+    found: set[str] = set()
+    while name in classes:
+        own, (name, *_) = classes[name], [base.id for base in classes[name].bases]
+        for each in own.body:
+            if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                found |= {arg.arg for arg in [*each.args.args[1:], *each.args.kwonlyargs]}
+                if each.args.kwarg is None:
+                    name = ""
+    return frozenset(found - {"channels", "area_channels"})
