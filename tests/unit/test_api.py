@@ -253,6 +253,15 @@ def test_channels_as_numpy_counts_them(file):
     assert found.areas == ("M1",) * CHANNELS
 
 
+@pytest.mark.parametrize("given", [{"monkey": "max"}, {"areas": {"S1": 24}}])
+def test_a_binned_session_is_not_described_otherwise(given, session, tmp_path):
+    session.save(tmp_path / "mine.h5")
+    with pytest.raises(ConfigError, match=r"binned as monkey rex with M1=16,S1=8, not as"):
+        spikereach.load_session(tmp_path / "mine.h5", **given)
+    same = {"monkey": "rex", "areas": {"M1": 16, "S1": 8}}
+    assert spikereach.load_session(tmp_path / "mine.h5", **same).areas == session.areas
+
+
 def test_one_configuration_by_its_name(file, repository):
     with pytest.raises(ConfigError, match="describe the file by its monkey and areas"):
         spikereach.load_session(file, config=str(repository / "config.yaml"))

@@ -39,7 +39,15 @@ def load_session(
     """
     path = Path(path)
     if kind_of(path) is Kind.BINNED:
-        return BinnedSession.load(path)
+        binned = BinnedSession.load(path)
+        counted = {area: binned.areas.count(area) for area in dict.fromkeys(binned.areas)}
+        if monkey not in (None, binned.monkey) or (areas is not None and dict(areas) != counted):
+            layout = ",".join(f"{area}={channels}" for area, channels in counted.items())
+            raise ConfigError(
+                f"{path}: was binned as monkey {binned.monkey} with {layout}, not as what is given "
+                "here: leave monkey and areas out, or bin the session file again with others"
+            )
+        return binned
     if problem := mistaken(path, Kind.SESSION):
         raise SessionError(f"{path}: {problem}")
     known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", path.name, re.IGNORECASE)
