@@ -22,17 +22,19 @@ from spikereach.models.passes import PassError, as_input, in_pieces
 __all__ = ["Stream", "decode", "evaluate", "input_spikes", "load_checkpoint", "load_session"]
 
 
-def load_checkpoint(path: str | Path, *, trust: Collection[str] = ()) -> Checkpoint:
+def load_checkpoint(path: str | Path, *, trust: str | Collection[str] = ()) -> Checkpoint:
     """A trained decoder from a checkpoint.safetensors, on the CPU; nothing in it is executed.
 
     Args:
         path: a file that a training or `spikereach import-weights` made.
-        trust: architectures outside spikereach, as PACKAGE.MODULE:CLASS, that it may import.
+        trust: architecture outside spikereach, as PACKAGE.MODULE:CLASS, that it may import, or
+            several of them.
     Raises:
         CheckpointError: the file is missing, damaged or no checkpoint, or needs an architecture
             that is not trusted.
     """
-    return checkpoints.load(Path(path), trust=trust)
+    # One name is not a collection of its letters.
+    return checkpoints.load(Path(path), trust=(trust,) if isinstance(trust, str) else trust)
 
 
 def decode(checkpoint: Checkpoint, recording: BinnedSession | np.ndarray) -> np.ndarray:

@@ -67,7 +67,8 @@ def repository_state() -> tuple[str | None, bool | None]:
     # What a run itself writes and git keeps (docs/versioned-data.md) changes no result.
     written = [f":(top,exclude){path}" for path in ("dvc.lock", "results")]
     tracked = ("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
-    new = ("ls-files", "--others", "--exclude-standard", "--", *CODE)
+    # What the checkout itself ignores, and not what its user does (.git/info/exclude).
+    new = ("ls-files", "--others", "--exclude-per-directory=.gitignore", "--", *CODE)
     changes = [_git(*arguments, folder=here.parent) for arguments in (tracked, new)]
     return commit, None if None in changes else any(changes)
 

@@ -22,6 +22,7 @@ from spikereach.models import zoo
 from spikereach.models.checkpoint import Checkpoint, save
 from spikereach.models.decoder import Standardisation
 from spikereach.models.passes import PassError
+from spikereach.models.tensorfile import CheckpointError
 
 CHANNELS, STEPS = 24, 6000
 
@@ -147,6 +148,12 @@ def test_spikes_that_do_not_fit(spikes, message, systems):
         spikereach.Stream(checkpoint)(spikes[0])
 
 
+@pytest.mark.parametrize("system", ["SNN2", "RTnet", "Wiener"])
+def test_a_recording_without_steps(system, systems):
+    with pytest.raises(PassError, match="have no steps"):
+        spikereach.decode(checkpoint_of(system, systems), np.zeros((0, CHANNELS)))
+
+
 # ---- Sessions and checkpoints that do not belong together ----------------------------------
 
 OTHERS = {
@@ -223,6 +230,43 @@ def test_a_session_file_is_described_by_both_or_a_configuration(file, repository
     assert (found.monkey, found.areas) == ("rex", ("M1",) * 24)
 
 
+@pytest.mark.parametrize("name", ["", " M1 ", "M1\n", "M1=left", "M" * 41, 1, None])
+def test_areas_that_no_binned_session_may_have(name, file):
+    with pytest.raises(ConfigError, match="is no name of an area"):
+        spikereach.load_session(file, monkey="rex", areas={name: CHANNELS})
+
+
+@pytest.mark.parametrize("channels", [0, -1, 24.0, "24", True, None])
+def test_channels_that_are_no_number_of_them(channels, file):
+    with pytest.raises(ConfigError, match=r"areas: M1 has .* channels: expected a whole"):
+        spikereach.load_session(file, monkey="rex", areas={"M1": channels, "S1": 23})
+
+
+@pytest.mark.parametrize("areas", ["M1=24", ["M1", "S1"], {}])
+def test_areas_that_are_no_mapping(areas, file):
+    with pytest.raises(ConfigError, match="expected channels per area"):
+        spikereach.load_session(file, monkey="rex", areas=areas)
+
+
+def test_channels_as_numpy_counts_them(file):
+    found = spikereach.load_session(file, monkey="rex", areas={"M1": np.int64(CHANNELS)})
+    assert found.areas == ("M1",) * CHANNELS
+
+
+@pytest.mark.parametrize("given", [{"monkey": "max"}, {"areas": {"S1": 24}}])
+def test_a_binned_session_is_not_described_otherwise(given, session, tmp_path):
+    session.save(tmp_path / "mine.h5")
+    with pytest.raises(ConfigError, match=r"binned as monkey rex with M1=16,S1=8, not as"):
+        spikereach.load_session(tmp_path / "mine.h5", **given)
+    same = {"monkey": "rex", "areas": {"M1": 16, "S1": 8}}
+    assert spikereach.load_session(tmp_path / "mine.h5", **same).areas == session.areas
+
+
+def test_one_configuration_by_its_name(file, repository):
+    with pytest.raises(ConfigError, match="describe the file by its monkey and areas"):
+        spikereach.load_session(file, config=str(repository / "config.yaml"))
+
+
 def test_a_checkpoint_by_its_name(systems, session, tmp_path):
     checkpoint = checkpoint_of("SNN2", systems)
     save(checkpoint, tmp_path / "SNN2.safetensors")
@@ -230,6 +274,15 @@ def test_a_checkpoint_by_its_name(systems, session, tmp_path):
     np.testing.assert_array_equal(
         spikereach.decode(found, session), spikereach.decode(checkpoint, session)
     )
+
+
+def test_an_architecture_is_trusted_by_its_whole_name(systems, tmp_path):
+    other = systems["SNN2"].model_copy(update={"architecture": "mine.nets:Net"})
+    checkpoint = checkpoint_of("SNN2", systems)
+    checkpoint.system = other
+    save(checkpoint, tmp_path / "mine.safetensors")
+    with pytest.raises(CheckpointError, match=r"needs the architecture .mine\.nets:Net."):
+        spikereach.load_checkpoint(tmp_path / "mine.safetensors", trust="mine.nets:Network")
 
 
 # ---- Names ---------------------------------------------------------------------------------

@@ -50,6 +50,11 @@ def session(steps: int) -> BinnedSession:
     )
 
 
+def test_a_system_that_is_named_twice_counts_once(paper):
+    assert paper.storage(["SNN2", "SNN2"]) == paper.storage(["SNN2"])
+    assert paper.targets(["SNN2", "SNN2"]) == paper.targets(["SNN2"])
+
+
 @pytest.mark.parametrize("system", ["tinyRSNN", "RTnet", "GRU-t2", "SNN2", "AEGRU"])
 def test_updates_are_those_of_the_training_loop(paper, system):
     """Windows are counted by what training cuts them with."""

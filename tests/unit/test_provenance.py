@@ -84,6 +84,17 @@ def test_which_untracked_files_are_part_of_what_runs(checkout, path, counts):
     assert repository_state()[1] is False
 
 
+def test_what_a_user_has_git_leave_out_counts_and_what_the_checkout_does_not(checkout):
+    folder, _ = checkout
+    new = folder / "src" / "spikereach" / "new.py"
+    new.parent.mkdir(parents=True)
+    new.write_text("", "utf-8")
+    (folder / ".git" / "info" / "exclude").write_text("new.py\n", "utf-8")
+    assert repository_state()[1] is True
+    (folder / ".gitignore").write_text("new.py\n", "utf-8")
+    assert repository_state()[1] is False
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """One commit with the module in it; a function that runs git there with plain settings."""

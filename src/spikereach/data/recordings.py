@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 
 from spikereach.config import ConfigError, read
-from spikereach.config.sessions import Session, find
+from spikereach.config.sessions import AREA, AREA_LENGTH, Session, find
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.kinds import Kind, kind_of, mistaken
@@ -16,7 +17,7 @@ def load_session(
     *,
     monkey: str | None = None,
     areas: Mapping[str, int] | None = None,
-    config: Sequence[str | Path] = (),
+    config: str | Path | Sequence[str | Path] = (),
 ) -> BinnedSession:
     """A binned session, or a session file that is binned here in steps of 4 ms.
 
@@ -33,11 +34,20 @@ def load_session(
             earlier ones. Without any, config.yaml of the working directory, where there is one.
     Raises:
         SessionError: the file is missing, damaged, or not that session.
-        ConfigError: a session file is described by half, or by nothing.
+        ConfigError: a session file is described by half, or by nothing, or its areas are no names
+            and numbers of channels.
     """
     path = Path(path)
     if kind_of(path) is Kind.BINNED:
-        return BinnedSession.load(path)
+        binned = BinnedSession.load(path)
+        counted = {area: binned.areas.count(area) for area in dict.fromkeys(binned.areas)}
+        if monkey not in (None, binned.monkey) or (areas is not None and dict(areas) != counted):
+            layout = ",".join(f"{area}={channels}" for area, channels in counted.items())
+            raise ConfigError(
+                f"{path}: was binned as monkey {binned.monkey} with {layout}, not as what is given "
+                "here: leave monkey and areas out, or bin the session file again with others"
+            )
+        return binned
     if problem := mistaken(path, Kind.SESSION):
         raise SessionError(f"{path}: {problem}")
     known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", path.name, re.IGNORECASE)
@@ -45,7 +55,8 @@ def load_session(
     if (monkey is None) != (areas is None):
         raise ConfigError("monkey and areas describe a session file together: give both")
     if monkey is not None:
-        return bin_session(path, Session(name, monkey, dict(areas)))
+        return bin_session(path, Session(name, monkey, _checked(areas)))
+    config = [config] if isinstance(config, str | Path) else config
     if not config and Path("config.yaml").is_file():
         config = ["config.yaml"]
     catalogue = read(*config).catalogue if config else {}
@@ -57,3 +68,21 @@ def load_session(
             "(--monkey NAME --areas AREA=CHANNELS)"
         ) from None
     return bin_session(path, known)
+
+
+def _checked(areas: Mapping[str, int]) -> dict[str, int]:
+    """Channels per area as a configuration may have them."""
+    if not isinstance(areas, Mapping) or not areas:
+        raise ConfigError(f"areas: {areas!r}: expected channels per area, such as {{'M1': 96}}")
+    for area, channels in areas.items():
+        named = isinstance(area, str) and len(area) <= AREA_LENGTH and re.fullmatch(AREA, area)
+        if not named:
+            raise ConfigError(
+                f"areas: {area!r} is no name of an area: expected words with single spaces "
+                f"between, without = and comma, at most {AREA_LENGTH} characters"
+            )
+        if not isinstance(channels, Integral) or isinstance(channels, bool) or channels < 1:
+            raise ConfigError(
+                f"areas: {area} has {channels!r} channels: expected a whole number of at least 1"
+            )
+    return {area: int(channels) for area, channels in areas.items()}

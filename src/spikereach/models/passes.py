@@ -35,13 +35,15 @@ def as_input(decoder: Decoder, spikes: np.ndarray | Tensor) -> Tensor:
     are, others in float32.
 
     Raises:
-        PassError: the number of channels is not the decoder's.
+        PassError: the number of channels is not the decoder's, or there are no steps.
     """
     if spikes.ndim != 2 or spikes.shape[1] != decoder.channels:
         raise PassError(
             f"the decoder reads {decoder.channels} channels, the spikes have the shape "
             f"{tuple(spikes.shape)}: expected (steps, {decoder.channels})"
         )
+    if len(spikes) == 0:
+        raise PassError("the spikes have no steps: there is nothing to decode")
     spikes = torch.as_tensor(spikes).to(device_of(decoder))[:, None]
     return spikes if spikes.dtype == torch.uint8 else spikes.float()
 

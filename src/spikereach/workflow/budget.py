@@ -167,7 +167,8 @@ class Budget:
 
         Kept are the recordings and the results, above all predictions; models are small.
         """
-        decoders = self.plan.evaluated(systems) if systems else self.plan.decoders()
+        named = dict.fromkeys(systems)
+        decoders = self.plan.evaluated(named) if systems else self.plan.decoders()
         names = {session for _, session, _ in decoders}
         works = self.works(decoders) if systems else [*self.works(decoders), *self.trials()]
         names |= {session for work in works for session in work.sessions}
