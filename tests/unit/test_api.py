@@ -208,6 +208,12 @@ def test_another_number_of_channels_is_an_error(systems, session):
         spikereach.decode(checkpoint_of("SNN2", systems), fewer)
 
 
+@pytest.mark.parametrize("steps", [0, -1])
+def test_neurobench_runs_over_some_steps(systems, session, steps):
+    with pytest.raises(EvaluationError, match=f"neurobench_steps is {steps}: give 1 or more"):
+        spikereach.evaluate(checkpoint_of("SNN2", systems), session, steps)
+
+
 # ---- Files ---------------------------------------------------------------------------------
 
 

@@ -598,6 +598,14 @@ def test_markdown_has_one_line_per_system(frame):
     assert len({line.count("|") for line in table}) == 1
 
 
+def test_cells_of_markdown_are_text():
+    column = render.Column("area", ["a|b", "<b>"], align="l")
+    table = render.Table("mine", "Areas.", (), pd.DataFrame(), [column])
+    assert [line for line in render.markdown(table).splitlines() if "b" in line] == [
+        r"| a\|b   |", r"| \<b>   |",
+    ]  # fmt: skip
+
+
 def test_compiles_with_plain_pdflatex(tmp_path, frame):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is absent; install TeX Live to check the tables")

@@ -306,7 +306,8 @@ class System(Model):
             )
         if self.weights and (self.compression or not self.published):
             raise ValueError(
-                "a system with published `weights` has no `compression`, and `published` names them"
+                "a system with published `weights` has no `compression`; `published`, which `like` "
+                "does not bring, names them"
             )
         if self.weights and self.published not in WEIGHTS:
             raise ValueError(

@@ -63,6 +63,8 @@ def measure(
     steps = usable_steps(decoder, len(test))
     part = slice(test.start, test.start + steps)
     spikes, velocity = input_spikes(checkpoint, binned)[part], binned.velocity[part]
+    if neurobench_steps is not None and neurobench_steps < 1:
+        raise EvaluationError(f"neurobench_steps is {neurobench_steps}: give 1 or more, or None")
     verified = min(steps, max(neurobench_steps or steps, decoder.timing.whole_windows))
     verified = usable_steps(decoder, verified)
     neurobench.verify(decoder, spikes[:verified], velocity[:verified])

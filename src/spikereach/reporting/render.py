@@ -206,7 +206,7 @@ def markdown(table: Table) -> str:
     aligned = [_ALIGNED[column.align] for column in table.columns]
     frame = pd.DataFrame(dict(enumerate(column.cells for column in table.columns)))
     frame.columns = headings
-    text = frame.replace(r"\|", r"\|", regex=True).to_markdown(
+    text = frame.replace(r"([|<])", r"\\\1", regex=True).to_markdown(
         index=False,
         disable_numparse=True,
         preserve_whitespace=True,
