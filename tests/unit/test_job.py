@@ -170,7 +170,8 @@ JOB = """
 import sys, time
 from types import SimpleNamespace
 from spikereach.workflow.job import job
-fields = {"log": ["job.log"], "config": {"threads": 1}, "resources": {}, "input": [], "output": []}
+fields = {"log": ["job.log"], "config": {"threads": 1, "device": "cpu"}}
+fields |= {"resources": {}, "input": [], "output": []}
 with job(SimpleNamespace(**fields)):
     print("begun", file=sys.__stdout__, flush=True)
     time.sleep(60)

@@ -17,7 +17,8 @@ from spikereach.workflow.job import job
 
 snakemake = SimpleNamespace(
     log=["log"], resources={}, input=[], output=["made"], wildcards={}, params={}, rule="r",
-    config={"threads": 2, "source": "synthetic", "jobs_per_gpu": 1}, scriptdir="a/b/c",
+    config={"threads": 2, "source": "synthetic", "device": "cpu", "jobs_per_gpu": 1},
+    scriptdir="a/b/c",
 )
 with job(snakemake):
     import h5py

@@ -11,6 +11,7 @@ import markdown
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_reader_without_a_recording(make_checkout, tmp_path, repository):
     document = repository / "docs" / "recording.md"
     checkout = make_checkout(tmp_path)

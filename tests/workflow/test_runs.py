@@ -210,6 +210,7 @@ def test_corrupted_files_are_named_and_not_used(copied):
         assert not list((copied.run_folder / path).parent.glob(".*"))
 
 
+@pytest.mark.long
 def test_remedy_mends_the_run(copied, monkeypatch):
     """Its lines, as they are."""
     monkeypatch.chdir(copied.folder)

@@ -38,6 +38,7 @@ def outcomes(checkout, trials):
     return [json.loads((folder / f"trial{number}.json").read_text()) for number in range(trials)]
 
 
+@pytest.mark.long
 def test_killed_search_goes_on_and_more_trials_may_follow(checkout):
     small(checkout)
     resume = checkout.run_folder / ".cache" / "resume"

@@ -94,6 +94,7 @@ def test_what_starts_from_the_variant(repository, document, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_row_stands_beside_the_original(reader, document):
     _, _, table, _, _ = markdown.commands(document)
     assert table.count("paper_tables/per_session.md") == 1
