@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 import typer
 
 from spikereach.cli.inputs import config_of
 from spikereach.cli.options import Configs, Json
+from spikereach.cli.outputs import tell
 
 _NOT_COUNTED = """\
 Hours are an upper limit, for one training at a time: early stopping, the search's stopping of
@@ -59,7 +59,7 @@ def budget(
     from spikereach.workflow.budget import project
 
     found = project(settings, systems or [], device or settings.device, seconds)
-    typer.echo(json.dumps(found, indent=2, allow_nan=False) if as_json else _text(found))
+    tell(found, as_json, lambda: _text(found))
     if any("failed" in row for row in found["trainings"]):
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +56,12 @@ def session_of(
 def _areas(text: str) -> dict[str, int]:
     """Channels per area from M1=96,S1=96 or "M1 left=64,PMd=32"."""
     from spikereach.config import ConfigError
-    from spikereach.config.sessions import AREA, AREA_LENGTH
+    from spikereach.config.sessions import is_area
 
     areas = {}
     for part in text.split(","):
         area, _, channels = map(str.strip, part.partition("="))
-        named = re.fullmatch(AREA, area) and len(area) <= AREA_LENGTH and area not in areas
-        if not (named and channels.isdecimal() and int(channels)):
+        if not (is_area(area) and area not in areas and channels.isdecimal() and int(channels)):
             raise ConfigError(
                 f"--areas {text!r}: expected each area once with its channels, like M1=96,S1=96 "
                 'or "M1 left=64,PMd=32"'

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spikereach.cli.options import Json
+from spikereach.cli.outputs import tell
 
 
 def view(
@@ -63,8 +63,7 @@ def compare(
     from spikereach.workflow.manifest import conditions
 
     found = compare(first, second, conditions)
-    text = json.dumps(found.record(), indent=2, allow_nan=False) if as_json else found.text()
-    typer.echo(text)
+    tell(found.record(), as_json, found.text)
 
 
 def verify(

@@ -22,6 +22,11 @@ PAPER_AREAS = ("M1", "S1")
 """The areas of the sessions on Zenodo and of the synthetic ones, and so of the paper's ablation."""
 
 
+def is_area(text: str) -> bool:
+    """Whether an area may be called so."""
+    return len(text) <= AREA_LENGTH and re.fullmatch(AREA, text) is not None
+
+
 @dataclass(frozen=True)
 class Session:
     """What is known of a session before its file is opened."""

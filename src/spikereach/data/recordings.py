@@ -6,7 +6,7 @@ from numbers import Integral
 from pathlib import Path
 
 from spikereach.config import ConfigError, read
-from spikereach.config.sessions import AREA, AREA_LENGTH, Session, find
+from spikereach.config.sessions import AREA_LENGTH, Session, find, is_area
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.kinds import Kind, kind_of, mistaken
@@ -75,8 +75,7 @@ def _checked(areas: Mapping[str, int]) -> dict[str, int]:
     if not isinstance(areas, Mapping) or not areas:
         raise ConfigError(f"areas: {areas!r}: expected channels per area, such as {{'M1': 96}}")
     for area, channels in areas.items():
-        named = isinstance(area, str) and len(area) <= AREA_LENGTH and re.fullmatch(AREA, area)
-        if not named:
+        if not (isinstance(area, str) and is_area(area)):
             raise ConfigError(
                 f"areas: {area!r} is no name of an area: expected words with single spaces "
                 f"between, without = and comma, at most {AREA_LENGTH} characters"

@@ -184,8 +184,7 @@ class Budget:
 
     def recipe(self, work: Work) -> tuple:
         """Equal for trainings of which an update costs the same."""
-        entry, stage = self.plan.system(work.system), work.stage
-        entry = self.plan.system(entry.base or work.system)
+        entry, stage = self._trained(work.system), work.stage
         bits = work.fixed_point and work.fixed_point.formats
         penalties = tuple(map(bool, stage.penalties.model_dump().values()))
         kept = ("batch", "window", "optimiser", "loss", "validate_on")
@@ -218,12 +217,15 @@ class Budget:
                 found[key] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return {work: found[self.recipe(work)] for work in works}
 
+    def _trained(self, system: str) -> System:
+        """The entry whose net is trained: that of the base, where there is one."""
+        return self.plan.system(self.plan.system(system).base or system)
+
     def _decoder(self, work: Work) -> Any:
         from spikereach.compression.fixed_point import constrain
         from spikereach.models import zoo
 
-        entry = self.plan.system(work.system)
-        entry = self.plan.system(entry.base or work.system)
+        entry = self._trained(work.system)
         decoder = zoo.build(entry, len(work.areas), areas=work.areas)
         if work.fixed_point:
             decoder.fold()

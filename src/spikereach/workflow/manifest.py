@@ -179,13 +179,20 @@ def written(path: str) -> bool:
 
 def conditions(path: Path) -> dict[str, Any]:
     """What the job ran with that wrote a file in some run folder; empty where no manifest tells."""
+    if (place := in_run(path)) is None:
+        return {}
+    run, name = place
+    found = (manifest for _, manifest in _beside([name], run) if name in manifest.outputs)
+    return next((manifest.conditions for manifest in found), {})
+
+
+def in_run(path: Path) -> tuple[Path, str] | None:
+    """The run folder in which a path lies, and how manifests call it there; None outside of any."""
     whole = path.absolute()
     for run in whole.parents:
         if (run / FOLDER).is_dir():
-            name = whole.relative_to(run).as_posix()
-            found = (manifest for _, manifest in _beside([name], run) if name in manifest.outputs)
-            return next((manifest.conditions for manifest in found), {})
-    return {}
+            return run, whole.relative_to(run).as_posix()
+    return None
 
 
 def _inside(path: str) -> bool:

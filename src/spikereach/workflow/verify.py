@@ -10,7 +10,7 @@ from spikereach.identity import file_checksum
 from spikereach.progress import progress_bar
 from spikereach.provenance import short_commit
 from spikereach.published.weights import sources
-from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, read
+from spikereach.workflow.manifest import FOLDER, SUFFIX, Manifest, ManifestError, in_run, read
 from spikereach.workflow.mend import commands, last_of
 
 RESULTS = (
@@ -132,10 +132,9 @@ def _locate(target: Path) -> tuple[Path, list[str] | None]:
         if not (target / FOLDER).is_dir():
             raise _nothing(target)
         return target, None
-    whole = target.absolute()
-    for run in whole.parents:
-        if (run / FOLDER).is_dir():
-            return run, [whole.relative_to(run).as_posix()]
+    if place := in_run(target):
+        run, name = place
+        return run, [name]
     raise VerifyError(
         f"{target}: {'lies in no run folder' if target.exists() else 'no such file'}; give a run "
         f"folder (one with {FOLDER}/) or a file in one"
