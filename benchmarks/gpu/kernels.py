@@ -11,6 +11,7 @@ from gpu.checks import Check, Device, Figures
 from gpu.exact import difference, noting_distances, parted
 from spikereach.models.hybrid import Block
 from spikereach.ops.common.backends import only
+from spikereach.ops.common.fixed_point import Formats
 
 ROUNDING = 1e-5
 """Largest distance from the threshold at which a spike may flip."""
@@ -176,7 +177,7 @@ def block(device: Device, norm: bool, spikes: bool, stored) -> Figures:
         leaf = x.to(on, kind, copy=True).requires_grad_(not spikes)
         torch.manual_seed(1)  # of dropout
         with only("reference"):
-            (frames,), state = net([leaf], net.init_state(batch), stored)
+            (frames,), state = net([leaf], net.init_state(batch), Formats(buffers=stored))
         draw = torch.randn(frames.shape, generator=torch.Generator().manual_seed(5))
         (frames * draw.to(frames)).sum().backward()
         gradients = [p.grad for n, p in net.named_parameters() if not (norm and n == "conv.bias")]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from spikereach.models.hybrid import Block
 from spikereach.ops.common.dropout import draw_dropout
-from spikereach.ops.common.fixed_point import quantise
+from spikereach.ops.common.fixed_point import Formats, quantise
 from spikereach.ops.conv_pool import Normalisation, conv_pool
 from spikereach.ops.conv_pool.cpu import _spans
 
@@ -168,7 +168,7 @@ def test_a_block_trains_alike_in_compiled_passes_and_in_modules(spikes, norm, st
         state = block.init_state(6)
         if way == "modules":
             block._compiled = lambda *_: False
-        (pooled,), after = block([x], state, "float32")
+        (pooled,), after = block([x], state, Formats())
         (pooled.square().sum() + after.odd.square().sum()).backward()
         tensors = itertools.chain(
             [pooled, *after],

@@ -1,5 +1,7 @@
 """The hybrid decoder against a plain implementation, and its streaming."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from torch.nn import functional
 
 from spikereach.models.buffers import LayerBuffer, layer_buffers
 from spikereach.models.hybrid import Hybrid
+from spikereach.models.stages import LIF, flat
+from spikereach.ops.common.fixed_point import Formats
 from spikereach.ops.common.record import recording
 
 RTNET = {
@@ -123,7 +127,7 @@ def test_receptive_field_is_what_the_gradient_sees(kernels):
     keypoint, period = 20, decoder.timing.update_period
     inputs = torch.rand(8, 3 * keypoint * period, 3, requires_grad=True)
     states = tuple(block.init_state(8) for block in decoder.convs[0])
-    (frames,), _ = decoder.convs[0]([inputs], states, "float32")
+    (frames,), _ = decoder.convs[0]([inputs], states, Formats())
     frames[:, keypoint].sum().backward()
     touched = inputs.grad.abs().sum((0, 2)).nonzero()[:, 0] - keypoint * period
     first, last = int(touched[0]), int(touched[-1])
@@ -306,3 +310,16 @@ def test_learns(surrogate):
     spikes, velocity = toy_problem(256, 8, 16)
     losses = losses_of_training(decoder, spikes, velocity, updates=40, rate=1e-2)
     assert np.mean(losses[-5:]) < 0.7 * velocity.var().item()
+
+
+def test_decays_lie_on_the_grid_of_fixed_point_weights():
+    decoder = lively(Hybrid(channels=5, tau_mem_ms=100.0, **SMALL))
+    (exact,) = {layer.decay for layer in flat(decoder.stages()) if isinstance(layer, LIF)}
+    spikes = random_spikes(200, 1, 5)
+    _, before = decoder(spikes)
+    decoder.weight_format = (1, 7)
+    (stored,) = {layer.decay for layer in flat(decoder.stages()) if isinstance(layer, LIF)}
+    assert exact == math.exp(-0.16)
+    assert stored == 109 / 128
+    _, after = decoder(spikes)
+    assert not torch.equal(before.neurons[0][0].v, after.neurons[0][0].v)  # computes with it

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikereach.models.stages import Stage, refusal
 from spikereach.models.streams import Stream
-from spikereach.ops.common.fixed_point import Format, stored
+from spikereach.ops.common.fixed_point import Format, Formats, stored
 
 STEP_S = 0.004
 """Length of one time step in seconds (250 Hz)."""
@@ -125,6 +126,11 @@ class Decoder(nn.Module):
         self.weight_format: Format = "float32"
         self.buffer_format: Format = "float32"
 
+    @property
+    def formats(self) -> Formats:
+        """Of weights and of what a stream stores."""
+        return Formats(self.weight_format, self.buffer_format)
+
     def buffer(self, values: Tensor) -> Tensor:
         """What a streaming implementation would read back after storing ``values``."""
         return stored(values, self.buffer_format)
@@ -213,6 +219,14 @@ class Decoder(nn.Module):
         Returns False where the decoder is trained by gradient descent.
         """
         return False
+
+    def stages(self) -> list[Stage]:
+        """What :meth:`forward` computes at each step in evaluation mode, for export.
+
+        Raises:
+            NoStagesError: a layer is none of `models.stages`.
+        """
+        raise refusal(self)
 
     def buffer_sizes(self) -> list[BufferSize]:
         """Values a streaming implementation keeps per layer, by the paper's algorithm."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikereach.models import streams
+from spikereach.models import stages, streams
 from spikereach.models.buffers import layer_buffers
 from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.initial import likely_spikes, spread_membranes
@@ -19,7 +19,7 @@ from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.dropout import Dropout, draw_dropout
-from spikereach.ops.common.fixed_point import Format, bits_of, stored
+from spikereach.ops.common.fixed_point import Formats, bits_of, stored
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.conv_pool import Normalisation, conv_pool
 from spikereach.ops.conv_pool.stream import ConvPoolStream
@@ -73,7 +73,7 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Sequence[Tensor], state: BlockState, buffer_format: Format
+        self, x: Sequence[Tensor], state: BlockState, formats: Formats
     ) -> tuple[list[Tensor], BlockState]:
         """Pooled outputs (B, about T / 2, channels) for inputs (B, T, inputs), T >= 0; these and
         those come in parts that follow each other."""
@@ -82,10 +82,10 @@ class Block(nn.Module):
         kept = torch.cat([part[:, max(0, part.shape[1] - kernel + 1) :] for part in parts], 1)
         kept = kept[:, max(0, kept.shape[1] - kernel + 1) :]
         steps = sum(part.shape[1] for part in parts)
-        if steps >= kernel and self._compiled(x, state, buffer_format):
+        if steps >= kernel and self._compiled(x, state, formats):
             if noted(self.conv):
                 note_call(self.conv, torch.cat(parts, dim=1).transpose(1, 2)[None])
-            pooled, odd = self._pass(parts, buffer_format)
+            pooled, odd = self._pass(parts, formats)
             return [pooled], BlockState(kept, odd)
         frames = state.odd
         if steps >= kernel:
@@ -94,7 +94,7 @@ class Block(nn.Module):
             if self.norm is not None:
                 outputs = self.norm(outputs)
             # The maximum commutes with rounding: pooled frames are on the buffers' grid too.
-            outputs = stored(outputs, buffer_format).transpose(1, 2)
+            outputs = stored(outputs, formats.buffers).transpose(1, 2)
             frames = torch.cat([frames, outputs], dim=1) if frames.shape[1] else outputs
         whole = frames.shape[1] // 2 * 2
         pooled = torch.maximum(frames[:, :whole:2], frames[:, 1:whole:2])
@@ -102,15 +102,15 @@ class Block(nn.Module):
         pooled = pooled if dropout is None else dropout(pooled)
         return [pooled], BlockState(kept, frames[:, whole:])
 
-    def _compiled(self, x: Sequence[Tensor], state: BlockState, buffer_format: Format) -> bool:
+    def _compiled(self, x: Sequence[Tensor], state: BlockState, formats: Formats) -> bool:
         """Whether :meth:`_pass` takes these inputs, and faster than the modules."""
         if state.odd.shape[1]:
             return False
         if self.training and not self.spikes:  # differentiated by a pass of its own
             x = [part.detach() for part in x]
-        return may_compile(*x) and not (self.training and buffer_format == "float16")
+        return may_compile(*x) and not (self.training and formats.buffers == "float16")
 
-    def _pass(self, parts: Sequence[Tensor], buffer_format: Format) -> tuple[Tensor, Tensor]:
+    def _pass(self, parts: Sequence[Tensor], formats: Formats) -> tuple[Tensor, Tensor]:
         """What the modules do, in compiled passes: pooled outputs and the odd frame."""
         norm, weight, bias = self.norm, self.conv.weight, self.conv.bias
         if not self.training:
@@ -122,7 +122,7 @@ class Block(nn.Module):
             bias.float(),
             None if norm is None else Normalisation(norm.weight, norm.bias, norm.eps),
             events=self.spikes,
-            fixed_point=bits_of(buffer_format),
+            fixed_point=bits_of(formats.buffers),
             dropout=self._draw_dropout((len(parts[0]), frames // 2, self.conv.out_channels)),
         )
         if norm is not None:
@@ -130,8 +130,8 @@ class Block(nn.Module):
                 norm.num_batches_tracked.add_(1)
                 norm.running_mean.lerp_(result.mean, norm.momentum)
                 norm.running_var.lerp_(result.variance, norm.momentum)
-        if buffer_format == "float16":
-            return stored(result.frames, buffer_format), stored(result.odd, buffer_format)
+        if formats.buffers == "float16":
+            return stored(result.frames, formats.buffers), stored(result.odd, formats.buffers)
         return result.frames, result.odd
 
     def _draw_dropout(self, shape: tuple[int, ...]) -> Dropout | None:
@@ -139,10 +139,15 @@ class Block(nn.Module):
             return draw_dropout(shape, self.dropout, self.conv.weight.device)
         return None
 
-    def streamer(self, state: BlockState, buffer_format: Format) -> ConvPoolStream:
+    def streamer(self, state: BlockState, formats: Formats) -> ConvPoolStream:
         """This block for one stream, in evaluation mode."""
         weight, bias = self._folded()
-        return ConvPoolStream(weight, bias, buffer_format, state.inputs[0], state.odd[0])
+        return ConvPoolStream(weight, bias, formats.buffers, state.inputs[0], state.odd[0])
+
+    def stage(self, name: str, formats: Formats) -> stages.Convolution:
+        """This block as an exported decoder has it."""
+        weight, bias = (each.detach() for each in self._folded())
+        return stages.Convolution(name, weight, bias, weight.shape[2] // 2, formats.buffers)
 
     def fold(self) -> None:
         """Merge the batch norm's running statistics and affine map into the convolution."""
@@ -169,19 +174,19 @@ class Chain(nn.ModuleList):
         return tuple(layer.init_state(batch) for layer in self)
 
     def forward(
-        self, x: Any, states: Sequence[NamedTuple], buffer_format: Format
+        self, x: Any, states: Sequence[NamedTuple], formats: Formats
     ) -> tuple[Any, tuple[NamedTuple, ...]]:
         """Outputs of the last layer, and all new states."""
         after = []
         for layer, state in zip(self, states, strict=True):
-            x, state = layer(x, state, buffer_format)
+            x, state = layer(x, state, formats)
             after.append(state)
         return x, tuple(after)
 
-    def streamer(self, states: Sequence[NamedTuple], buffer_format: Format) -> streams.Stream:
+    def streamer(self, states: Sequence[NamedTuple], formats: Formats) -> streams.Stream:
         """The layers for one stream."""
         stages = zip(self, states, strict=True)
-        return streams.chain(*(layer.streamer(state, buffer_format) for layer, state in stages))
+        return streams.chain(*(layer.streamer(state, formats) for layer, state in stages))
 
 
 class HybridState(NamedTuple):
@@ -323,7 +328,7 @@ class Hybrid(Decoder):
         for net, x in zip(self.nets, frames.chunk(len(self.nets), dim=2), strict=True):
             for layer in net:
                 spread_membranes(layer.input, x, layer.constants.decay, MEMBRANE_SPREAD)
-                x, _ = layer(x, None, "float32")
+                x, _ = layer(x, None, Formats())
 
     def init_state(self, batch: int) -> HybridState:
         silence = torch.zeros(self.timing.lookahead, batch, 2, device=self.readout.weight.device)
@@ -363,14 +368,14 @@ class Hybrid(Decoder):
     def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
         """Outputs and new states of several chains."""
         found = zip(chains, inputs, states, strict=True)
-        return zip(*(chain(x, begun, self.buffer_format) for chain, x, begun in found), strict=True)
+        return zip(*(chain(x, begun, self.formats) for chain, x, begun in found), strict=True)
 
     def standardised_streamer(self, state: HybridState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         areas = [slice(*ends) for ends in pairwise(accumulate(self.area_channels, initial=0))]
-        convs = map(Chain.streamer, self.convs, state.blocks, repeat(self.buffer_format))
+        convs = map(Chain.streamer, self.convs, state.blocks, repeat(self.formats))
         convs = list(zip(convs, areas, strict=True))
-        nets = list(map(Chain.streamer, self.nets, state.neurons, repeat(self.buffer_format)))
+        nets = list(map(Chain.streamer, self.nets, state.neurons, repeat(self.formats)))
         keypoints = streams.Keypoints(
             self.readout, self.timing.update_period, state.keypoint, state.ready
         )
@@ -385,6 +390,24 @@ class Hybrid(Decoder):
             return keypoints.ready.popleft()
 
         return step
+
+    def stages(self) -> list[stages.Stage]:
+        convs = [
+            tuple(
+                block.stage(f"convs.{area}.{number}", self.formats)
+                for number, block in enumerate(conv)
+            )
+            for area, conv in enumerate(self.convs)
+        ]
+        nets = [tuple(layer.stage(self.formats) for layer in net) for net in self.nets]
+        rest = [stages.linear("readout", self.readout), stages.Keypoints(self.timing.update_period)]
+        if len(convs) == 1:
+            return [*convs[0], *nets[0], *rest]
+        areas = tuple(self.area_channels)
+        if len(nets) == 1:
+            return [stages.Parallel(areas, tuple(convs)), *nets[0], *rest]
+        branches = (conv + net for conv, net in zip(convs, nets, strict=True))
+        return [stages.Parallel(areas, tuple(branches)), *rest]
 
     def fold(self) -> None:
         for conv in self.convs:

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spikereach.models import streams
+from spikereach.models import stages, streams
 from spikereach.models.decoder import STEP_S
 from spikereach.models.layers import Linear
-from spikereach.ops.common.fixed_point import Format, bits_of
+from spikereach.ops.common.fixed_point import Format, Formats, bits_of, constant
 from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import Surrogate, arctan, fast_sigmoid, triangle
@@ -56,6 +56,11 @@ def membrane_bits(buffer_format: Format) -> tuple[int, int] | None:
     return None if bits is None else (bits[0] + UNIT_BITS, bits[1] - UNIT_BITS)
 
 
+def stored_constants(constants: LIFParameters, formats: Formats) -> LIFParameters:
+    """What a decoder in these formats computes with."""
+    return LIFParameters(*(constant(value, formats.weights) for value in constants))
+
+
 class RecurrentLIF(nn.Module):
     """``v <- alpha v + W x + R z - z v_th``, ``z <- [v > v_th]`` (Bellec et al. 2020).
 
@@ -84,26 +89,38 @@ class RecurrentLIF(nn.Module):
         zeros = torch.zeros(batch, self.units, device=self.recurrent.weight.device)
         return LIFState(zeros, zeros)
 
-    def streamer(self, state: LIFState, buffer_format: Format) -> streams.Stream:
+    def streamer(self, state: LIFState, formats: Formats) -> streams.Stream:
         """This layer for one stream."""
         weights = self.input.weight, self.recurrent.weight
-        fixed_point = membrane_bits(buffer_format)
-        return LIFStream(*weights, self.constants, state, fixed_point=fixed_point)
+        fixed_point = membrane_bits(formats.buffers)
+        constants = stored_constants(self.constants, formats)
+        return LIFStream(*weights, constants, state, fixed_point=fixed_point)
+
+    def stage(self, formats: Formats) -> stages.LIF:
+        """This layer as an exported decoder has it."""
+        return stages.LIF(
+            self.name,
+            stages.linear(f"{self.name}.input", self.input),
+            stages.linear(f"{self.name}.recurrent", self.recurrent),
+            *stored_constants(self.constants, formats),
+            "subtract",
+            membrane_bits(formats.buffers) or "float32",
+        )
 
     def forward(
-        self, x: Tensor, state: LIFState | None, buffer_format: Format
+        self, x: Tensor, state: LIFState | None, formats: Formats
     ) -> tuple[Tensor, LIFState]:
         """Spikes (n, B, units) for n >= 1 inputs (n, B, inputs), and the new state.
 
-        The state None is that of :func:`.scan_lif`; the format matters if it is fixed point.
+        The state None is that of :func:`.scan_lif`; formats matter if they are fixed point.
         """
         spikes, state = scan_lif(
             self.input(x),
             self.recurrent,
-            self.constants,
+            stored_constants(self.constants, formats),
             state,
             surrogate=self.surrogate,
-            fixed_point=membrane_bits(buffer_format),
+            fixed_point=membrane_bits(formats.buffers),
         )
         note_spikes(self.name, self.spikes(spikes))
         return spikes, state

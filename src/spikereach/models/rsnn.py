@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikereach.models import streams
+from spikereach.models import stages, streams
 from spikereach.models.decoder import STEP_S, BufferSize, Decoder
 from spikereach.ops.common.dropout import draw_dropout
 from spikereach.ops.common.record import note_spikes
@@ -177,6 +177,22 @@ class RSNN(Decoder):
 
     def _layers(self) -> CurrentLayers:
         return CurrentLayers(self.input, self.recurrent, self.readout)
+
+    def stages(self) -> list[stages.Stage]:
+        layers = (stages.linear(name, getattr(self, name)) for name in CurrentLayers._fields[:2])
+        return [
+            stages.CurrentLIF(
+                "hidden", *layers, *(each.detach() for each in self._hidden_decays()), "float32"
+            ),
+            stages.linear("readout", self.readout),
+            stages.CurrentIntegrator(
+                "readouts",
+                *(each.detach() for each in self._readout_decays()),
+                READOUT_START,
+                "float32",
+            ),
+            stages.Mean(len(self.readouts)),
+        ]
 
     def buffer_sizes(self) -> list[BufferSize]:
         units, outputs = self.recurrent.in_features, self.readout.out_features

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikereach.models import streams
+from spikereach.models import stages, streams
 from spikereach.models.decoder import BufferSize, Decoder
 from spikereach.models.leaky import Leaky
 from spikereach.ops.common.record import note_spikes
@@ -79,6 +79,22 @@ class SNN2(Decoder):
             streams.Receiver(self.fc_out.weight),
             IntegratorStream(float(self.lif_out.neuron.decay), state.output),
         )
+
+    def stages(self) -> list[stages.Stage]:
+        decay = float(self.lif1.neuron.decay)
+        return [
+            stages.LIF(
+                "lif1",
+                stages.linear("fc1", self.fc1),
+                None,
+                decay,
+                float(self.lif1.threshold),
+                self.lif1.reset,
+                "float32",
+            ),
+            stages.linear("fc_out", self.fc_out),
+            stages.Integrator("lif_out", float(self.lif_out.neuron.decay), "float32"),
+        ]
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [

@@ -11,7 +11,7 @@ from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.initial import likely_spikes, spread_membranes
 from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
-from spikereach.models.recurrent_lif import RecurrentLIF, neuron
+from spikereach.models.recurrent_lif import RecurrentLIF, neuron, stored_constants
 from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.precision import precise
 from spikereach.ops.common.record import note_call, note_spikes
@@ -266,11 +266,12 @@ class SGRU(Spiking):
     def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
         layers = GRULayers(self.recurrent_gates, self.recurrent_candidate, self.spikes)
         rules = {"surrogate": self.surrogate, "buffer_format": self.buffer_format}
+        constants = stored_constants(self.constants, self.formats)
         currents = self.input(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         hidden = self.initial_hidden(precise(frames[:1])) if hidden is None else hidden
         outputs, spikes = [], []
         for current in currents:
-            states, fired = scan_spiking_gru(current, layers, self.constants, hidden, **rules)
+            states, fired = scan_spiking_gru(current, layers, constants, hidden, **rules)
             hidden = states[-1]
             outputs.append(states)
             spikes.append(fired)
@@ -300,5 +301,5 @@ class LIF(Spiking):
 
     def recur(self, frames: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
         windows, _, streams, _ = frames.shape
-        spikes, _ = self.lif(frames.transpose(0, 1).flatten(1, 2), None, self.buffer_format)
+        spikes, _ = self.lif(frames.transpose(0, 1).flatten(1, 2), None, self.formats)
         return spikes.unflatten(1, (windows, streams)).transpose(0, 1), None

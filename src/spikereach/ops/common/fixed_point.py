@@ -1,12 +1,19 @@
 """Fixed-point numbers with a straight-through gradient."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 Format = Literal["float32", "float16"] | tuple[int, int]
 """In which values are stored: fixed point has integer and fractional bits, and a sign bit."""
+
+
+class Formats(NamedTuple):
+    """Of a decoder: its weights with its neurons' constants, and all that a stream stores."""
+
+    weights: Format = "float32"
+    buffers: Format = "float32"
 
 
 def bounds(integer_bits: int, fractional_bits: int) -> tuple[float, float, float]:
@@ -42,6 +49,12 @@ def quantise(values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
 def bits_of(number_format: Format | None) -> tuple[int, int] | None:
     """Integer and fractional bits of a fixed-point format; None for any other."""
     return number_format if isinstance(number_format, tuple) else None
+
+
+def constant(value: float, weight_format: Format) -> float:
+    """A neuron's constant as it is stored: on the weights' grid where that is fixed point."""
+    bits = bits_of(weight_format)
+    return value if bits is None else float(quantise(torch.tensor(value), *bits))
 
 
 def stored(values: Tensor, buffer_format: Format) -> Tensor:

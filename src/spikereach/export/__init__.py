@@ -1,0 +1,1 @@
+"""Decoders as integer programs: C for microcontrollers, ONNX and NIR graphs."""
