@@ -115,6 +115,18 @@ def test_version():
     assert re.fullmatch(rf"spikereach {__version__}(, commit [0-9a-f]{{12}}\+?)?\n", done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("spikereach de", {"describe", "decode"}), ("spikereach describe --ch", {"--channels"})],
+)
+def test_shell_completes_commands_and_options(words, expected):
+    """As the function asks that `--show-completion` prints for bash."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    asked["_SPIKEREACH_COMPLETE"] = "complete_bash"
+    done = CliRunner().invoke(app, [], prog_name="spikereach", env=asked)
+    assert set(done.stdout.split()) == expected
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from typer.testing import CliRunner; from spikereach.cli import app; "
@@ -346,11 +358,6 @@ def test_what_the_workflow_refuses_the_command_line_refuses(repository, folder):
     result = run("describe", "RTnet", "--channels", "96", *configs)
     assert result.exit_code == 1
     assert "pretrain_sessions.indy: loco_20170210_03 is a session of loco" in result.stderr
-
-
-def test_outside_a_run_folder_the_configuration_is_asked_for(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    assert "give --config YAML" in fails("describe", "RTnet", "--channels", "96")
 
 
 def test_bugs_keep_their_traceback(binned_file, checkpoint_file, monkeypatch):
