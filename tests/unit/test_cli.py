@@ -190,6 +190,19 @@ def test_check_tells_what_is_in_a_session(recording, binned_file):
         assert "15,000 steps of 4 ms (60.0 s)" in found.stdout
 
 
+def test_check_names_suspicious_channels_and_draws(binned, folder):
+    spikes = binned.spikes.copy()
+    spikes[:, 7], spikes[:, 30] = spikes[:, 50], 0
+    path, figure = folder / "suspicious.h5", folder / "suspicious.png"
+    BinnedSession(**(vars(binned) | {"spikes": spikes})).save(path)
+    done = run("check", path, "--figure", figure)
+    assert done.exit_code == 0, done.output
+    assert "96 (96 M1), 1 silent (30)\n" in done.stdout
+    assert "\nsuspicious 7 and 50 identical (100 % of their spikes in common)\n" in done.stdout
+    assert done.stdout.endswith(f"wrote {figure}\n")
+    assert kind_of(figure) is Kind.FIGURE
+
+
 def test_bin_writes_what_the_library_bins(recording, binned, folder):
     out = folder / "out.h5"
     assert run("bin", recording, out, *OPTIONS).exit_code == 0
@@ -313,6 +326,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=9,M1=9"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=95"), "has 96 channels"),
         (("check", "{checkpoint}"), "is a checkpoint, not a session file"),
+        (("check", "{binned}", "--figure", "{folder}/x.pdf"), "written as .png"),
         (("bin", "{recording}", "/proc/no/out.h5", *OPTIONS), "/proc/no/out.h5"),
         (("decode", "{binned}", "{binned}", "--out", "{folder}/x.csv"), "not a checkpoint"),
         (("decode", "{checkpoint}", "{binned}", "--out", "{folder}/x.mat"), ".csv or .h5"),
