@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.fft import rfft
 from scipy.ndimage import median_filter
-from scipy.signal.windows import hann
 
 from spikereach.data.matfile import STEP_S
 
@@ -123,11 +121,11 @@ def _periodic(spikes: np.ndarray, channels: np.ndarray) -> Iterator[Suspicion]:
     frequencies = np.arange(1, length // 2) / (length * STEP_S)  # neither 0 nor the highest
     if not (frequencies > LOWEST_HZ).any():
         return
-    window = hann(length, sym=False).astype(np.float32)
+    window = np.hanning(length + 1)[:-1].astype(np.float32)
     for channel in channels:
         pieces = spikes[: len(spikes) // length * length, channel].reshape(-1, length)
         pieces = pieces - np.float32(pieces.mean())
-        power = np.square(np.abs(rfft(pieces * window))).mean(axis=0)[1 : length // 2]
+        power = np.square(np.abs(np.fft.rfft(pieces * window))).mean(axis=0)[1 : length // 2]
         around = median_filter(power, min(NEIGHBOURS, len(power)), mode="nearest")
         lines = np.flatnonzero((power > LINE * around) & (frequencies > LOWEST_HZ))
         if lines.size:  # of a train of pulses all multiples of its frequency stand out alike
