@@ -128,7 +128,7 @@ def test_sentences_say_what_is_so(session):
     assert "5 periodic (10.0 Hz)" in named
     wrong = session.spikes[:, [1, 2, 3, 4, 5, 7]].sum() / session.spikes.sum()
     assert f"have {100 * wrong:.0f} % of all spikes" in share
-    assert any("Of 10 channels, 1 are silent" in each for each in others)
+    assert any("Silent: 1 of 10 channels" in each for each in others)
     assert f"{session.spikes.sum() / STEPS:.2f} N times" in others[-1]
     assert "another clock" in prospects(session, [], 0.01, None)[0]
     assert "too short" in prospects(session, [], None, None)[0]
@@ -143,7 +143,7 @@ def test_channels_that_change_are_named(session):
         for each in prospects(dataclasses.replace(session, spikes=spikes), [], 0.5, None)
         if "factor" in each
     )
-    assert "2 differ in their rate" in line
+    assert "The rate of 2 of 10 channels differs" in line
     assert "(6, 8)" in line
 
 

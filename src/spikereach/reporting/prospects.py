@@ -47,13 +47,13 @@ def prospects(
     if changed := _changed(session):
         named = ", ".join(map(str, changed[:NAMED])) + ", ..." * (len(changed) > NAMED)
         found.append(
-            f"Of {channels} channels, {len(changed)} differ in their rate by a factor of more than "
+            f"The rate of {len(changed)} of {channels} channels differs by a factor of more than "
             f"{CHANGE:g} between training and test part ({named}): weights that stay as they are "
             "meet other inputs there."
         )
     if silent:
         found.append(
-            f"Of {channels} channels, {silent} are silent: their weights take memory and change "
+            f"Silent: {silent} of {channels} channels, whose weights take memory and change "
             "nothing."
         )
     found.append(
