@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import safetensors.torch
 import torch
+from matplotlib.figure import Figure
 
 import handmade_results
 from session_files import random_session
@@ -39,6 +40,7 @@ def make(folder):
     made[Kind.RESULTS_PAGE].write_text(
         '<!DOCTYPE html>\n<meta name="generator" content="spikereach">\n'
     )
+    Figure((1, 1)).savefig(made[Kind.FIGURE], format="png", metadata={"Software": "spikereach"})
     made[Kind.OLD_MATLAB].write_bytes(b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(128) + b"\0")
     torch.save({"weight": torch.zeros(3)}, made[Kind.PYTORCH])
     safetensors.torch.save_file({"weight": torch.zeros(3)}, made[Kind.SAFETENSORS])

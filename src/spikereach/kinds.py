@@ -40,6 +40,8 @@ class Kind(StrEnum):
     """``results/evaluate/SYSTEM/SESSION/seedN``."""
     RESULTS_PAGE = "page of results"
     """Of ``spikereach view``."""
+    FIGURE = "figure of a recording"
+    """Of ``spikereach check``."""
     OLD_MATLAB = "MATLAB file older than v7.3"
     PYTORCH = "PyTorch file"
     """As published weights are."""
@@ -95,6 +97,8 @@ def kind_of(path: str | Path) -> Kind | None:
         return kind
     if head.startswith(b"MATLAB 7.3 MAT-file"):
         return Kind.SESSION
+    if head.startswith(b"\x89PNG") and b"tEXtSoftware\0spikereach" in head:
+        return Kind.FIGURE
     if head.startswith(_HDF5) or any(head[at : at + 8] == _HDF5 for at in (512, 1024, 2048, 4096)):
         return _hdf5(path)
     return _text(path, head)

@@ -115,6 +115,18 @@ def test_version():
     assert re.fullmatch(rf"spikereach {__version__}(, commit [0-9a-f]{{12}}\+?)?\n", done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("spikereach de", {"describe", "decode"}), ("spikereach describe --ch", {"--channels"})],
+)
+def test_shell_completes_commands_and_options(words, expected):
+    """As the function asks that `--show-completion` prints for bash."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    asked["_SPIKEREACH_COMPLETE"] = "complete_bash"
+    done = CliRunner().invoke(app, [], prog_name="spikereach", env=asked)
+    assert set(done.stdout.split()) == expected
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from typer.testing import CliRunner; from spikereach.cli import app; "
@@ -176,6 +188,19 @@ def test_check_tells_what_is_in_a_session(recording, binned_file):
         assert "mine of monkey somebody" in found.stdout
         assert "96 (96 M1)" in found.stdout
         assert "15,000 steps of 4 ms (60.0 s)" in found.stdout
+
+
+def test_check_names_suspicious_channels_and_draws(binned, folder):
+    spikes = binned.spikes.copy()
+    spikes[:, 7], spikes[:, 30] = spikes[:, 50], 0
+    path, figure = folder / "suspicious.h5", folder / "suspicious.png"
+    BinnedSession(**(vars(binned) | {"spikes": spikes})).save(path)
+    done = run("check", path, "--figure", figure)
+    assert done.exit_code == 0, done.output
+    assert "96 (96 M1), 1 silent (30)\n" in done.stdout
+    assert "\nsuspicious 7 and 50 identical (100 % of their spikes in common)\n" in done.stdout
+    assert done.stdout.endswith(f"wrote {figure}\n")
+    assert kind_of(figure) is Kind.FIGURE
 
 
 def test_bin_writes_what_the_library_bins(recording, binned, folder):
@@ -301,6 +326,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=9,M1=9"), "like M1=96,S1=96"),
         (("check", "{recording}", "--monkey", "x", "--areas", "M1=95"), "has 96 channels"),
         (("check", "{checkpoint}"), "is a checkpoint, not a session file"),
+        (("check", "{binned}", "--figure", "{folder}/x.pdf"), "written as .png"),
         (("bin", "{recording}", "/proc/no/out.h5", *OPTIONS), "/proc/no/out.h5"),
         (("decode", "{binned}", "{binned}", "--out", "{folder}/x.csv"), "not a checkpoint"),
         (("decode", "{checkpoint}", "{binned}", "--out", "{folder}/x.mat"), ".csv or .h5"),
@@ -346,11 +372,6 @@ def test_what_the_workflow_refuses_the_command_line_refuses(repository, folder):
     result = run("describe", "RTnet", "--channels", "96", *configs)
     assert result.exit_code == 1
     assert "pretrain_sessions.indy: loco_20170210_03 is a session of loco" in result.stderr
-
-
-def test_outside_a_run_folder_the_configuration_is_asked_for(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    assert "give --config YAML" in fails("describe", "RTnet", "--channels", "96")
 
 
 def test_bugs_keep_their_traceback(binned_file, checkpoint_file, monkeypatch):

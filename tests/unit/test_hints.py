@@ -178,7 +178,9 @@ def test_a_date_that_is_none(tmp_path):
 
 def test_a_setting_in_the_place_of_a_file():
     """`spikereach --config` takes files, `snakemake --config` settings."""
-    with pytest.raises(config.ConfigError, match="write folder: here into one and give --config"):
+    with pytest.raises(
+        config.ConfigError, match="write folder: here into one and give it by --config"
+    ):
         config.read("folder=here")
 
 

@@ -20,11 +20,14 @@ COMMANDS = {
     "bin": (Kind.BINNED, ("bin", "{session}", "{out}", *OPTIONS)),
     "decode": (Kind.VELOCITIES, (*DECODE, "{out}.csv")),
     "decode to HDF5": (Kind.VELOCITIES, (*DECODE, "{out}.h5")),
+    "check": (Kind.FIGURE, ("check", "{binned}", "--figure", "{out}.png")),
     "view": (Kind.RESULTS_PAGE, ("view", "{results}", "--out", "{out}")),
     "import-weights": (Kind.CHECKPOINT, ("import-weights", "SNN2", "{pytorch}", "{out}")),
 }
 """Command -> the kind that it makes, and its arguments. ``stream``, ``evaluate``, ``describe``,
-``check``, ``budget`` and ``verify`` write no file."""
+``budget`` and ``verify`` write no file."""
+SUFFIXES = {"decode": ".csv", "decode to HDF5": ".h5", "check": ".png"}
+"""Of commands that ask for one."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def contents(path):
 def test_another_kind_is_never_written_over(command, kind, made, call, tmp_path):
     if kind is COMMANDS[command][0]:
         pytest.skip("its own kind")
-    suffix = {"decode": ".csv", "decode to HDF5": ".h5"}.get(command, ".any")
+    suffix = SUFFIXES.get(command, ".any")
     there = tmp_path / f"out{suffix}"
     if kind is Kind.SPECIAL:
         os.mkfifo(there)
@@ -82,7 +85,7 @@ def test_another_kind_is_never_written_over(command, kind, made, call, tmp_path)
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "view"])
 def test_what_is_read_is_never_written_over(command, name, made, call, tmp_path):
     """Also where it is of the kind that is made, and whatever name it is given."""
-    suffix = {"decode": ".csv", "decode to HDF5": ".h5"}.get(command, ".any")
+    suffix = SUFFIXES.get(command, ".any")
     read, out = tmp_path / f"read{suffix}", tmp_path / f"out{suffix}"
     shutil.copy(made[COMMANDS[command][0]], read)
     if name == "itself":

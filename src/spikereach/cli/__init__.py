@@ -52,7 +52,6 @@ def _one_line_warning(otherwise: Any) -> Any:
 app = typer.Typer(
     cls=_OneLineErrors,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="""Decode reaching movements from spikes: check recordings, run and measure decoders.

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def config_of(paths: list[Path] | None) -> Config:
-    """The given configuration, or that of this folder."""
+    """The given configuration, or config.yaml."""
     from spikereach.config import read
 
-    return read(*paths or ["config.yaml"])
+    return read(*paths or ())
 
 
 def system_of(name: str, config: list[Path] | None) -> System:

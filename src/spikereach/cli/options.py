@@ -11,7 +11,8 @@ Configs = Annotated[
         "--config",
         metavar="YAML",
         help="Configuration; given several times, later files are laid over earlier ones. "
-        "Default: config.yaml in this folder.",
+        "Default: config.yaml, which is that of this folder or else the one that came with "
+        "spikereach.",
     ),
 ]
 File = Annotated[

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from spikereach.config import default
 from spikereach.config.architectures import ARCHITECTURES, locate, sizes_of
 from spikereach.config.errors import ConfigError
 from spikereach.config.hints import NOTHING, hint, numbers_as_text
@@ -571,19 +572,25 @@ def validate(raw: dict) -> Config:
 
 
 def read(*paths: str | Path) -> Config:
-    """Read YAML files, each laid over the one before it, and validate the result."""
+    """Read YAML files, each laid over the one before it, and validate the result.
+
+    Without any, ``config.yaml``: that of the current folder or, where it has none, the one that
+    came with spikereach, which is the paper's. An overlay may be laid over that one by its name.
+
+    Raises:
+        ConfigError: a file is missing or no YAML, or the configuration is wrong (`validate`).
+    """
     merged: dict = {}
-    for path in paths:
-        if Path(path).is_dir():
+    first, *_ = paths = paths or (default.NAME,)
+    for path in map(default.found, paths):
+        if path.is_dir():
             raise ConfigError(f"{path}: is a folder; give the YAML file in it")
-        if not Path(path).is_file():
+        if not path.is_file():
             key, _, value = str(path).partition("=")
-            remedy = f"write {key}: {value} into one and give" if value else "or give"
-            raise ConfigError(
-                f"{path}: no such file; run from the folder of config.yaml {remedy} --config YAML"
-            )
+            remedy = f"write {key}: {value} into one and give it" if value else "give one"
+            raise ConfigError(f"{path}: no such file; {remedy} by --config YAML")
         try:
-            loaded = yaml.safe_load(Path(path).read_bytes())
+            loaded = yaml.safe_load(path.read_bytes())
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from None
         except ValueError as error:  # such as a date of month 13
@@ -594,9 +601,15 @@ def read(*paths: str | Path) -> Config:
             raise ConfigError(f"{path}: expected a mapping of keys")
         merged = overlay(merged, loaded)
     lacking = [key for key in Config.model_fields if key not in merged]
-    if paths and 2 * len(lacking) > len(Config.model_fields):
+    if 2 * len(lacking) > len(Config.model_fields):
+        if Path(first) == Path(default.NAME):
+            remedy = f"if it is another program's, give --config {default.installed()}"
+        else:
+            remedy = (
+                "an overlay stands after what it is laid over: --config config.yaml "
+                f"--config {first}"
+            )
         raise ConfigError(
-            f"{paths[0]}: {len(lacking)} keys are missing, such as {lacking[0]}; an overlay stands "
-            f"after what it is laid over: --config config.yaml --config {paths[0]}"
+            f"{first}: {len(lacking)} keys are missing, such as {lacking[0]}; {remedy}"
         )
     return validate(merged)
