@@ -185,8 +185,8 @@ def named(path: str | Path) -> str:
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
     """Bin a session file (`data.matfile`); peak memory is below twice the binned array.
 
-    ``session`` is what it should hold: channels per area, and for the evaluation sessions the
-    published length of the test part.
+    ``session`` is what it should hold: channels per area, and of sessions of Zenodo record 583331
+    samples, segments and the length of the test part, as far as they are known.
 
     Raises:
         SessionError: the file is damaged or is not that session.
@@ -194,6 +194,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
     with SessionFile(path) as file, ThreadPoolExecutor(1) as beside:
         sha256 = beside.submit(file_checksum, file.path)
         areas = _areas(file, session)
+        _compare(file, session, "t", "samples", file.t.size, session.samples)
         with np.errstate(over="ignore"):
             position = file.position("cursor_pos").T.astype(np.float32, order="C")
         if not np.isfinite(position).all():
@@ -207,7 +208,8 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
                 "give x and y of a movement in two dimensions",
             )
         segments = _segments(file.position("target_pos"))
-        spikes, outside = _spikes(file)
+        _compare(file, session, "target_pos", "segments", len(segments), session.segments)
+        spikes, counts = _spikes(file)
     binned = BinnedSession(
         name=session.name,
         monkey=session.monkey,
@@ -221,18 +223,26 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "source": file.path.name,
             "sha256": sha256.result(),
             "bin_width_s": STEP_S,
-            "spikes_outside_t": outside,
+            **counts,
             "spikereach": spikereach.__version__,
         },
     )
-    published = session.test_steps
-    if published and (steps := len(binned.split("neurobench").test)) != published:
+    if known := session.test_steps:
+        steps = len(binned.split("neurobench").test)
+        _compare(file, session, "target_pos", "steps of the test part", steps, known)
+    return binned
+
+
+def _compare(
+    file: SessionFile, session: Session, field: str, what: str, found: int, known: int | None
+) -> None:
+    """Refuse what is counted in a field where another number is known of the published file."""
+    if known not in (None, found):
         raise file.error(
-            "target_pos",
-            f"gives a test part of {steps} steps, published for {session.name}: {published}",
+            field,
+            f"gives {found} {what}, known of {session.name} are {known}",
             "fetch the file again",
         )
-    return binned
 
 
 def _still(velocity: np.ndarray) -> str:
@@ -268,8 +278,9 @@ def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
     return areas
 
 
-def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
-    """Binary spikes (T, C) uint8, and how many spikes lie outside ``t``."""
+def _spikes(file: SessionFile) -> tuple[np.ndarray, dict[str, int]]:
+    """Binary spikes (T, C) uint8, and for the provenance how many spikes lie outside ``t`` and how
+    many before the one that precedes them in the file."""
     steps, channels = file.t.size, file.channels
     if steps * channels > MEMORY_LIMIT:
         raise file.error("t", f"{steps} steps of {channels} channels need too much memory")
@@ -281,10 +292,12 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
     spikes = np.empty((steps, channels), np.uint8)
     spikes.fill(0)  # unlike those of numpy.zeros, on huge pages where there are any: 5 times faster
     near = file.t[0] - STEP_S, np.nextafter(file.t[-1], np.inf)  # t, its first bin included
-    inside, total = 0, 0
+    inside, total, disordered = 0, 0, 0
     for channel, column in enumerate(spikes.T):
         for times in file.spike_times(channel):
             if times.size:
+                if back := int(np.count_nonzero(times[1:] < times[:-1])):
+                    times, disordered = np.sort(times), disordered + back
                 bins = bin_columns(times, edges)
                 first, end = times.searchsorted(near)
                 inside += int(end - first)
@@ -296,7 +309,7 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
             f"{total - inside} of {total} spikes lie outside t ({file.t[0]} to {file.t[-1]} s)",
             "give spike times in seconds, on the same clock as t",
         )
-    return spikes, total - inside
+    return spikes, {"spikes_outside_t": total - inside, "spikes_out_of_order": disordered}
 
 
 def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
