@@ -127,7 +127,7 @@ class Server:
         have = part.stat().st_size if part.exists() else 0
         if have >= remote.size:  # complete already, or not ours: the checksum decides
             return
-        with self._part(remote, have) as response:
+        with self._answer(remote, have) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink(missing_ok=True)
                 raise exceptions.ProtocolError(f"the server cannot go on at byte {have}")
@@ -162,7 +162,7 @@ class Server:
             )
         raise exceptions.ProtocolError(f"the connection ended after {size} of {remote.size} bytes")
 
-    def _part(self, remote: RemoteFile, have: int) -> requests.Response:
+    def _answer(self, remote: RemoteFile, have: int) -> requests.Response:
         """An answer with the bytes from ``have`` on; the whole file where no address sends them."""
         response = self.get(remote.address, have)
         if not have or response.status_code == HTTPStatus.PARTIAL_CONTENT or not remote.ranged:
@@ -174,9 +174,11 @@ class Server:
                 return response
             response.close()
             raise
-        unused = response if other.status_code == HTTPStatus.PARTIAL_CONTENT else other
-        unused.close()
-        return other if unused is response else response
+        if other.status_code != HTTPStatus.PARTIAL_CONTENT:
+            other.close()
+            return response
+        response.close()
+        return other
 
     def _ask(self, address: str, offset: int, accept: str = "*/*") -> requests.Response:
         """The answer of ``address``, unless it is one that will pass."""
