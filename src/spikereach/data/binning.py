@@ -209,7 +209,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             )
         segments = _segments(file.position("target_pos"))
         _compare(file, session, "target_pos", "segments", len(segments), session.segments)
-        spikes, counts = _spikes(file)
+        spikes, outside = _spikes(file)
     binned = BinnedSession(
         name=session.name,
         monkey=session.monkey,
@@ -223,7 +223,8 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "source": file.path.name,
             "sha256": sha256.result(),
             "bin_width_s": STEP_S,
-            **counts,
+            "spikes_outside_t": outside,
+            "spikes_out_of_order": file.out_of_order,
             "spikereach": spikereach.__version__,
         },
     )
@@ -278,9 +279,8 @@ def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
     return areas
 
 
-def _spikes(file: SessionFile) -> tuple[np.ndarray, dict[str, int]]:
-    """Binary spikes (T, C) uint8, and for the provenance how many spikes lie outside ``t`` and how
-    many before the one that precedes them in the file."""
+def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
+    """Binary spikes (T, C) uint8, and how many spikes lie outside ``t``."""
     steps, channels = file.t.size, file.channels
     if steps * channels > MEMORY_LIMIT:
         raise file.error("t", f"{steps} steps of {channels} channels need too much memory")
@@ -292,12 +292,10 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, dict[str, int]]:
     spikes = np.empty((steps, channels), np.uint8)
     spikes.fill(0)  # unlike those of numpy.zeros, on huge pages where there are any: 5 times faster
     near = file.t[0] - STEP_S, np.nextafter(file.t[-1], np.inf)  # t, its first bin included
-    inside, total, disordered = 0, 0, 0
+    inside, total = 0, 0
     for channel, column in enumerate(spikes.T):
         for times in file.spike_times(channel):
             if times.size:
-                if back := int(np.count_nonzero(times[1:] < times[:-1])):
-                    times, disordered = np.sort(times), disordered + back
                 bins = bin_columns(times, edges)
                 first, end = times.searchsorted(near)
                 inside += int(end - first)
@@ -309,7 +307,7 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, dict[str, int]]:
             f"{total - inside} of {total} spikes lie outside t ({file.t[0]} to {file.t[-1]} s)",
             "give spike times in seconds, on the same clock as t",
         )
-    return spikes, {"spikes_outside_t": total - inside, "spikes_out_of_order": disordered}
+    return spikes, total - inside
 
 
 def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -35,6 +35,8 @@ class SessionFile(GuardedFile):
 
     def __init__(self, path: str | Path):
         super().__init__(path, Kind.SESSION)
+        self.out_of_order = 0
+        """Spikes before the one that precedes them in their cell, among those read so far."""
 
     @cached_property
     def _cells(self) -> np.ndarray:
@@ -117,8 +119,8 @@ class SessionFile(GuardedFile):
         return tuple(names)
 
     def spike_times(self, channel: int) -> list[np.ndarray]:
-        """Spike times of each unit of a channel as they lie in its cell, in seconds, (n,) float64;
-        a `SessionError` if a unit has non-finite times or the wrong type.
+        """Spike times of each unit of a channel, sorted, in seconds, (n,) float64; a `SessionError`
+        if a unit has non-finite times or the wrong type.
 
         Some may lie outside ``t``: recordings of spikes and of kinematics do not start together.
         """
@@ -136,6 +138,9 @@ class SessionFile(GuardedFile):
                 return np.empty(0)
         times = self.values(field, dataset).reshape(-1).astype(np.float64, copy=False)
         self._finite(field, times)
+        if back := int(np.count_nonzero(times[1:] < times[:-1])):
+            self.out_of_order += back
+            times = np.sort(times)
         return times
 
     def _finite(self, field: str, values: np.ndarray) -> None:
