@@ -112,7 +112,6 @@ class Server:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         bar = {"desc": target.name, "unit": "B", "unit_scale": True, "disable": not progress}
-        self._reached = part.stat().st_size if part.exists() else 0
         self.retried(lambda: self._transfer(remote, part, bar))
         if (found := file_checksum(part, remote.algorithm)) != remote.checksum:
             part.unlink()
