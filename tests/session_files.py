@@ -25,7 +25,8 @@ def write_session(
 
     Args:
         path: where; returned.
-        spikes: per unit, per channel an array of spike times; empty arrays become empty cells.
+        spikes: per unit, per channel an array of spike times, which MATLAB has as a column unless
+            it has two dimensions; empty arrays become empty cells.
         t: (T,) seconds.
         cursor_pos: (2, T).
         target_pos: (2, T).
@@ -53,7 +54,7 @@ def write_session(
             for channel, times in enumerate(channels):
                 name = f"unit{unit}channel{channel}"
                 if len(times):
-                    cell = store(cells, name, np.asarray(times)[None])
+                    cell = store(cells, name, np.array(times, ndmin=2))
                 else:
                     cell = cells.create_dataset(name, data=np.zeros(2, np.uint64))
                     cell.attrs["MATLAB_empty"] = np.uint8(1)

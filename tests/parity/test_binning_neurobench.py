@@ -2,6 +2,7 @@
 
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,11 @@ def test_sessions_of_both_monkeys(tmp_path, monkey, channels, start):
     assert_same_split(binned, expected)
 
 
+def cell(times, shape):
+    even = len(times) % 2 == 0
+    return np.reshape(times, shape if even and times else (1, -1))
+
+
 @st.composite
 def recordings(draw):
     """Small recordings whose spikes prefer the places where binning can go wrong."""
@@ -76,9 +82,10 @@ def recordings(draw):
     exact = st.sampled_from([*edges, *t])
     beside = st.builds(np.nextafter, exact, st.sampled_from([-np.inf, np.inf]))
     anywhere = st.floats(t[0] - 0.02, t[-1] + 0.02)
-    times = st.lists(st.one_of(exact, beside, anywhere), max_size=6).map(sorted)
+    times = st.lists(st.one_of(exact, beside, anywhere), max_size=6)
+    shape = draw(st.sampled_from([(1, -1), (-1, 1), (2, -1)]))  # of all cells that allow it
     units, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    spikes = [[draw(times) for _ in range(channels)] for _ in range(units)]
+    spikes = [[cell(draw(times), shape) for _ in range(channels)] for _ in range(units)]
     spikes.append([list(t)] * channels)  # keeps most spikes within the recording
     if draw(st.booleans()):
         spikes = [[np.float32(times) for times in unit] for unit in spikes]
@@ -91,6 +98,7 @@ def recordings(draw):
 @settings(max_examples=100, deadline=None)
 @given(recording=recordings())
 def test_random_recordings(tmp_path_factory, recording):
+    """Spike times in any order and shape."""
     path = tmp_path_factory.mktemp("session") / "indy_x.mat"
     write_session(path, *recording, compression=None)
     binned, expected = assert_equal(path, len(recording[0][0]))
@@ -105,15 +113,32 @@ def test_random_recordings(tmp_path_factory, recording):
         assert len(split.test) > 0
 
 
-def test_empty_cells_hold_no_spikes_at_time_zero(tmp_path):
-    """NeuroBench takes the two dimensions with which MATLAB marks an empty cell for spike times
-    (two at 0 s): visible only in a recording that runs through time 0."""
-    t = -0.02 + 0.004 * np.arange(12)
+def test_cells_in_chunks_and_a_clock_the_other_way_round(tmp_path):
+    """As MATLAB stores large cell arrays, and rows; positions that lie so NeuroBench refuses."""
+    cells = {"chunks": (1, 40), "compression": "gzip", "shuffle": True}
+    path = random_session(tmp_path / "indy_x.mat", channels=96, steps=400, cells_as=cells)
+    with h5py.File(path, "r+") as file:
+        t = file["t"][()].T
+        del file["t"]
+        file["t"] = t
+    assert_equal(path, 96)
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "read"), [((0, 0), [0]), ((0, 1), [0, 1]), ((1, 0), [0, 1])]
+)
+def test_empty_cells_hold_no_spikes(tmp_path, dimensions, read):
+    """NeuroBench takes the two dimensions with which MATLAB marks an empty cell for spike times,
+    visible only in a recording that runs through 0 or 1 s."""
+    t = -0.02 + 0.004 * np.arange(300)
     spikes = [[[], [-0.005, 0.009]]]
-    positions = np.arange(24.0).reshape(2, -1) ** 2
+    positions = np.arange(600.0).reshape(2, -1) ** 2
     path = write_session(tmp_path / "indy_x.mat", spikes, t, positions, positions)
+    with h5py.File(path, "r+") as file:
+        file["#refs#/unit0channel0"][...] = dimensions
     binned = bin_session(path, Session("x", "monkey", {"M1": 2}))
-    expected = oracle(path).samples.numpy()[:, :12].T
+    expected = oracle(path).samples.numpy()[:, :300].T
     np.testing.assert_array_equal(binned.spikes[:, 1], expected[:, 1])
     assert not binned.spikes[:, 0].any()
-    assert expected[:, 0].sum() == 1
+    seconds = [t[step] for step in np.flatnonzero(expected[:, 0])]
+    np.testing.assert_allclose(seconds, sorted({*dimensions}), atol=0.0081)

@@ -138,12 +138,19 @@ def test_all_54_files_import_by_the_command_line(shared, repository, tmp_path):
         assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
 
 
-def test_addresses_are_pinned_and_distinct():
-    addresses = [source.address for source in sources()]
-    assert len(set(addresses)) == 54
+REPOSITORIES = {
+    "fmi-basel/neural-decoding-RSNN": "c8a96667404c83664784217191a67ce95991eac7",
+    "NeuroBench/neurobench": "e521c28f5798cb40bb9423758bf066dad53fe070",
+}
+
+
+def test_addresses_are_distinct_and_at_full_commits():
+    """A short one may come to mean two commits."""
+    assert len({source.address for source in sources()}) == 54
     for source in sources():
-        assert source.address.startswith("https://")
-        assert ("/c8a9666/" if source.system == "tinyRSNN" else "/e521c28/") in source.address
+        name, commit = list(REPOSITORIES.items())[source.system != "tinyRSNN"]
+        root = f"https://raw.githubusercontent.com/{name}/{commit}/"
+        assert source.address.startswith(root)
 
 
 def test_float16_values_stay_what_they_are(shared):

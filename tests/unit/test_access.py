@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import certifi
@@ -25,9 +26,9 @@ from spikereach.data.errors import SessionError
 from spikereach.data.sources.zenodo import Zenodo
 from spikereach.published.weights import WeightsError, fetch, sources
 
-SESSION = ZENODO["loco_20170213_02"]
 RECORD = "http://record.invalid/api/records/583331"
 CONTENT = b"a recording"
+SESSION = replace(ZENODO["loco_20170213_02"], md5=hashlib.md5(CONTENT).hexdigest())
 
 
 @pytest.fixture(autouse=True)
@@ -221,8 +222,10 @@ def test_a_bundle_that_is_none_is_named(name, bundle, record, tmp_path, monkeypa
         assert "invalid path" in message
 
 
-def test_a_copy_put_there_by_hand_is_used_where_nothing_is_trusted(record, tmp_path, caplog):
+def test_a_copy_put_there_by_hand_is_used_where_nothing_is_trusted(record, tmp_path):
     target = tmp_path / "file"
     target.write_bytes(CONTENT)
     get(target, record)
-    assert "unchecked" in caplog.text
+    target.write_bytes(b"another one")
+    with pytest.raises(SessionError, match="cannot be asked"):
+        get(target, record)

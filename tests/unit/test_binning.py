@@ -4,14 +4,16 @@ import errno
 import gc
 import hashlib
 import json
+import operator
 import os
 import tracemalloc
 from contextlib import nullcontext
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -154,13 +156,41 @@ def test_positions_beyond_float32(tmp_path):
         bin_session(path, Session("x", "m", {"M1": 1}))
 
 
-def test_the_published_test_part_is_a_checksum(path, binned):
-    steps = len(binned.split("neurobench").test)
-    right = Session("x", "monkey", {"M1": 2, "S1": 1}, test_steps=steps)
-    assert_same(bin_session(path, right), binned)
-    wrong = Session("x", "monkey", {"M1": 2, "S1": 1}, test_steps=steps + 1)
-    with pytest.raises(SessionError, match=f"target_pos: gives a test part of {steps} steps"):
-        bin_session(path, wrong)
+KNOWN = {
+    "samples": ("t", 1200, "samples"),
+    "segments": ("target_pos", 30, "segments"),
+    "test_steps": ("target_pos", 321, "steps of the test part"),
+}
+"""Of the file of `path`: a new target every 40 steps, and eight of 30 segments in the test, which
+begins at the last sample before its first target."""
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_what_is_known_of_a_file_is_a_checksum(path, binned, known):
+    field, number, what = KNOWN[known]
+    assert_same(bin_session(path, replace(THREE, **{known: number})), binned)
+    other = replace(THREE, **{known: number + 1})
+    problem = rf"a\.mat: {field}: gives {number} {what}, known of x are {number + 1}; fetch the"
+    with pytest.raises(SessionError, match=problem):
+        bin_session(path, other)
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(6)), shape=st.sampled_from([(6,), (6, 1), (2, 3)]))
+def test_spikes_out_of_order_are_sorted_and_counted(tmp_path_factory, order, shape):
+    path = tmp_path_factory.mktemp("order") / "a.mat"
+    t, position = 10 + 0.004 * np.arange(50), np.arange(100.0).reshape(2, -1) ** 2
+
+    def binned(times):
+        write_session(path, [[times], [[10.19]]], t, position, position)
+        return bin_session(path, Session("x", "m", {"M1": 1}))
+
+    times = 10.05 + 0.01 * np.arange(6)
+    sound, found = binned(times), binned(times[order].reshape(shape))
+    np.testing.assert_array_equal(found.spikes, sound.spikes)
+    assert sound.provenance["spikes_out_of_order"] == 0
+    back = sum(map(operator.gt, order, order[1:]))
+    assert found.provenance["spikes_out_of_order"] == back
 
 
 @given(

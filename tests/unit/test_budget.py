@@ -234,13 +234,6 @@ def test_lengths_and_sizes_of_the_record():
         assert 9 < record.size(session) / session.channels / record.steps(session) < 15, name
 
 
-def test_known_sizes_are_the_records(shared):
-    lines = (shared / "reference" / "sessions.tsv").read_text().splitlines()
-    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
-    assert {row["session"]: int(row["bytes"]) for row in rows if row["bytes"]} == record.BYTES
-    assert {row["session"]: int(row["samples"]) for row in rows if row["samples"]} == record.STEPS
-
-
 def test_sources_know_their_lengths(paper, shared):
     synthetic = paper.config.model_copy(update={"source": "synthetic"})
     session = Session("synthetic_indy_1", "synthetic_indy", {"M1": 96})

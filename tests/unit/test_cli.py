@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import session_files
 from spikereach import __version__, config
 from spikereach.cli import app
+from spikereach.config import sessions
 from spikereach.config.sessions import Session
 from spikereach.data import synthetic
 from spikereach.data.binning import BinnedSession, bin_session
@@ -90,6 +91,32 @@ def fails(*arguments):
 
 
 OPTIONS = ("--monkey", "somebody", "--areas", "M1=96")
+
+
+@pytest.mark.parametrize("command", ["check", "bin"])
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"samples": 1999}, "t: gives 2000 samples, known of indy_20160915_01 are 1999"),
+        ({"segments": 51}, "target_pos: gives 50 segments, known of indy_20160915_01 are 51"),
+        ({"areas": {"M1": 4}}, "spikes: has 3 channels, session indy_20160915_01 has 4"),
+        ({"areas": {"M1": 3}, "samples": 2000, "segments": 50}, None),
+    ],
+)
+def test_a_published_file_is_compared_with_what_is_known(
+    tmp_path, monkeypatch, command, known, told
+):
+    """By its name alone."""
+    name = "indy_20160915_01"
+    session = Session(name, "indy", **{"areas": {"M1": 3}} | known)
+    monkeypatch.setitem(sessions.ZENODO, name, session)
+    file = session_files.random_session(tmp_path / f"{name}.mat", channels=3, steps=2000)
+    arguments = [command, file, *[tmp_path / "out.h5"] * (command == "bin")]
+    if told is None:
+        assert run(*arguments).exit_code == 0
+    else:
+        assert f"{file}: {told}; " in fails(*arguments)
+        assert not (tmp_path / "out.h5").exists()
 
 
 def test_help_teaches_every_command():

@@ -281,8 +281,8 @@ def test_references_into_nowhere(session, target):
     ("field", "shape"),
     [
         ("t", (2, 100)),
-        ("cursor_pos", (200, 2)),
         ("cursor_pos", (2, 199)),
+        ("cursor_pos", (199, 2)),
         ("cursor_pos", (3, 200)),
         ("target_pos", (400,)),
     ],
@@ -298,6 +298,32 @@ def test_wrong_types(session, field, dtype):
     shape = (1 if field == "t" else 2, 200)
     replace(session, field, data=np.zeros(shape, dtype))
     assert f"{field}: has the type" in refusal(session)
+
+
+@pytest.mark.parametrize("field", ["t", "cursor_pos", "target_pos"])
+def test_vectors_either_way_round(session, field):
+    """Where NaN lies is told as it lies in the file."""
+    before = getattr(read(session), field)
+    values = np.atleast_2d(before).T.copy()
+    replace(session, field, data=values)
+    np.testing.assert_array_equal(getattr(read(session), field), before)
+    values[17, -1] = np.nan
+    replace(session, field, data=values)
+    place = (17,) if field == "t" else (17, 1)
+    assert f"at index {place if len(place) > 1 else place[0]}" in refusal(session)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (6, 1), (2, 3), (3, 2), (6,), (2, 1, 3)], ids=str)
+def test_cells_of_any_shape(session, shape):
+    times = 10.1 + np.arange(6) / 100
+    with h5py.File(session, "r+") as file:
+        del file["#refs#/unit0channel0"], file["#refs#/unit1channel0"]
+        references = file["spikes"][()]
+        references[:, 0] = file.create_dataset("cell", data=times.reshape(shape)).ref
+        file["spikes"][...] = references
+    with SessionFile(session) as file:
+        for found in file.spike_times(0):
+            np.testing.assert_array_equal(found, times)
 
 
 def test_spikes_that_are_no_cell_array(session):
@@ -325,9 +351,9 @@ def test_positions_that_are_no_numbers(session, field, value):
 @pytest.mark.parametrize(
     ("times", "problem"),
     [
-        ([10.1, np.nan], "NaN"),
-        ([10.1, np.inf], "infinite"),
-        ([10.1, 10.2, 10.15], "not sorted at spike 2"),
+        ([10.1, np.nan], "1 values are NaN or infinite, first nan at index 1"),
+        ([10.1, np.inf, np.nan], "2 values are NaN or infinite, first inf at index 1"),
+        ([[10.1, 10.1], [np.nan, 10.1]], "first nan at index 2"),
     ],
 )
 def test_bad_spike_times(tmp_path, times, problem):
@@ -342,7 +368,8 @@ def test_bad_spike_times(tmp_path, times, problem):
     [
         (10 + 0.001 * np.arange(STEPS), "not sampled at 250 Hz (mean 1000 Hz"),
         (10 + 4.0 * np.arange(STEPS), "not sampled at 250 Hz (mean 0.25 Hz"),
-        (np.where(np.arange(STEPS) > 30, T + 0.004, T), "not sampled at 250 Hz"),
+        (np.where(np.arange(STEPS) > 30, T + 0.004, T), "31, 10.128 s, which is 0.008 s after"),
+        (10 + 0.0041 * np.arange(STEPS), "first at sample 20, 10.082 s, which is 0.0041 s after"),
         (T[::-1], "does not increase at sample"),
         (np.full(STEPS, 10.0), "does not increase at sample"),
         (np.where(np.arange(STEPS) == 3, np.nan, T), "NaN"),

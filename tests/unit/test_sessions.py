@@ -1,6 +1,7 @@
 """The catalogue of sessions."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -17,9 +18,23 @@ def test_the_catalogue_has_the_sessions_of_the_record():
     assert counts == {("indy", 96): 30, ("indy", 192): 7, ("loco", 192): 10}
 
 
+def test_all_that_is_known_of_the_files(shared):
+    """Of every file an MD5 and its channels, of some its size and what is counted in it."""
+    lines = (shared / "reference" / "sessions.tsv").read_text("utf-8").splitlines()
+    names = ["session", "md5", "bytes", "channels", "samples", "segments", "test_steps"]
+    assert lines[0].split("\t") == names
+    for line, session in zip(lines[1:], ZENODO.values(), strict=True):
+        known = [session.size, session.channels]
+        known += [session.samples, session.segments, session.test_steps]
+        found = [session.name, session.md5, *("" if n is None else str(n) for n in known)]
+        assert found == line.split("\t")
+        assert session.name.startswith(f"{session.monkey}_")
+        assert re.fullmatch(r"[0-9a-f]{32}", session.md5)
+
+
 def test_checksums_are_those_built_into_neurobench():
-    ours = {f"{s.name}.mat": s.md5 for s in ZENODO.values() if s.md5}
-    assert ours == PrimateReaching.md5s
+    ours = {f"{name}.mat": session.md5 for name, session in ZENODO.items()}
+    assert PrimateReaching.md5s.items() <= ours.items()
 
 
 def test_test_parts_give_the_published_dense_operations_of_ann2(shared):

@@ -68,8 +68,9 @@ def test_missing_local_folder(local, target, tmp_path):
         sources.of(config).fetch(find("chewie_1", config.catalogue), target)
 
 
-def test_local_copy_of_a_published_file_is_verified(local, target, tmp_path):
-    session = ZENODO["indy_20160622_01"]
+@pytest.mark.parametrize("name", ["indy_20160622_01", "indy_20160407_02", "loco_20170302_02"])
+def test_local_copy_of_a_published_file_is_verified(local, target, tmp_path, name):
+    session = ZENODO[name]
     file = tmp_path / "recordings" / f"{session.name}.mat"
     file.write_bytes(CONTENT)
     with pytest.raises(SessionError, match="not the published file") as error:

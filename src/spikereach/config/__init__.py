@@ -80,7 +80,9 @@ class Download(Model):
     """How session files are fetched from Zenodo."""
 
     record: str = Field(description="address of the record's metadata (JSON)")
-    retries: int = Field(ge=0, description="further tries per file after the first")
+    retries: int = Field(
+        ge=0, description="further tries per file after the first, all again when more of it came"
+    )
     backoff_s: Positive = Field(description="wait before the first retry; doubles with each one")
     timeout_s: Positive = Field(description="longest silence of the server")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from spikereach.config.errors import ConfigError
@@ -35,10 +37,15 @@ class Session:
     monkey: str
     areas: dict[str, int] = field(hash=False)
     """Channels per cortex area, in the order in which they lie in the file."""
+    # Of the file, where known in advance. What is counted in it is a checksum of its reading.
     md5: str | None = None
-    """Of the file, where known in advance."""
+    size: int | None = None
+    """Bytes."""
+    samples: int | None = None
+    """Of its field ``t``, steps of 4 ms."""
+    segments: int | None = None
     test_steps: int | None = None
-    """Steps in NeuroBench's test part of the real file: a checksum of binning and split."""
+    """In NeuroBench's test part."""
 
     @property
     def channels(self) -> int:
@@ -53,41 +60,30 @@ class Session:
         return tuple(area for area, channels in self.areas.items() for _ in range(channels))
 
 
-# File checksums and test parts of the six evaluation sessions. The step counts follow from
-# the published dense operations of NeuroBench's ANN2, which skips its first 49 steps.
-_EVALUATION = {
-    "indy_20160622_01": ("c33d5fff31320d709d23fe445561fb6e", 132_593),
-    "indy_20160630_01": ("197413a5339630ea926cbd22b8b43338", 106_862),
-    "indy_20170131_02": ("2790b1c869564afaa7772dbf9e42d784", 51_792),
-    "loco_20170210_03": ("4cae63b58c4cb9c8abd44929216c703b", 137_047),
-    "loco_20170215_02": ("739b70762d838f3a1f358733c426bb02", 76_476),
-    "loco_20170301_05": ("47342da09f9c950050c9213c3df38ea3", 113_159),
-}
-
-# Liu et al. (2024) do not pretrain on these; Krausse et al. (2025) use their M1 half.
-_INDY_BOTH = """
-20160407_02 20160411_01 20160411_02 20160418_01 20160419_01 20160420_01 20160426_01
-"""
-_INDY_M1 = """
-20160622_01 20160624_03 20160627_01 20160630_01 20160915_01 20160916_01 20160921_01 20160927_04
-20160927_06 20160930_02 20160930_05 20161005_06 20161006_02 20161007_02 20161011_03 20161013_03
-20161014_04 20161017_02 20161024_03 20161025_04 20161026_03 20161027_03 20161206_02 20161207_02
-20161212_02 20161220_02 20170123_02 20170124_01 20170127_03 20170131_02
-"""
-_LOCO = """
-20170210_03 20170213_02 20170214_02 20170215_02 20170216_02 20170217_02 20170227_04 20170228_02
-20170301_05 20170302_02
-"""
 _M1 = {"M1": 96}
 _BOTH = {"M1": 96, "S1": 96}
-_RECORDED = (("indy", _BOTH, _INDY_BOTH), ("indy", _M1, _INDY_M1), ("loco", _BOTH, _LOCO))
 
-ZENODO: dict[str, Session] = {
-    name: Session(name, monkey, areas, *_EVALUATION.get(name, ()))
-    for monkey, areas, dates in _RECORDED
-    for name in [f"{monkey}_{date}" for date in dates.split()]
-}
-"""The 47 sessions of Zenodo record 583331 by name."""
+
+def _record() -> dict[str, Session]:
+    """From record.json, which has of every file what is known of it, from these sources.
+
+    Its MD5 and size, in bytes, are the record's, as projects that use it have found them; so are
+    its channels. Samples of ``t`` and segments were counted by such projects. The test parts
+    follow from the published dense operations of NeuroBench's ANN2, which skips its first 49
+    steps.
+    """
+    known = json.loads(resources.files(__package__).joinpath("record.json").read_bytes())
+    areas = {sum(each.values()): each for each in (_M1, _BOTH)}
+    return {
+        name: Session(name, name.partition("_")[0], areas[file.pop("channels")], **file)
+        for name, file in known.items()
+    }
+
+
+ZENODO = _record()
+"""The 47 sessions of Zenodo record 583331 by name. On Indy's with both areas Liu et al. (2024) do
+not pretrain; Krausse et al. (2025) use their M1 half."""
+_EVALUATION = [name for name, session in ZENODO.items() if session.test_steps]
 
 _SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 

@@ -185,8 +185,8 @@ def named(path: str | Path) -> str:
 def bin_session(path: str | Path, session: Session) -> BinnedSession:
     """Bin a session file (`data.matfile`); peak memory is below twice the binned array.
 
-    ``session`` is what it should hold: channels per area, and for the evaluation sessions the
-    published length of the test part.
+    ``session`` is what it should hold: channels per area, and of sessions of Zenodo record 583331
+    samples, segments and the length of the test part, as far as they are known.
 
     Raises:
         SessionError: the file is damaged or is not that session.
@@ -194,6 +194,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
     with SessionFile(path) as file, ThreadPoolExecutor(1) as beside:
         sha256 = beside.submit(file_checksum, file.path)
         areas = _areas(file, session)
+        _compare(file, session, "t", "samples", file.t.size, session.samples)
         with np.errstate(over="ignore"):
             position = file.position("cursor_pos").T.astype(np.float32, order="C")
         if not np.isfinite(position).all():
@@ -207,6 +208,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
                 "give x and y of a movement in two dimensions",
             )
         segments = _segments(file.position("target_pos"))
+        _compare(file, session, "target_pos", "segments", len(segments), session.segments)
         spikes, outside = _spikes(file)
     binned = BinnedSession(
         name=session.name,
@@ -222,17 +224,26 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "sha256": sha256.result(),
             "bin_width_s": STEP_S,
             "spikes_outside_t": outside,
+            "spikes_out_of_order": file.out_of_order,
             "spikereach": spikereach.__version__,
         },
     )
-    published = session.test_steps
-    if published and (steps := len(binned.split("neurobench").test)) != published:
+    if known := session.test_steps:
+        steps = len(binned.split("neurobench").test)
+        _compare(file, session, "target_pos", "steps of the test part", steps, known)
+    return binned
+
+
+def _compare(
+    file: SessionFile, session: Session, field: str, what: str, found: int, known: int | None
+) -> None:
+    """Refuse what is counted in a field where another number is known of the published file."""
+    if known not in (None, found):
         raise file.error(
-            "target_pos",
-            f"gives a test part of {steps} steps, published for {session.name}: {published}",
+            field,
+            f"gives {found} {what}, known of {session.name} are {known}",
             "fetch the file again",
         )
-    return binned
 
 
 def _still(velocity: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 The fields, as they lie in HDF5 (O'Doherty, Cardoso, Makin, Sabes 2017, Zenodo 583331):
 ``spikes`` (units, channels) cells of spike times in seconds, ``t`` (1, T) at 250 Hz,
 ``cursor_pos`` and ``target_pos`` (2, T), ``chan_names`` (1, channels). Others are not read.
+``t`` and the positions may also lie the other way round, and the times of a cell in any shape.
 """
 
 from functools import cached_property
@@ -34,6 +35,8 @@ class SessionFile(GuardedFile):
 
     def __init__(self, path: str | Path):
         super().__init__(path, Kind.SESSION)
+        self.out_of_order = 0
+        """Spikes before the one that precedes them in their cell, among those read so far."""
 
     @cached_property
     def _cells(self) -> np.ndarray:
@@ -54,7 +57,10 @@ class SessionFile(GuardedFile):
         A sample may lie up to half a step from where 250 Hz puts it: every sample then keeps
         its own 4 ms bin.
         """
-        t = self._line("t", self.values("t", self.field("t"))).astype(np.float64, copy=False)
+        values = self.values("t", self.field("t"))
+        if values.size != max(values.shape, default=1):
+            raise self.error("t", f"has the shape {values.shape}, expected a vector")
+        t = values.reshape(-1).astype(np.float64, copy=False)
         if t.size < 2:
             raise self.error("t", f"has {t.size} samples, expected at least 2")
         self._finite("t", t)
@@ -62,12 +68,15 @@ class SessionFile(GuardedFile):
         if steps.min() <= 0:
             index = int(steps.argmin()) + 1
             raise self.error("t", f"does not increase at sample {index} ({t[index]} s)")
-        off = np.abs(t - (t[0] + STEP_S * np.arange(t.size))).max()
-        if off >= STEP_S / 2:
+        off = np.abs(t - (t[0] + STEP_S * np.arange(t.size)))
+        if off.max() >= STEP_S / 2:
+            first = int(np.argmax(off >= STEP_S / 2))
             rate = (t.size - 1) / (t[-1] - t[0])
             raise self.error(
                 "t",
-                f"is not sampled at 250 Hz (mean {rate:.6g} Hz, off by up to {off:.3g} s)",
+                f"is not sampled at 250 Hz (mean {rate:.6g} Hz, off by up to {off.max():.3g} s, "
+                f"first at sample {first}, {t[first]} s, which is {steps[first - 1]:.3g} s after "
+                "the one before)",
                 "resample cursor_pos, target_pos and t to 250 Hz, t in seconds",
             )
         return t
@@ -76,14 +85,15 @@ class SessionFile(GuardedFile):
         """Of the cursor (``cursor_pos``) or the target (``target_pos``), (2, T), in the file's own
         unit and precision."""
         values = self.values(name, self.field(name))
-        if values.shape != (2, self.t.size):
+        samples = self.t.size
+        if values.shape not in ((2, samples), (samples, 2)):
             raise self.error(
                 name,
-                f"has the HDF5 shape {values.shape}, expected {(2, self.t.size)}: "
+                f"has the HDF5 shape {values.shape}, expected {(2, samples)} or {(samples, 2)}: "
                 f"x and y for each sample of t",
             )
         self._finite(name, values)
-        return values
+        return values if values.shape == (2, samples) else values.T
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -110,7 +120,7 @@ class SessionFile(GuardedFile):
 
     def spike_times(self, channel: int) -> list[np.ndarray]:
         """Spike times of each unit of a channel, sorted, in seconds, (n,) float64; a `SessionError`
-        if a unit has non-finite or unsorted times or the wrong type.
+        if a unit has non-finite times or the wrong type.
 
         Some may lie outside ``t``: recordings of spikes and of kinematics do not start together.
         """
@@ -126,23 +136,12 @@ class SessionFile(GuardedFile):
             marked = dataset.dtype.kind == "u" and dataset.marked("MATLAB_empty")
             if dataset.size == 0 or marked:
                 return np.empty(0)
-        times = self._line(field, self.values(field, dataset)).astype(np.float64, copy=False)
-        # NaN compares false; sorted times that end finite are.
-        if not ((times[1:] >= times[:-1]).all() and np.isfinite(times[[0, -1]]).all()):
-            self._finite(field, times)
-            index = int(np.argmax(times[1:] < times[:-1])) + 1
-            raise self.error(
-                field,
-                f"spike times are not sorted at spike {index} ({times[index]} s)",
-                "sort the spike times of every unit",
-            )
+        times = self.values(field, dataset).reshape(-1).astype(np.float64, copy=False)
+        self._finite(field, times)
+        if back := int(np.count_nonzero(times[1:] < times[:-1])):
+            self.out_of_order += back
+            times = np.sort(times)
         return times
-
-    def _line(self, field: str, values: np.ndarray) -> np.ndarray:
-        """A vector, however MATLAB laid it out."""
-        if values.size != max(values.shape, default=1):
-            raise self.error(field, f"has the shape {values.shape}, expected a vector")
-        return values.reshape(-1)
 
     def _finite(self, field: str, values: np.ndarray) -> None:
         good = np.isfinite(values)
@@ -151,6 +150,6 @@ class SessionFile(GuardedFile):
             raise self.error(
                 field,
                 f"{values.size - int(good.sum())} values are NaN or infinite, "
-                f"first {values[index]} at index {index}",
+                f"first {values[index]} at index {index if len(index) > 1 else index[0]}",
                 "cut or interpolate those samples",
             )
