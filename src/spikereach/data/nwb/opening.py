@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def opened(path: str | Path) -> Iterator[NWBFile]:
     except Exception as error:
         if problem := read_error(path, error):
             raise problem from error
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = shorten(str(error), 200, placeholder=" ...") or type(error).__name__
         raise SessionError(
             f"{path}: cannot be read as NWB ({reason}); it has the schema {schema_version(path)}, "
             f"and pynwb is {pynwb.__version__}: ask `nwbinspector` about it, or export it anew"

@@ -92,8 +92,8 @@ def to_session_file(
     path = Path(path)
     with opened(path) as nwb:
         fail = _errors_of(path)
-        chosen = channels(nwb, options, areas, fail)
         movement = series.behaviour(nwb, options, fail)
+        chosen = channels(nwb, options, areas, fail)
         kept, left_out = _stretches(nwb, movement, chosen, fail)
         parts = [_resampled(movement, *each) for each in kept]
         first_steps = np.cumsum([0, *(part.times.size for part in parts)])

@@ -63,10 +63,10 @@ def resample(times: np.ndarray, read: Callable[[int, int], np.ndarray]) -> Resam
         even = np.stack([np.interp(regular, times, each) for each in values.T], axis=1)
         rate, count, read = usual, regular.size, lambda begin, end: even[begin:end]
         how = f"from irregular times, usually at {rate:.6g} Hz"
-    steps = int((count - 1) / rate * RATE_HZ + 1e-6) + 1
-    new = times[0] + STEP_S * np.arange(steps)
+    steps = _steps(count, rate)
     if rate <= RATE_HZ:
-        return Resampled(new, _spline(read(0, count), rate, steps), f"{how} by a cubic spline")
+        values = _spline(read(0, count), rate)
+        return Resampled(_grid(times, values), values, f"{how} by a cubic spline")
     ratio = rate / RATE_HZ
     whole = round(ratio)
     every = abs(ratio - whole) * steps < 0.01  # no drift by the last sample
@@ -74,15 +74,25 @@ def resample(times: np.ndarray, read: Callable[[int, int], np.ndarray]) -> Resam
     values = _filtered(read, count, thin, rate)
     how = f"{how} by a low-pass ({PASS_HZ:g} to {STOP_HZ:g} Hz)"
     if every:
-        return Resampled(new, values[:steps], f"{how}, every {whole}th sample")
-    return Resampled(new, _spline(values, rate / thin, steps), f"{how} and a cubic spline")
+        return Resampled(_grid(times, values), values, f"{how}, one sample of {whole}")
+    values = _spline(values, rate / thin)
+    return Resampled(_grid(times, values), values, f"{how} and a cubic spline")
 
 
-def _spline(values: np.ndarray, rate: float, steps: int) -> np.ndarray:
-    """A spline through values (m, 2) at ``rate``, read off at 250 Hz."""
+def _steps(count: int, rate: float) -> int:
+    """Steps of 4 ms that samples at a rate in Hz have values for."""
+    return int((count - 1) / rate * RATE_HZ + 1e-6) + 1
+
+
+def _grid(times: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return times[0] + STEP_S * np.arange(len(values))
+
+
+def _spline(values: np.ndarray, rate: float) -> np.ndarray:
+    """A spline through values (m, 2) at a rate in Hz, read off at 250 Hz."""
     from scipy.interpolate import CubicSpline
 
-    at = np.minimum(np.arange(steps) * STEP_S * rate, len(values) - 1)
+    at = np.minimum(np.arange(_steps(len(values), rate)) * STEP_S * rate, len(values) - 1)
     return CubicSpline(np.arange(len(values)), values)(at)
 
 

@@ -34,7 +34,7 @@ _MM |= {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "um": 1e-3, "micrometer
 _MM |= {"micrometre": 1e-3, "in": 25.4, "inch": 25.4, "inche": 25.4}
 """Millimetres per unit of length; a plural's s is taken off."""
 _PER_S = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e3, "millisecond": 1e3}
-_VELOCITY = re.compile(r"(.+?)\s*(?:/|\bper\b|\*|·|\s)\s*([a-z]+?)s?\s*(?:\^?-1|\*\*-1|⁻¹)?")
+_VELOCITY = re.compile(r"(.+?)\s*(?:/|\bper\b|\*|·|\s)\s*([a-z]+)\s*(?:\^?-1|\*\*-1|⁻¹)?")
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Unit:
 def unit_of(text: str) -> Unit:
     """What a unit as NWB states it means, such as ``meters``, ``cm`` or ``mm/s``."""
     lower = text.strip().lower()
-    if (length := _length(lower)) is not None:
+    if (length := _singular(_MM, lower)) is not None:
         return Unit(text, length, None)
     match = _VELOCITY.fullmatch(lower)
-    if match and match[2] in _PER_S:
-        return Unit(text, _length(match[1]), _PER_S[match[2]])
+    if match and (per_s := _singular(_PER_S, match[2])) is not None:
+        return Unit(text, _singular(_MM, match[1]), per_s)
     return Unit(text, None, None)
 
 
-def _length(text: str) -> float | None:
-    return _MM.get(text, _MM.get(text.removesuffix("s")))
+def _singular(known: dict[str, float], text: str) -> float | None:
+    return known.get(text, known.get(text.removesuffix("s")))
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def _spatial(series: TimeSeries) -> bool:
 
 
 def _listed(known: dict[str, TimeSeries]) -> str:
-    return f"the file has {', '.join(list(known)[:20]) or 'no time series at all'}"
+    return f"the file has {', '.join(sorted(known)[:20]) or 'no time series at all'}"
 
 
 def _name_one(known: dict[str, TimeSeries]) -> str:
