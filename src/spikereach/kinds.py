@@ -244,6 +244,7 @@ _SUFFIX = {
 }
 _ADVICE: dict[Kind | tuple[Kind, Kind], str] = {
     (Kind.OLD_MATLAB, Kind.SESSION): "save it from MATLAB with the option -v7.3",
+    (Kind.NWB, Kind.SESSION): "make a session file of it with `spikereach convert`",
     Kind.WEB_PAGE: "download the file itself: a login or an error came in its place",
 }
 

@@ -25,6 +25,7 @@ from spikereach.data.nwb.channels import area_of
 from spikereach.data.nwb.reading import to_session_file
 from spikereach.data.nwb.series import unit_of
 from spikereach.data.nwb.writing import times_of, to_nwb
+from spikereach.workflow.plan import Plan
 
 ARRAYS = ("spikes", "velocity", "position", "segments")
 
@@ -477,6 +478,24 @@ def test_a_file_is_named_by_its_path(small, paper, tmp_path):
     assert sources.of(config).local_file(session) == tmp_path / name
     with pytest.raises(SessionError, match=r"nothing\.nwb: no such file.*catalogue\.mine\.file"):
         sources.of(local(paper, tmp_path, file="nothing.nwb")).local_file(session)
+
+
+def test_the_benchmarks_preset_reads_the_stand_in(rtt, repository, tmp_path):
+    folder = rtt[0].parent / "sub-Indy"
+    folder.mkdir(exist_ok=True)
+    (folder / rtt[0].name).symlink_to(rtt[0])
+    (tmp_path / "few.yaml").write_text(
+        f"folder: {rtt[0].parent}\ncatalogue: {{mc_rtt: {{areas: {{M1: 13}}}}}}\n"
+    )
+    preset = repository / "workflow" / "presets" / "dandi.yaml"
+    plan = Plan(read(repository / "config.yaml", preset, tmp_path / "few.yaml"), lambda name: name)
+    session = plan.session("mc_rtt")
+    assert plan.all_sessions == ["mc_rtt"], "nothing of Zenodo is asked for"
+    assert plan.fetch_inputs("mc_rtt") == {"local": str(folder / rtt[0].name)}
+    plan.source.fetch(session, tmp_path / "mc_rtt.mat")
+    binned = bin_session(tmp_path / "mc_rtt.mat", session)
+    parts = vars(binned.split("neurobench")).values()
+    assert [len(part) for part in parts] == [2999, 1500, 1501]
 
 
 def run(*arguments, fails=False):

@@ -155,6 +155,7 @@ def _stretches(
     invalid = nwb.invalid_times
     times = [] if invalid is None else [invalid["start_time"][:], invalid["stop_time"][:]]
     kept, left_out = stretches.usable(
+        (float(movement.times[0]), float(movement.times[-1])),
         recorded,
         _observed(nwb, chosen),
         stretches.merged(np.stack(times, axis=1)) if times else [],

@@ -212,6 +212,8 @@ def _all(nwb: NWBFile) -> dict[str, TimeSeries]:
             while above is not None and above is not nwb:
                 parts.append(above.name)
                 above = above.parent
+            if each.parent is nwb and each.name in nwb.acquisition:
+                parts.append("acquisition")
             found["/".join(reversed(parts))] = each
     return found
 
@@ -232,7 +234,7 @@ def _named(known: dict[str, TimeSeries], name: str, fail: Fail) -> tuple[str, Ti
             f"{name} is the name of {len(found)} time series",
             f"write more of its path: {' or '.join(found)}",
         )
-    if not getattr(known[found[0]].data, "shape", (0,))[0]:
+    if not any(getattr(known[found[0]].data, "shape", ())):  # of an absent one, pynwb gives a list
         raise fail(found[0], "has no data", "name another series as `behaviour`")
     return found[0], known[found[0]]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -72,20 +71,20 @@ def without(first: Intervals, second: Intervals) -> Intervals:
 
 
 def usable(
-    recorded: Intervals, observed: Intervals | None, invalid: Intervals
+    span: tuple[float, float],
+    recorded: Intervals,
+    observed: Intervals | None,
+    invalid: Intervals,
 ) -> tuple[Intervals, list[LeftOut]]:
-    """The stretches that make the session, and what lies between the first sample and the last and
-    is not in them.
+    """The stretches that make the session, and what of the span is not in them.
 
     Args:
+        span: times of the first sample and the last.
         recorded: where the behaviour has samples.
         observed: where all units were observed (``obs_intervals``); None where nothing is said.
         invalid: the file's ``invalid_times``.
     """
-    out = [
-        LeftOut(before[1], after[0], "no samples of the behaviour")
-        for before, after in pairwise(recorded)
-    ]
+    out = [LeftOut(*each, "no samples of the behaviour") for each in without([span], recorded)]
     kept = recorded
     if observed is not None:
         out += [LeftOut(*each, "a unit is not observed") for each in without(kept, observed)]
