@@ -250,7 +250,7 @@ def gappy(tmp_path_factory):
     t = t[(t < 10) | (t >= 12)]
     cursor = wiggle(t)
     cursor[(t >= 30) & (t < 30.1)] = np.nan
-    nwb = recording()
+    nwb = recording("indy")
     add_electrodes(nwb, ["M1"] * 6)
     add_units(nwb, poisson(6, 0, 40, rate=100.0), range(6), observed=[[0.0, 35.0]])
     add_series(nwb, "cursor_pos", cursor + np.array([100.0, -50.0]), timestamps=t)

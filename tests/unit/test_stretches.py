@@ -40,6 +40,12 @@ def test_what_is_recorded_is_kept_or_told_of(recorded, observed, invalid):
     assert all(b - a >= stretches.SHORTEST_S for a, b in kept)
 
 
+def test_trials_one_after_the_other_are_one_interval():
+    trials = 0.6 * np.stack([np.arange(1080), np.arange(1, 1081)], axis=1) + [[0, -1e-9]]
+    (whole,) = merged(trials)
+    assert np.allclose(whole, (0, 648))
+
+
 def test_gaps_between_samples():
     times = np.concatenate([np.arange(1000), np.arange(2000, 3000), np.arange(3018, 4000)]) / 1000
     finite = np.ones(len(times), bool)

@@ -9,6 +9,8 @@ import numpy as np
 GAP_S = 0.02
 """Samples that are further apart than this, and than 2.5 usual spacings, have a gap between them;
 single lost samples have not."""
+TOUCH_S = 0.002
+"""Intervals that are nearer to each other are one: those of trials end with rounding errors."""
 SHORTEST_S = 1.0
 """A stretch that is shorter is left out."""
 
@@ -38,10 +40,10 @@ def sampled(times: np.ndarray, finite: np.ndarray) -> Intervals:
 
 
 def merged(intervals: np.ndarray) -> Intervals:
-    """Intervals (n, 2) in any order, those that touch or overlap joined."""
+    """Intervals (n, 2) in any order, those that overlap or nearly touch joined."""
     found: Intervals = []
     for start, stop in sorted(map(tuple, np.asarray(intervals, float).reshape(-1, 2).tolist())):
-        if found and start <= found[-1][1]:
+        if found and start <= found[-1][1] + TOUCH_S:
             found[-1] = (found[-1][0], max(found[-1][1], stop))
         else:
             found.append((start, stop))
