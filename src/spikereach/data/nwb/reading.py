@@ -197,12 +197,13 @@ def _resampled(movement: Series, start_s: float, stop_s: float) -> Resampled:
     """One stretch at 250 Hz, in the session's unit."""
     first, end = np.searchsorted(movement.times, [start_s, np.nextafter(stop_s, np.inf)])
     times, good = movement.times[first:end], movement.finite[first:end]
+
+    def read(begin: int, stop: int) -> np.ndarray:
+        return movement.scaled(movement.values(first + begin, min(first + stop, end)))
+
     if good.all():
-        read = lambda begin, stop: movement.scaled(  # noqa: E731
-            movement.values(first + begin, min(first + stop, end))
-        )
         return resample(times, read)
-    values = movement.scaled(movement.values(first, end))[good]
+    values = read(0, end - first)[good]
     return resample(times[good], lambda begin, stop: values[begin:stop])
 
 
