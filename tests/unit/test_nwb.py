@@ -20,7 +20,7 @@ from spikereach.config.sessions import Session, find
 from spikereach.data import sources
 from spikereach.data.binning import bin_session
 from spikereach.data.errors import SessionError
-from spikereach.data.nwb import opening
+from spikereach.data.nwb import opening, resampling, series
 from spikereach.data.nwb.channels import area_of
 from spikereach.data.nwb.reading import to_session_file
 from spikereach.data.nwb.series import unit_of
@@ -130,6 +130,24 @@ def test_the_benchmarks_train_file(behaviour, rtt, tmp_path):
     assert len(found.segments) == 16
     # A target appears at 1.5 s; its segment begins at the sample before.
     assert found.segments[1, 0] == 374
+
+
+def test_a_movement_is_read_piece_by_piece(rtt, tmp_path, monkeypatch):
+    options = {"behaviour": "cursor_pos", "channels": "units"}
+    whole = as_session(rtt[0], tmp_path / "a.mat", {"M1": 13}, **options)
+    monkeypatch.setattr(series, "PIECE", 1000)
+    monkeypatch.setattr(resampling, "BLOCK", 1000)
+    asked, values = [], series.Series.values
+
+    def counted(self, begin, end):
+        if self.path.endswith("cursor_pos"):
+            asked.append(end - begin)
+        return values(self, begin, end)
+
+    monkeypatch.setattr(series.Series, "values", counted)
+    found = as_session(rtt[0], tmp_path / "b.mat", {"M1": 13}, **options)
+    assert max(asked) <= 1000 + resampling.low_pass(1000).size
+    np.testing.assert_allclose(found.velocity, whole.velocity, atol=1e-5)
 
 
 def test_the_benchmarks_test_file_has_no_behaviour(rtt, tmp_path):
