@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 import handmade_results
+import nwb_files
 from session_files import random_session
 from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
@@ -24,6 +25,7 @@ def make(folder):
     made = {kind: folder / f"file{number}" for number, kind in enumerate(Kind)}
     made[Kind.SESSION] = folder / "recording.mat"
     random_session(made[Kind.SESSION], channels=3, steps=2000)
+    nwb_files.save(nwb_files.recording(), made[Kind.NWB])
     bin_session(made[Kind.SESSION], Session("s", "m", {"M1": 3})).save(made[Kind.BINNED])
     checkpoint.save(tiny(), made[Kind.CHECKPOINT])
     tensorfile.write(made[Kind.RESUME], "resume file", {"sums": torch.zeros(3)}, {})

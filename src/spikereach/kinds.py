@@ -25,6 +25,8 @@ class Kind(StrEnum):
 
     SESSION = "session file"
     """MATLAB v7.3, or HDF5 with a field of such recordings."""
+    NWB = "NWB file"
+    """Neurodata Without Borders, of any version."""
     BINNED = "binned session"
     CHECKPOINT = "checkpoint"
     RESUME = "resume file"
@@ -58,7 +60,7 @@ class Kind(StrEnum):
     @property
     def a(self) -> str:
         """With its article."""
-        return f"{'an' if self[0] in 'aeiouH' else 'a'} {self}"
+        return f"{'an' if self[0] in 'aeiouHN' else 'a'} {self}"
 
 
 class OverwriteError(ValueError):
@@ -133,6 +135,21 @@ def check_overwriting(out: Path, made: Kind, reads: Iterable[Path] = ()) -> None
         )
 
 
+def check_absent(out: Path) -> None:
+    """Refuse to write a recording over anything: whoever lies there may be somebody's only copy.
+
+    Raises:
+        OverwriteError: something lies there.
+        OSError: it cannot be read.
+    """
+    found = kind_of(out)
+    if found not in (None, Kind.EMPTY):
+        raise OverwriteError(
+            f"{out}: is {found.a} already, and recordings are never written over: give another "
+            "name, or take it away"
+        )
+
+
 def mistaken(path: Path, wanted: Kind) -> str | None:
     """What is wrong with a path where a file of that kind is asked for, and what to give instead.
 
@@ -181,6 +198,7 @@ def _close(path: Path) -> str:
 
 _GIVE = {
     Kind.SESSION: "a recording, fetched or exported again in the layout of Zenodo record 583331",
+    Kind.NWB: "an NWB file (version 2)",
     Kind.BINNED: "one that `spikereach bin` made, or bin the session again",
     Kind.CHECKPOINT: "a checkpoint.safetensors that a training or `import-weights` made",
     Kind.RESUME: "the one of this training",
@@ -207,6 +225,7 @@ _FIRST = {
 }
 _DOUBT = {
     Kind.SESSION: {Kind.HDF5},
+    Kind.NWB: {Kind.HDF5},
     Kind.BINNED: {Kind.HDF5},
     Kind.PREDICTIONS: {Kind.HDF5},
     Kind.CHECKPOINT: {Kind.UNKNOWN},
@@ -218,6 +237,7 @@ _DOUBT = {
 """What a damaged file of a kind may seem to be."""
 _SUFFIX = {
     Kind.SESSION: ".mat",
+    Kind.NWB: ".nwb",
     Kind.BINNED: ".h5",
     Kind.CHECKPOINT: ".safetensors",
     Kind.RESUME: ".safetensors",
@@ -228,6 +248,7 @@ _SUFFIX = {
 }
 _ADVICE: dict[Kind | tuple[Kind, Kind], str] = {
     (Kind.OLD_MATLAB, Kind.SESSION): "save it from MATLAB with the option -v7.3",
+    (Kind.NWB, Kind.SESSION): "make a session file of it with `spikereach convert`",
     Kind.WEB_PAGE: "download the file itself: a login or an error came in its place",
 }
 
@@ -264,6 +285,9 @@ def _hdf5(path: Path) -> Kind:
     try:
         with h5py.File(path, "r") as file:
             top = file.id
+            # An attribute in NWB 2, a dataset in NWB 1.
+            if h5a.exists(top, b"nwb_version") or top.links.exists(b"nwb_version"):
+                return Kind.NWB
             for kind, (datasets, attributes) in _FIELDS.items():
                 if kind is Kind.VELOCITIES and len(file) > len(datasets):
                     continue

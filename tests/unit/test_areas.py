@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from session_files import random_session
-from spikereach.cli.inputs import _areas
+from spikereach.cli.inputs import areas_of
 from spikereach.config import Area, ConfigError, overlay, validate
 from spikereach.config.sessions import AREA, AREA_LENGTH, Session
 from spikereach.data.binning import BinnedSession, bin_session
@@ -53,13 +53,13 @@ def test_the_rule_for_a_name(name):
     plain = not any(c in "=," or ord(c) < 32 or ord(c) == 127 for c in name)
     assert accepted(name) == (tidy and plain and len(name) <= AREA_LENGTH)
     if accepted(name):
-        assert _areas(f"{name}=3") == {name: 3}
+        assert areas_of(f"{name}=3") == {name: 3}
 
 
 @settings(max_examples=30, deadline=None)
 @given(areas)
 def test_names_survive_the_command_line_and_yaml(raw, named):
-    assert _areas(", ".join(f" {name} = {count}" for name, count in named.items())) == named
+    assert areas_of(", ".join(f" {name} = {count}" for name, count in named.items())) == named
     extra = {
         "catalogue": {"own": {"monkey": "own", "areas": named}},
         "systems": {"RTnet": {"areas": list(named)}},
@@ -72,7 +72,7 @@ def test_names_survive_the_command_line_and_yaml(raw, named):
 @pytest.mark.parametrize("text", ["M1", "M1=0", "M1=x", "M1=9,M1=9", "=9", "", "a=1,,b=2"])
 def test_areas_that_are_refused_behind_the_option(text):
     with pytest.raises(ConfigError, match="expected each area once with its channels"):
-        _areas(text)
+        areas_of(text)
 
 
 @pytest.mark.parametrize(

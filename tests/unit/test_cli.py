@@ -356,7 +356,7 @@ def test_weights_that_do_not_fit_the_sizes_are_an_error(shared, repository, fold
         (("check", "{binned}", "--figure", "{folder}/x.pdf"), "written as .png"),
         (("bin", "{recording}", "/proc/no/out.h5", *OPTIONS), "/proc/no/out.h5"),
         (("decode", "{binned}", "{binned}", "--out", "{folder}/x.csv"), "not a checkpoint"),
-        (("decode", "{checkpoint}", "{binned}", "--out", "{folder}/x.mat"), ".csv or .h5"),
+        (("decode", "{checkpoint}", "{binned}", "--out", "{folder}/x.mat"), ".csv, .h5 or .nwb"),
         (("decode", "{checkpoint}", "{binned}", "--out", "/proc/no/x.csv"), "cannot be written"),
         (("decode", "{checkpoint}", "{two}", "--out", "{folder}/x.csv"), "trained on 96 M1"),
         (("evaluate", "{checkpoint}", "{two}"), "somebody, session two has 40 M1 + 40 S1"),

@@ -19,6 +19,7 @@ from spikereach.ops.common.backends import MAX_UNITS
 
 LOCAL = {"folder": "somewhere"}
 PRESETS = {
+    "dandi": (["dandi"], LOCAL),
     "demo": (["demo"], {}),
     "laptop": (["laptop"], {}),
     "recording": (["recording"], LOCAL),

@@ -39,6 +39,9 @@ def test_other_forms_of_the_same_kinds(tmp_path):
     assert kind_of(path) is Kind.VELOCITIES
     path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
     assert kind_of(path) is Kind.SESSION, "cut off, but what is left says so"
+    with h5py.File(path, "w") as file:
+        file["nwb_version"] = "NWB-1.0.6"
+    assert kind_of(path) is Kind.NWB, "of version 1"
     path.write_text("ü" * 8191)
     assert kind_of(path) is Kind.TEXT, "the head ends inside a character"
     for text in ('{"half": ', "[" * 10**5, "{}"):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spikereach.cli import decoders, runs, sessions, weights
+from spikereach.cli import decoders, nwb, runs, sessions, weights
 from spikereach.cli.budget import budget
 from spikereach.surroundings import settle
 
@@ -61,6 +61,7 @@ app = typer.Typer(
       spikereach describe RTnet --channels 96
       spikereach check loco_20170210_03.mat
       spikereach bin loco_20170210_03.mat loco.h5
+      spikereach convert loco_20170210_03.mat loco_20170210_03.nwb
       spikereach evaluate results/.../checkpoint.safetensors loco.h5
       spikereach stream results/.../checkpoint.safetensors loco.h5
       spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
@@ -68,8 +69,9 @@ app = typer.Typer(
       spikereach budget
       spikereach verify runs/demo
 
-    A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331) or a binned session
-    (.h5, made by `bin`). No command writes over a file that it reads, or over one of another kind.
+    A FILE is a session file (.mat, MATLAB v7.3 as on Zenodo record 583331), an NWB file (.nwb) or
+    a binned session (.h5, made by `bin`). No command writes over a file that it reads, or over one
+    of another kind.
     Training, tables and figures are Snakemake's: see the README.
     """,
 )
@@ -104,6 +106,7 @@ for name, command in {
     "describe": decoders.describe,
     "check": sessions.check,
     "bin": sessions.bin_file,
+    "convert": nwb.convert,
     "decode": decoders.decode,
     "evaluate": decoders.evaluate,
     "stream": decoders.stream,

@@ -66,7 +66,7 @@ def describe(
 def decode(
     checkpoint: CheckpointFile,
     file: File,
-    out: Annotated[Path, typer.Option(help="Output: .csv or .h5.")],
+    out: Annotated[Path, typer.Option(help="Output: .csv, .h5 or .nwb.")],
     monkey: Monkey = None,
     areas: Areas = None,
     trust: Trust = None,
@@ -75,17 +75,30 @@ def decode(
     """Decode the velocities of a whole recording.
 
     Velocities are in the recording's unit of position per step of 4 ms; step 0 is its first, and
-    time_s is on the clock of its file.
+    time_s is on the clock of its file. With an NWB file, OUT may be one, too: a copy of it, with
+    the velocity in a processing module of its own.
 
     \b
-    Example: spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
+    Examples:
+      spikereach decode checkpoint.safetensors mine.mat --out velocity.csv
+      spikereach decode checkpoint.safetensors mine.nwb --out velocities.nwb
     """
     from spikereach.evaluation.errors import EvaluationError
-    from spikereach.kinds import Kind, check_overwriting
+    from spikereach.kinds import Kind, check_absent, check_overwriting, kind_of
 
-    if out.suffix not in (".csv", ".h5"):
-        raise EvaluationError(f"{out}: velocities are written as .csv or .h5: choose one of them")
-    check_overwriting(out, Kind.VELOCITIES, [checkpoint, file, *(config or [])])
+    if out.suffix not in (".csv", ".h5", ".nwb"):
+        raise EvaluationError(
+            f"{out}: velocities are written as .csv, .h5 or .nwb: choose one of them"
+        )
+    if out.suffix == ".nwb":
+        if kind_of(file) is not Kind.NWB:
+            raise EvaluationError(
+                f"{out}: is written as a copy of an NWB file, which {file} is not: give that, or "
+                "make it with `spikereach convert`, or write a .csv"
+            )
+        check_absent(out)
+    else:
+        check_overwriting(out, Kind.VELOCITIES, [checkpoint, file, *(config or [])])
     loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
 
     import h5py
@@ -96,6 +109,12 @@ def decode(
     from spikereach.files import replace
 
     velocity = api.decode(loaded, binned)
+    if out.suffix == ".nwb":
+        from spikereach.data.nwb.writing import add_velocity
+
+        add_velocity(file, velocity, binned.provenance["nwb"], f"{checkpoint}", out)
+        typer.echo(f"wrote {len(velocity):,} velocities to {out}")
+        return
     image = io.BytesIO()
     if out.suffix == ".h5":
         with h5py.File(image, "w") as file:

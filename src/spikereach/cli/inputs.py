@@ -49,15 +49,16 @@ def session_of(
     """A session as the options describe it."""
     from spikereach.data.recordings import load_session
 
-    layout = None if areas is None else _areas(areas)
-    return load_session(file, monkey=monkey, areas=layout, config=config or ())
+    return load_session(file, monkey=monkey, areas=areas_of(areas), config=config or ())
 
 
-def _areas(text: str) -> dict[str, int]:
+def areas_of(text: str | None) -> dict[str, int] | None:
     """Channels per area from M1=96,S1=96 or "M1 left=64,PMd=32"."""
     from spikereach.config import ConfigError
     from spikereach.config.sessions import is_area
 
+    if text is None:
+        return None
     areas = {}
     for part in text.split(","):
         area, _, channels = map(str.strip, part.partition("="))

@@ -16,13 +16,16 @@ Configs = Annotated[
     ),
 ]
 File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Session file (.mat) or binned session (.h5).")
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Session file (.mat), NWB file (.nwb) or binned session (.h5)."
+    ),
 ]
 CheckpointFile = Annotated[
     Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.safetensors file.")
 ]
 Monkey = Annotated[
-    str | None, typer.Option(help="Monkey of a .mat file that is not in the catalogue.")
+    str | None, typer.Option(help="Monkey of a recording that is not in the catalogue.")
 ]
 Areas = Annotated[
     str | None,

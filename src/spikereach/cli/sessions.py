@@ -87,13 +87,15 @@ def _draw(binned: BinnedSession, found: list[Suspicion], path: Path) -> None:
 
 
 def bin_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Session file (.mat).")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Session file (.mat) or NWB file (.nwb).")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Binned session to write (.h5).")],
     monkey: Monkey = None,
     areas: Areas = None,
     config: Configs = None,
 ) -> None:
-    """Bin a session file in steps of 4 ms.
+    """Bin a recording in steps of 4 ms.
 
     \b
     Example: spikereach bin indy_20160622_01.mat indy.h5

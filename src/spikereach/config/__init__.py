@@ -58,6 +58,40 @@ class Model(BaseModel):
     )
 
 
+class Nwb(Model):
+    """How a session is read from an NWB file (`spikereach.data.nwb`)."""
+
+    behaviour: str | None = Field(
+        None,
+        min_length=1,
+        description="the time series that is decoded, by its name or the end of its path, such as "
+        "Position/cursor_pos; null: cursor_pos, hand_pos, finger_pos, cursor_vel, hand_vel or "
+        "finger_vel, the first that is there, or else the only SpatialSeries",
+    )
+    columns: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = Field(
+        (0, 1), description="columns of x and y in it, counted from 0"
+    )
+    kind: Literal["position", "velocity"] | None = Field(
+        None, description="what it is; null: as its unit says (a length per time is a velocity)"
+    )
+    target: str | None = Field(
+        "target_pos",
+        min_length=1,
+        description="the time series of targets, whose changes begin segments; where it is absent "
+        "or null, trials begin them, and without trials every second does",
+    )
+    channels: Literal["electrodes", "units"] | None = Field(
+        None,
+        description="electrodes: every electrode is a channel, all its units joined; units: every "
+        "unit is one; null: electrodes where units name theirs",
+    )
+    locations: dict[str, Area] = Field(
+        {},
+        description="area of each location of electrodes in the file, `*` for all others; a "
+        "location with the name of an area in it needs no entry",
+    )
+
+
 class SessionEntry(Model):
     """A recording session outside the Zenodo catalogue."""
 
@@ -67,6 +101,13 @@ class SessionEntry(Model):
         description="channels per cortex area, in the order in which they lie in the file; an area "
         "has any name, spaces within, without `=` and `,`",
     )
+    file: str | None = Field(
+        None,
+        min_length=1,
+        description="source local: the recording in `folder`, or an absolute path; null: NAME.mat "
+        "or NAME.nwb",
+    )
+    nwb: Nwb = Nwb()
 
 
 class Synthetic(Model):
@@ -542,10 +583,13 @@ class Config(Model):
                 raise ValueError(
                     f"{key}: {text!r} is text: write {key}: null in a YAML file, or --config {key}="
                 )
-        if self.folder and set(self.folder) & set("{}"):
-            raise ValueError(
-                f"folder: {self.folder} has braces, which Snakemake takes for wildcards; rename it"
-            )
+        places = {"folder": self.folder}
+        places |= {f"catalogue.{name}.file": each.file for name, each in self.catalogue.items()}
+        for key, place in places.items():
+            if place and set(place) & set("{}"):
+                raise ValueError(
+                    f"{key}: {place} has braces, which Snakemake takes for wildcards; rename it"
+                )
         return self
 
 

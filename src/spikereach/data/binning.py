@@ -25,6 +25,7 @@ from spikereach.config.sessions import PAPER_AREAS, Session
 from spikereach.data.errors import SessionError
 from spikereach.data.hdf5 import MEMORY_LIMIT, GuardedFile
 from spikereach.data.matfile import STEP_S, SessionFile
+from spikereach.data.nwb.origin import origin
 from spikereach.identity import array_checksum, file_checksum
 from spikereach.kinds import Kind
 
@@ -193,7 +194,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
     """
     with SessionFile(path) as file, ThreadPoolExecutor(1) as beside:
         sha256 = beside.submit(file_checksum, file.path)
-        areas = _areas(file, session)
+        areas = channel_areas(file, session)
         _compare(file, session, "t", "samples", file.t.size, session.samples)
         with np.errstate(over="ignore"):
             position = file.position("cursor_pos").T.astype(np.float32, order="C")
@@ -207,9 +208,10 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
                 f"{position[-1].tolist()}), so that it cannot be decoded",
                 "give x and y of a movement in two dimensions",
             )
-        segments = _segments(file.position("target_pos"))
+        segments = segments_of(file.position("target_pos"))
         _compare(file, session, "target_pos", "segments", len(segments), session.segments)
         spikes, outside = _spikes(file)
+        told = origin(file)
     binned = BinnedSession(
         name=session.name,
         monkey=session.monkey,
@@ -226,6 +228,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             "spikes_outside_t": outside,
             "spikes_out_of_order": file.out_of_order,
             "spikereach": spikereach.__version__,
+            **({} if told is None else {"nwb": told}),
         },
     )
     if known := session.test_steps:
@@ -252,11 +255,14 @@ def _still(velocity: np.ndarray) -> str:
     return " and ".join(name for name, same in zip("xy", still, strict=True) if same)
 
 
-def _areas(file: SessionFile, session: Session) -> tuple[str, ...]:
-    """Area of each channel, checked against the file's own channel names ("M1 001").
+def channel_areas(file: SessionFile, session: Session) -> tuple[str, ...]:
+    """Area of each channel, (C,), checked against the file's own channel names ("M1 001").
 
     A channel's name tells an area where it begins with one of the session's; where the session has
     M1 or S1, with either of them.
+
+    Raises:
+        SessionError: the file has another number of channels, or other names.
     """
     areas = session.area_of_channels
     if len(areas) != file.channels:
@@ -334,7 +340,7 @@ def bin_columns(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return bins
 
 
-def _segments(target_pos: np.ndarray) -> np.ndarray:
+def segments_of(target_pos: np.ndarray) -> np.ndarray:
     """Segments (S, 2) from target_pos (2, T). As in NeuroBench, a segment starts at the last
     sample before its target appears."""
     change = np.flatnonzero((target_pos[:, 1:] != target_pos[:, :-1]).any(axis=0))

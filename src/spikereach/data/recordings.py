@@ -1,14 +1,16 @@
-"""A recording, whichever of its two forms lies in a file: session file or binned session."""
+"""A recording, whatever lies in a file: session file, NWB file or binned session."""
 
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from spikereach.config import ConfigError, read
+from spikereach.config import ConfigError, Nwb, read
 from spikereach.config.sessions import AREA_LENGTH, Session, find, is_area
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
+from spikereach.data.nwb.reading import describe, to_session_file
 from spikereach.kinds import Kind, kind_of, mistaken
 
 
@@ -19,15 +21,15 @@ def load_session(
     areas: Mapping[str, int] | None = None,
     config: str | Path | Sequence[str | Path] = (),
 ) -> BinnedSession:
-    """A binned session, or a session file that is binned here in steps of 4 ms.
+    """A binned session, or a session file or NWB file that is binned here in steps of 4 ms.
 
     Which of them it is, its content says: browsers and wget add to names. A session file is
     described by ``monkey`` and ``areas``; without them its name is looked up among the sessions of
-    Zenodo record 583331, the synthetic ones and those of a configuration. A binned session
-    describes itself.
+    Zenodo record 583331, the synthetic ones and those of a configuration. An NWB file that is not
+    found there describes itself, and a binned session always does.
 
     Args:
-        path: session file (.mat) or binned session (.h5).
+        path: session file (.mat), NWB file (.nwb) or binned session (.h5).
         monkey: name.
         areas: channels per cortex area in the order of the file, such as {"M1": 96, "S1": 96}.
         config: configurations whose ``catalogue`` may know the session, later ones laid over
@@ -48,26 +50,56 @@ def load_session(
                 "here: leave monkey and areas out, or bin the session file again with others"
             )
         return binned
-    if problem := mistaken(path, Kind.SESSION):
+    session, options = described(path, monkey=monkey, areas=areas, config=config)
+    if kind_of(path) is not Kind.NWB:
+        return bin_session(path, session)
+    with TemporaryDirectory() as folder:
+        made = Path(folder, f"{session.name}.mat")
+        to_session_file(path, session.areas, options, made)
+        try:
+            return bin_session(made, session)
+        except SessionError as error:
+            raise SessionError(str(error).replace(str(made), str(path))) from error
+
+
+def described(
+    path: Path,
+    *,
+    monkey: str | None = None,
+    areas: Mapping[str, int] | None = None,
+    config: str | Path | Sequence[str | Path] = (),
+) -> tuple[Session, Nwb]:
+    """What a session file or NWB file is taken for, and how it is read where it is NWB.
+
+    Arguments and errors are those of `load_session`.
+    """
+    nwb = kind_of(path) is Kind.NWB
+    if not nwb and (problem := mistaken(path, Kind.SESSION)):
         raise SessionError(f"{path}: {problem}")
-    known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.mat\b.*", path.name, re.IGNORECASE)
+    known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.(mat|nwb)\b.*", path.name, re.IGNORECASE)
     name = known_as[1] if known_as else path.stem
     if (monkey is None) != (areas is None):
         raise ConfigError("monkey and areas describe a session file together: give both")
-    if monkey is not None:
-        return bin_session(path, Session(name, monkey, _checked(areas)))
     config = [config] if isinstance(config, str | Path) else config
-    if not config and Path("config.yaml").is_file():
+    if not config and Path("config.yaml").is_file() and (nwb or monkey is None):
         config = ["config.yaml"]
-    catalogue = read(*config).catalogue if config else {}
+    catalogue = read(*config).catalogue if config and (nwb or monkey is None) else {}
+    for entry, each in catalogue.items():
+        if each.file is not None and Path(each.file).name == path.name:
+            name = entry
+    options = catalogue[name].nwb if name in catalogue else Nwb()
+    if monkey is not None:
+        return Session(name, monkey, _checked(areas)), options
     try:
-        known = find(name, catalogue)
+        return find(name, catalogue), options
     except ConfigError as error:
+        if nwb:
+            found = describe(path, options)
+            return Session(name, found.monkey, found.areas), options
         raise ConfigError(
             f"{error}; or describe the file by its monkey and areas "
             "(--monkey NAME --areas AREA=CHANNELS)"
         ) from None
-    return bin_session(path, known)
 
 
 def _checked(areas: Mapping[str, int]) -> dict[str, int]:

@@ -6,18 +6,16 @@ whole pipeline runs without a download, and so that tests know the truth. What i
 listed in docs/assumptions.md; the mean number of spikes is calibrated to the real sessions.
 """
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy.signal import lfilter
 
-from spikereach import files
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import STEP_S
+from spikereach.data.matwriter import write_session
 from spikereach.identity import text_checksum
 
 RATE_HZ = 250
@@ -107,7 +105,9 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
     }
     note = f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording"
     spikes = [[_clock(times, start_s, steps) for times in units] for units in cells]
-    _write(path, note, fields, spikes, session.areas)
+    names = [f"{area} {i + 1:03d}" for area, count in session.areas.items() for i in range(count)]
+    title = "synthetic session made by spikereach"
+    write_session(path, fields, spikes, names, title=title, attributes={"synthetic": note})
 
 
 def _rng(*key: object) -> np.random.Generator:
@@ -331,50 +331,3 @@ def _clock(times: np.ndarray, start_s: float, steps: int) -> np.ndarray:
     ticks = np.ceil((times + start_s) * CLOCK_HZ)
     last = np.floor((start_s + (steps - 1) * STEP_S) * CLOCK_HZ)
     return ticks[ticks <= last] / CLOCK_HZ
-
-
-def _write(
-    path: Path,
-    note: str,
-    fields: dict[str, np.ndarray],
-    cells: list[list[np.ndarray]],
-    areas: dict[str, int],
-) -> None:
-    """Write the fields as MATLAB's v7.3 files hold them."""
-    channel_names = [f"{area} {i + 1:03d}" for area, count in areas.items() for i in range(count)]
-    image = io.BytesIO()  # HDF5 in memory: a full disk then gives one plain error
-    with h5py.File(image, "w", userblock_size=512) as file:
-        file.attrs["synthetic"] = note
-        for name, values in fields.items():
-            # Open until the next one is there: the layout of the file depends on it.
-            _last = _dataset(file, name, values, "double", compression=3)
-        heap = file.create_group("#refs#")
-        spikes = np.empty((UNITS, len(cells)), dtype=h5py.ref_dtype)
-        names = np.empty((1, len(cells)), dtype=h5py.ref_dtype)
-        for channel, units in enumerate(cells):
-            for row, times in enumerate(units):
-                # (1, n) doubles, or MATLAB's mark of an empty 0 x 0 array.
-                values, marks = times[None], {}
-                if not times.size:
-                    values, marks = np.zeros(2, np.uint64), {"MATLAB_empty": np.uint8(1)}
-                name = f"s{row}_{channel}"
-                spikes[row, channel] = _dataset(heap, name, values, "double", **marks).ref
-            text = np.frombuffer(channel_names[channel].encode("utf-16-le"), dtype=np.uint16)
-            decoded = np.int32(2)
-            cell = _dataset(heap, f"n{channel}", text[:, None], "char", MATLAB_int_decode=decoded)
-            names[0, channel] = cell.ref
-        for name, references in {"spikes": spikes, "chan_names": names}.items():
-            _last = _dataset(file, name, references, "cell")
-    # MATLAB's own header: 124 characters of text, then version and byte order.
-    text = b"MATLAB 7.3 MAT-file, synthetic session made by spikereach, HDF5 schema 1.00 ."
-    image.seek(0)
-    image.write(text.ljust(124) + b"\x00\x02IM")
-    files.replace(path, image.getbuffer())
-
-
-def _dataset(
-    group: h5py.Group, name: str, values: np.ndarray, kind: str, compression=None, **attributes
-) -> h5py.Dataset:
-    dataset = group.create_dataset(name, data=values, compression=compression)
-    dataset.attrs.update(MATLAB_class=np.bytes_(kind), **attributes)
-    return dataset

@@ -1,11 +1,13 @@
-"""Recordings of one's own: copied from a folder."""
+"""Recordings of one's own: copied from a folder, or read there from NWB."""
 
 import filecmp
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from spikereach.config import Nwb
 from spikereach.config.sessions import Session
 from spikereach.data.errors import SessionError
 from spikereach.data.sources import Source, wrong
@@ -18,8 +20,12 @@ class Local(Source):
     apart = "Published figures are for other recordings and cannot be compared with ours."
 
     def fetch(self, session: Session, target: Path) -> None:
-        """Copy ``folder``/NAME.mat. The copy shares nothing with the original, which may change."""
+        """Copy ``folder``/NAME.mat, or make a session file of NAME.nwb. It shares nothing with the
+        original, which may change."""
         original = self._original(session)
+        if _is_nwb(original):
+            self._from_nwb(session, original, target)
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         try:
@@ -41,15 +47,23 @@ class Local(Source):
         os.replace(part, target)
 
     def check(self, session: Session, path: Path) -> None:
-        """Compare with the original, which the file may be a link to."""
+        """Compare with the original, which the file may be a link to; with what is read from it
+        where that is NWB."""
         original = self._original(session)
+        if _is_nwb(original):
+            with TemporaryDirectory() as folder:
+                self._from_nwb(session, original, made := Path(folder, path.name))
+                if not filecmp.cmp(made, path, shallow=False):
+                    raise wrong(path, f"is not what is read from {original}")
+            return
         if not filecmp.cmp(original, path, shallow=False):
             raise wrong(path, f"is not the same as {original}")
 
     def _original(self, session: Session) -> Path:
         """The file of the folder; a `SessionError` if it should be a published one and is not."""
         original = self.local_file(session)
-        if session.md5 and (found := file_checksum(original, "md5")) != session.md5:
+        published = session.md5 and not _is_nwb(original)
+        if published and (found := file_checksum(original, "md5")) != session.md5:
             raise SessionError(
                 f"{original}: is not the published file of that name (MD5 {found}, expected "
                 f"{session.md5}); replace it, or rename it and describe it under `catalogue`"
@@ -59,25 +73,61 @@ class Local(Source):
     def key(self, session: Session) -> dict[str, Any]:
         """With the stamp of the original: put back to an older file it has an older date, at which
         Snakemake alone would not look."""
-        status = self.local_file(session).stat()
-        return super().key(session) | {"stamp": [status.st_size, status.st_mtime_ns]}
+        original = self.local_file(session)
+        status = original.stat()
+        read = {"nwb": self._options(session).model_dump()} if _is_nwb(original) else {}
+        return super().key(session) | {"stamp": [status.st_size, status.st_mtime_ns]} | read
 
     def steps(self, session: Session) -> int:
         """Of the file itself; a `SessionError` if it cannot be read."""
+        original = self.local_file(session)
+        if _is_nwb(original):
+            from spikereach.data.nwb.reading import steps
+
+            return steps(original, self._options(session))
         from spikereach.data.matfile import SessionFile  # with h5py, not to plan with
 
-        with SessionFile(self.local_file(session)) as file:
+        with SessionFile(original) as file:
             return file.t.size
 
+    def memory_mb(self) -> int:
+        """Reading NWB takes pynwb, and all of a session at 250 Hz."""
+        return 2000
+
     def local_file(self, session: Session) -> Path:
-        path = Path(self.config.folder, f"{session.name}.mat")
-        if not path.is_file():
+        entry = self.config.catalogue.get(session.name)
+        if entry is not None and entry.file is not None:
+            path = Path(self.config.folder, entry.file)
+            if not path.is_file():
+                raise SessionError(
+                    f"{path}: no such file; put it there, or change `folder` or "
+                    f"catalogue.{session.name}.file"
+                )
+            return path
+        path, nwb = (Path(self.config.folder, session.name + end) for end in (".mat", ".nwb"))
+        if path.is_file() and nwb.is_file():
+            raise SessionError(f"{nwb}: lies beside {path.name}: take one of them away")
+        if not path.is_file() and not nwb.is_file():
             raise SessionError(f"{path}: no such file; {_contents(path.parent)}")
-        return path
+        return path if path.is_file() else nwb
+
+    def _options(self, session: Session) -> Nwb:
+        entry = self.config.catalogue.get(session.name)
+        return Nwb() if entry is None else entry.nwb
+
+    def _from_nwb(self, session: Session, original: Path, target: Path) -> None:
+        from spikereach.data.nwb.reading import to_session_file
+
+        to_session_file(original, session.areas, self._options(session), target)
+
+
+def _is_nwb(path: Path) -> bool:
+    return path.suffix == ".nwb"
 
 
 def _contents(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no folder {folder} either: put the session there or change `folder`"
-    listed = ", ".join(sorted(path.name for path in folder.glob("*.mat"))) or "no .mat files"
+    found = sorted(path.name for end in ("mat", "nwb") for path in folder.glob(f"*.{end}"))
+    listed = ", ".join(found) or "no .mat and no .nwb files"
     return f"{folder} has {listed}: put it there, or change `folder` or `sessions` to match"
