@@ -66,6 +66,7 @@ def build(program: Path, spikes: np.ndarray, machine: Machine, folder: Path) -> 
     Args:
         program: the exported folder, of which ``main.c`` is left out: it is for computers.
         spikes: (T, C) of 0 and 1, into the flash.
+        machine: for which.
         folder: for the files of the build, which may hold those of an earlier one.
     Raises:
         FirmwareError: a compiler refuses something; its own words follow.
