@@ -1,6 +1,13 @@
 """The content of ``firmware.json``: a decoder on emulated microcontrollers."""
 
-from pydantic import BaseModel, ConfigDict
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spikereach import files
+from spikereach.export.firmware.errors import FirmwareError
 
 
 class Item(BaseModel):
@@ -44,3 +51,45 @@ class Measured(BaseModel):
     @property
     def ram_bytes(self) -> int:
         return self.state_bytes + self.stack_bytes
+
+
+class Firmware(BaseModel):
+    """A decoder on all machines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    system: str
+    session: str
+    seed: int
+    bins: int
+    """Of the test part, from its beginning, that were decoded and compared."""
+    machines: dict[str, Measured]
+    """By their names, see `machines.MACHINES`."""
+    provenance: dict[str, Any]
+
+    def write(self, path: str | Path) -> None:
+        """Write strict JSON, whole or not at all.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
+        text = json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False)
+        files.replace(path, f"{text}\n".encode())
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Firmware":
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            FirmwareError: the file is damaged.
+            ReadError: it cannot be read.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise files.read_error(path, error) or error from error
+        except ValidationError as error:
+            raise FirmwareError(
+                f"{path}: damaged, or not of this version ({error.errors()[0]['msg']}); delete it "
+                "and measure again"
+            ) from None
