@@ -1,0 +1,5 @@
+"""Errors of exports."""
+
+
+class ExportError(ValueError):
+    """A decoder cannot be exported as asked: names the layer, the value and the remedy."""
