@@ -22,7 +22,11 @@ from spikereach.identity import canonical, code_digest
 from spikereach.published import weights
 from spikereach.workflow import demand, gpus
 
-EXPORTED = ("decoder.h", "decoder.c", "weights.h", "main.c", "Makefile", "golden.bin")
+EXPORTED = (
+    *("decoder.h", "decoder.c", "weights.h", "weights.c", "main.c", "Makefile"),
+    *("spikes.bin", "velocities.bin"),
+)
+"""The files of a decoder as C; the last two are those that `make check` there compares."""
 
 
 def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:

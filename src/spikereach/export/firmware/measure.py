@@ -1,5 +1,6 @@
 """All that is measured of an exported decoder on a machine."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,15 @@ from spikereach.export.firmware.errors import FirmwareError
 from spikereach.export.firmware.machines import Machine
 from spikereach.export.firmware.record import Measured
 from spikereach.programs import ask
+
+
+def golden(program: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Spikes (T, C) and integer velocities (T, 2) that an exported folder is checked with."""
+    header = (program / "decoder.h").read_text("utf-8")
+    channels = int(re.search(r"^#define DECODER_CHANNELS (\d+)", header, re.MULTILINE)[1])
+    velocities = np.fromfile(program / "velocities.bin", "<i4").reshape(-1, 2)
+    packed = np.fromfile(program / "spikes.bin", np.uint8).reshape(len(velocities), -1)
+    return np.unpackbits(packed, axis=1, count=channels, bitorder="little"), velocities
 
 
 def measure(
