@@ -49,7 +49,7 @@ demo: $(VENV)/runtime
 	@echo "  figures  runs/demo/figures/"
 	@echo "  report   runs/demo/report.html"
 
-## Fixed-point decoders of the demo as C on emulated microcontrollers, see docs/deploy.md: another
+## Fixed-point decoders of the demo as C on emulated microcontrollers, see docs/firmware.md: another
 ## run by RUN="--directory runs/mine --configfile mine.yaml".
 RUN ?= $(DEMO)
 firmware: $(VENV)/runtime

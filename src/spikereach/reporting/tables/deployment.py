@@ -146,9 +146,9 @@ def _differences(rows: Sequence[dict[str, Any]]) -> str:
     return " ".join(
         [
             *sentences,
-            "Rows of packed weights begin at a byte, and biases and constants are wider than "
-            "weights; buffers and membranes lie in whole bytes, and keypoints between which "
-            "velocities are interpolated in 32 bits. Code and stack are in no computed footprint.",
+            "Each row of packed weights begins at a byte; frames and membranes lie in whole bytes; "
+            "counters, and keypoints between which velocities are interpolated, come on top, and "
+            "so do code and stack, which no computed footprint holds.",
         ]
     )
 
