@@ -43,13 +43,13 @@ def deployment(
         for row in data.itertuples(index=False):
             look = {"marker": marker(row.system), "s": 22, "edgecolors": colour(row.system)}
             left.scatter(row.flash_kb + row.ram_kb, row.r2, facecolors=colour(row.system), **look)
-            ends = [row.instructions_median, row.instructions_worst]
+            ends = [row.instructions_median / 1e3, row.instructions_worst / 1e3]
             right.plot(ends, [row.r2] * 2, color=colour(row.system), linewidth=0.5, alpha=0.6)
             for end, inside in zip(ends, ("white", colour(row.system)), strict=True):
                 right.scatter(end, row.r2, facecolors=inside, zorder=3, **look)
-        right.axvline(clock_hz * STEP_S, **drawing.DASHED)
+        right.axvline(clock_hz * STEP_S / 1e3, **drawing.DASHED)
         drawing.logarithmic(left, "Flash and RAM (kB)")
-        drawing.logarithmic(right, f"{MACHINES[FIRST].title} instructions per 4 ms bin")
+        drawing.logarithmic(right, f"{MACHINES[FIRST].title}, thousand instructions per 4 ms bin")
         left.set_ylabel("Test $R^2$")
         entries = {name: drawing.dot(colour(name), marker=marker(name)) for name in systems}
         entries["median bin"] = drawing.dot(GREY, markerfacecolor="white")
