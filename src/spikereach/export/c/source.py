@@ -14,6 +14,7 @@ from spikereach.export.c.parts import Input, Member, Numbers, Part, count_type, 
 from spikereach.export.errors import ExportError
 from spikereach.export.program import Layer, Program
 from spikereach.models import stages
+from spikereach.models.decoder import STEP_S
 
 NAMES = ("decoder.h", "decoder.c", "weights.h", "weights.c")
 TAKEN = {"decode", "network", "keypoints", "state", "x", "y", "z", "i", "int", "double", "float"}
@@ -47,9 +48,10 @@ def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
     decode = walk.whole(program)
     settings = {
         "program": program,
-        "origin": origin,
+        "origin": [_plain(line) for line in origin],
         "numbers": numbers,
         "spike_bytes": spike_bytes,
+        "step_ms": round(1000 * STEP_S),
         "walk": walk,
         "functions": "\n".join(walk.functions),
         "decode": decode,
@@ -60,6 +62,11 @@ def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
         "sign": 1 << width - 1,
     }
     return {name: render(name, **settings) for name in NAMES}
+
+
+def _plain(line: str) -> str:
+    """What stays within a comment, whatever a checkpoint calls its session."""
+    return "".join(each if each.isprintable() else " " for each in line).replace("*/", "* /")
 
 
 class _Walk:
