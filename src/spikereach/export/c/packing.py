@@ -4,15 +4,16 @@ import numpy as np
 
 GROUP = 8
 """Weights that C unpacks at a time: their bits are whole bytes."""
+WIDEST = 25
+"""Bits of a weight that lies in four bytes wherever it begins in the first one."""
 WORD = 32
 
 
 def packed(rows: np.ndarray, width: int) -> bytes:
     """Rows (..., N) of integers in two's complement of ``width`` bits, the first one in the lowest
     bits of the first byte; each row begins at a byte."""
-    rows = rows.reshape(-1, rows.shape[-1])
-    bits = rows[..., None] >> np.arange(width) & 1
-    bits = bits.reshape(len(rows), -1).astype(np.uint8)
+    bits = rows.reshape(-1, rows.shape[-1], 1) >> np.arange(width) & 1
+    bits = bits.reshape(len(bits), -1).astype(np.uint8)
     return np.packbits(bits, axis=1, bitorder="little").tobytes()
 
 
@@ -23,14 +24,11 @@ def row_bytes(count: int, width: int) -> int:
 
 def words(width: int) -> list[str]:
     """C expressions of the 32-bit words in which a group lies, the last one of what is left."""
-    found = []
-    for first in range(0, width, 4):
-        parts = [
-            f"(uint32_t)row[{byte}]" + (f" << {8 * (byte - first)}" if byte > first else "")
-            for byte in range(first, min(first + 4, width))
-        ]
-        found.append(" | ".join(parts))
-    return found
+    whole = width // 4
+    found = [f"word(row + {4 * number})" if number else "word(row)" for number in range(whole)]
+    rest = [f"row[{byte}]" for byte in range(4 * whole, width)]
+    parts = rest[:1] + [f"(uint32_t){byte} << {8 * n}" for n, byte in enumerate(rest)][1:]
+    return found + [" | ".join(parts)] * bool(parts)
 
 
 def fields(width: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The C source of an integer program: one function per stage, from the templates beside this file.
+"""The C source of an integer program: one function per stage, and the order in which they run.
 
 Between stages all values are int32_t; what is kept from bin to bin has the smallest type that holds
 its range.
@@ -6,78 +6,27 @@ its range.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import jinja2
-import numpy as np
 
 from spikereach.export import bounds
-from spikereach.export.c.packing import GROUP, fields, packed, row_bytes, words
+from spikereach.export.c.layers import part
+from spikereach.export.c.packing import GROUP, WIDEST, fields, words
+from spikereach.export.c.parts import Input, Member, Numbers, Part, count_type, render
 from spikereach.export.errors import ExportError
 from spikereach.export.program import Layer, Program
 from spikereach.models import stages
+from spikereach.models.decoder import STEP_S
 
-WIDEST = 25
-"""Bits of a weight that C unpacks from one word of 32 bits."""
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-
-
-class Table(NamedTuple):
-    """A constant array."""
-
-    type: str
-    name: str
-    values: list[str]
-    """As C."""
-    comment: str
-
-
-class Member(NamedTuple):
-    """Of the struct of all state."""
-
-    type: str
-    name: str
-    sizes: tuple[int, ...] = ()
-    comment: str = ""
-
-
-@dataclass(frozen=True)
-class Input:
-    """What enters a stage: spikes of a bin, from ``first`` on, or values."""
-
-    size: int
-    bits: int
-    """Fractional bits."""
-    end: int
-    """Values lie from ``-end`` to ``end - 1``."""
-    spikes: bool = False
-    first: int = 0
-    at: str = "0"
-    """Row of the latest bin, as C."""
-
-
-class Grid(NamedTuple):
-    """How a sum is stored."""
-
-    shift: int
-    lowest: int
-    highest: int
+NAMES = ("decoder.h", "decoder.c", "weights.h", "weights.c")
+TAKEN = {"decode", "network", "keypoints", "state", "x", "y", "z", "i", "int", "double", "float"}
+"""Names that a function for a layer cannot have."""
 
 
 def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
-    """Names and content of decoder.h, decoder.c, weights.h and weights.c.
+    """Content of :data:`NAMES`.
 
     Args:
         program: of a decoder.
-        origin: lines of the header's comment.
+        origin: lines of the comment at the top of decoder.h.
     Raises:
         ExportError: 32-bit accumulators do not suffice, or the program has no form in C.
     """
@@ -88,428 +37,166 @@ def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
             f"weights of {width} bits: C unpacks at most {WIDEST}; compress the decoder to fewer "
             "weight_bits"
         )
-    source = _Source(program, width)
-    decode = source.whole()
+    history = max(_first_kernels(program.layers), default=1)
+    limits = {bound.layer: bound for bound in bounds.bounds(program)}
+    numbers = Numbers(width, program.weights[1], history, limits)
     spike_bytes = -(-program.channels // 8)
-    shared = {
+    walk = _Walk(numbers)
+    walk.members.append(Member("uint8_t", "spikes", (history, spike_bytes), "of the latest bins"))
+    if history > 1:
+        walk.members.append(Member("uint16_t", "newest", (), "of these bins"))
+    decode = walk.whole(program)
+    settings = {
         "program": program,
-        "origin": origin,
-        "width": width,
+        "origin": [_plain(line) for line in origin],
+        "numbers": numbers,
         "spike_bytes": spike_bytes,
-        "history": source.history,
-        "members": source.bin_members(spike_bytes) + source.members,
-        "tables": source.tables,
-        "init": source.init,
-        "functions": "\n\n".join(function.strip("\n") for function in source.functions),
+        "step_ms": round(1000 * STEP_S),
+        "walk": walk,
+        "functions": "\n".join(walk.functions),
         "decode": decode,
         "group": GROUP,
         "words": words(width),
         "fields": fields(width),
         "mask": (1 << width) - 1,
-        "sign": 1 << (width - 1),
+        "sign": 1 << width - 1,
     }
-    names = ("decoder.h", "decoder.c", "weights.h", "weights.c")
-    return {name: TEMPLATES.get_template(f"{name}.jinja").render(shared) for name in names}
+    return {name: render(name, **settings) for name in NAMES}
 
 
-class _Source:
-    """Collects functions, tables and state while it walks through the stages."""
+def _plain(line: str) -> str:
+    """What stays within a comment, whatever a checkpoint calls its session."""
+    return "".join(each if each.isprintable() else " " for each in line).replace("*/", "* /")
 
-    def __init__(self, program: Program, width: int):
-        self.program, self.width = program, width
-        self.fraction = program.weights[1]
-        self.functions: list[str] = []
-        self.tables: list[Table] = []
-        self.members: list[Member] = []
-        self.init: list[str] = []
-        self.names: set[str] = set()
-        self.found = bounds.bounds(program)
-        kernels = _first_kernels(program.layers)
-        self.history = max(kernels, default=1)
 
-    def bin_members(self, spike_bytes: int) -> list[Member]:
-        latest = [Member("uint16_t", "newest", (), "of the bins of spikes")]
-        spikes = Member("uint8_t", "spikes", (self.history, spike_bytes), "bits of the latest bins")
-        return [spikes] + latest * (self.history > 1)
+class _Walk:
+    """Goes through the stages and collects what they are in C."""
 
-    def whole(self) -> str:
-        """The body of the function that decodes a bin."""
-        layers = self.program.layers
-        last = layers[-1].stage
-        held = layers[:-1] if isinstance(last, stages.Keypoints) else layers
-        at = "state->newest" if self.history > 1 else "0"
-        spikes = Input(self.program.channels, 0, 2, spikes=True, at=at)
-        output, waits = self.chain("network", held, spikes, 1)
+    def __init__(self, numbers: Numbers):
+        self.numbers = numbers
+        self.functions, self.tables, self.members, self.init = [], [], [], []
+        self.names: set[str] = set(TAKEN)
+
+    def whole(self, program: Program) -> list[str]:
+        """Lines that decode a bin."""
+        last = program.layers[-1].stage
+        held = isinstance(last, stages.Keypoints)
+        layers = program.layers[:-1] if held else program.layers
+        spikes = Input(program.channels, 0, 2, first=0)
+        output, inputs = self.chain("network", layers, spikes)
         if output.size != 2:
             raise ExportError(f"the last stage gives {output.size} values: a velocity has two")
-        if not isinstance(last, stages.Keypoints):
-            if waits > 1:
-                raise ExportError(
-                    "there is no velocity at some steps: end the stages with Keypoints"
-                )
-            return "network(state, velocity);"
-        if waits != last.period:
+        if not held and inputs > 1:
+            raise ExportError("there is no velocity at some steps: end the stages with Keypoints")
+        if not held:
+            return ["network(state, velocity);"]
+        if inputs != last.period or inputs == 1:
             raise ExportError(
-                f"keypoints of {last.period} steps come every {waits} steps: make them equal"
+                f"keypoints of {last.period} steps come every {inputs} steps: make them equal, and "
+                "more than one"
             )
         self.members += [
             Member("int32_t", "keypoint_last", (2,)),
             Member("int32_t", "keypoint_new", (2,)),
-            Member("uint16_t", "keypoint_step", (), "bins since then"),
-            Member("uint8_t", "keypoint_number", (), "of keypoints so far, at most 2"),
+            Member(count_type(last.period), "keypoint_step", (), "bins since the new one"),
+            Member("uint8_t", "keypoint_number", (), "of keypoints so far, at most two"),
         ]
-        self.render("keypoints", period=last.period)
-        if waits == 1:
-            return (
-                "int32_t keypoint[2];\n\nnetwork(state, keypoint);\n"
-                "keypoints(state, 1, keypoint, velocity);"
-            )
-        return (
-            "int32_t keypoint[2];\nconst int ready = network(state, keypoint);\n\n"
-            "keypoints(state, ready, keypoint, velocity);"
-        )
+        self.function("keypoints.c", period=last.period)
+        return [
+            "int32_t keypoint[2];",
+            "const int ready = network(state, keypoint);",
+            "",
+            "keypoints(state, ready, keypoint, velocity);",
+        ]
 
-    def chain(
-        self, name: str, layers: Sequence[Layer], entering: Input, period: int
-    ) -> tuple[Input, int]:
-        """A function that runs stages one after the other, and what it gives.
+    def chain(self, name: str, layers: Sequence[Layer], x: Input) -> tuple[Input, int]:
+        """A function that runs stages one after the other.
 
         Args:
             name: of the function.
-            layers: of the program.
-            entering: what the first one reads.
-            period: bins from one input to the next.
+            layers: of a program.
+            x: what enters the first one.
         Returns:
-            its output, and the bins from one output to the next.
+            what the last one gives, and inputs per output.
         """
-        steps, x, begun = [], entering, period
-        for number, layer in enumerate(layers):
-            call, x, period, ahead = self.stage(layer, x, period)
-            steps.append((call, x.size, ahead, period))
-        lines, sizes = [], []
-        for number, (call, size, _, after) in enumerate(steps):
-            source = "x" if number == 0 else f"x{number}"
-            target = "y" if number == len(steps) - 1 else f"x{number + 1}"
-            if number < len(steps) - 1:
-                sizes.append(f"int32_t {target}[{size}];")
-            calls = call(source, target)
-            waits = after > (steps[number - 1][3] if number else begun)
-            if not waits:
-                lines += [f"{each};" for each in calls]
-                continue
-            lines += [f"{each};" for each in calls[:-1]]
-            lines += [f"if (!{calls[-1]}) {{"]
-            lines += [f"    {later[2]};" for later in steps[number + 1 :] if later[2]]
-            lines += ["    return 0;", "}"]
-        returns = period > begun
-        self.functions.append(
-            TEMPLATES.get_template("chain.c.jinja").render(
-                name=name, spikes=entering.spikes, sizes=sizes, lines=lines, returns=returns
-            )
-        )
-        return x, period
+        entering, parts, inputs = [x], [], 1
+        for layer in layers:
+            made = self.part(layer, entering[-1], inputs)
+            parts.append(made)
+            entering.append(made.output)
+            inputs *= made.inputs
+        lines = []
+        for number, made in enumerate(parts):
+            source = f"x{number}" if number else "x"
+            target = "y" if number == len(parts) - 1 else f"x{number + 1}"
+            call = made.call(entering[number], source, target)
+            if made.inputs == 1:
+                lines.append(f"{call};")
+            else:
+                later = [each.ahead for each in parts[number + 1 :] if each.ahead]
+                lines += [f"if (!{call}) {{", *(f"    {ahead}(state);" for ahead in later)]
+                lines += ["    return 0;", "}"]
+        between = [f"int32_t x{n}[{entering[n].size}];" for n in range(1, len(parts))]
+        if between:
+            lines = [*between, "", *lines]
+        self.function("chain.c", name=name, spikes=x.spikes, lines=lines, returns=inputs > 1)
+        return entering[-1], inputs
 
-    def stage(self, layer: Layer, x: Input, period: int):
-        """Call, output, period of outputs, and the call in bins without input (or None)."""
+    def part(self, layer: Layer, x: Input, period: int) -> Part:
+        """A stage of a chain, ``period`` steps of which are one of its."""
         stage = layer.stage
-        match stage:
-            case stages.Convolution():
-                return self.convolution(layer, x, period)
-            case stages.Parallel():
-                return self.parallel(layer, x, period)
-        if x.spikes and not isinstance(stage, stages.Linear | stages.LIF | stages.CurrentLIF):
-            raise ExportError(
-                f"{type(stage).__name__} reads spikes of the input: let a layer with weights "
-                "come first"
-            )
-        match stage:
-            case stages.Linear():
-                name, after, stateful = self.linear(layer, x)
-            case stages.LIF():
-                name, after, stateful = self.lif(layer, x)
-            case stages.CurrentLIF():
-                name, after, stateful = self.current_lif(layer, x)
-            case stages.Integrator():
-                name, after, stateful = self.integrator(layer, x)
-            case stages.CurrentIntegrator():
-                name, after, stateful = self.current_integrator(layer, x)
-            case stages.Mean():
-                name, after, stateful = self.mean(layer, x)
-            case stages.Keypoints():
-                raise ExportError("keypoints come before other stages: they must come last")
-        read = ("state",) if x.spikes or stateful else ()
+        if isinstance(stage, stages.Parallel):
+            return self.parallel(layer, x)
+        name = self.name(getattr(stage, "name", type(stage).__name__.lower()))
+        made = part(layer, x, name, self.numbers, period)
+        self.functions.append(made.function)
+        self.tables += made.tables
+        self.members += made.members
+        self.init += made.init
+        return made
 
-        def call(source: str, target: str) -> list[str]:
-            given = () if x.spikes else (source,)
-            return [f"{name}({', '.join((*read, *given, target))})"]
+    def parallel(self, layer: Layer, x: Input) -> Part:
+        """A function that runs branches, each on its part of the input."""
+        stage, name = layer.stage, self.name("areas")
+        calls, ends, inputs = [], [], []
+        first = written = 0
+        for number, (size, branch) in enumerate(
+            zip(stage.channels, stage.branches, strict=True), start=1
+        ):
+            area = f"{name}_{number}"
+            begin = None if x.first is None else x.first + first
+            output, needed = self.chain(area, branch, x._replace(size=size, first=begin))
+            given = "state" if x.spikes else f"state, x + {first}"
+            calls.append(f"{area}({given}, y + {written})")
+            ends.append(output.end)
+            inputs.append(needed)
+            first, written = first + size, written + output.size
+        if len(set(inputs)) != 1:
+            raise ExportError(f"branches give an output every {inputs} steps: make them equal")
+        self.function("parallel.c", name=name, spikes=x.spikes, calls=calls, returns=inputs[0] > 1)
+        output = Input(written, layer.output_bits, max(ends))
+        return Part(name, output, inputs=inputs[0], stateful=True)
 
-        return call, after, period, None
-
-    def convolution(self, layer: Layer, x: Input, period: int):
-        stage, name = layer.stage, self.name(layer.stage.name)
-        outputs, inputs, kernel = stage.weight.shape
-        rows = stage.weight.transpose(2, 1, 0)
-        self.weights(f"{name}_weight", rows, f"{kernel} taps of {inputs} rows of {outputs}")
-        self.weights(f"{name}_bias", stage.bias, f"{outputs}")
-        kept = integer_type(2 ** sum(stage.buffers))
-        bits = self.fraction + x.bits
-        early = max(kernel - stage.padding - 1, 0)
-        if early:
-            self.members.append(Member("uint16_t", f"{name}_early", (), "inputs before a frame"))
-            self.init.append(f"state->{name}_early = {early};")
-        settings = {
-            "title": stage.name,
-            "name": name,
-            "kernel": kernel,
-            "outputs": outputs,
-            "input": x,
-            "tap_bytes": inputs * row_bytes(outputs, self.width),
-            "row_bytes": row_bytes(outputs, self.width),
-            "one": 1 << x.bits,
-            "grid": grid(bits, stage.buffers),
-            "type": kept,
-            "early": early,
-        }
-        ahead = None
-        if x.spikes:
-            settings["history"] = self.history
-            self.render("convolution_of_spikes", **settings)
-        else:
-            share = -(-kernel // period) if period > 1 else 0
-            ahead = f"{name}_ahead(state)" if share else None
-            input_type, count_type = integer_type(x.end), unsigned_type(kernel)
-            self.members += [
-                Member(input_type, f"{name}_inputs", (kernel, inputs)),
-                Member(count_type, f"{name}_oldest"),
-                Member(count_type, f"{name}_tap", (), "the next to be added"),
-                Member("int32_t", f"{name}_sums", (outputs,)),
-            ]
-            self.render(
-                "convolution",
-                share=share,
-                input_type=input_type,
-                count_type=count_type,
-                **settings,
-            )
-        self.members += [
-            Member(kept, f"{name}_first", (outputs,), "of two frames"),
-            Member("uint8_t", f"{name}_waiting", (), "whether it waits for the second"),
-        ]
-
-        def call(source: str, target: str) -> list[str]:
-            given = () if x.spikes else (source,)
-            return [f"{name}({', '.join(('state', *given, target))})"]
-
-        return call, Input(outputs, layer.output_bits, 2 ** sum(stage.buffers)), 2 * period, ahead
-
-    def parallel(self, layer: Layer, x: Input, period: int):
-        first, written, calls, afters = 0, 0, [], []
-        aheads = []
-        for channels, branch in zip(layer.stage.channels, layer.stage.branches, strict=True):
-            name = self.name(f"area_{len(calls) + 1}")
-            part = replace(x, size=channels, first=x.first + first if x.spikes else 0)
-            after, ends = self.chain(name, branch, part, period)
-            calls.append((name, first, written))
-            afters.append((after, ends))
-            first, written = first + channels, written + after.size
-        ends = {end for _, end in afters}
-        if len(ends) != 1:
-            raise ExportError(
-                f"branches give an output every {sorted(ends)} steps: make them equal"
-            )
-        (end,) = ends
-        waits = end > period
-
-        def call(source: str, target: str) -> list[str]:
-            lines = []
-            for number, (name, begin, to) in enumerate(calls):
-                given = () if x.spikes else (f"{source} + {begin}" if begin else source,)
-                into = f"{target} + {to}" if to else target
-                told = f"{name}({', '.join(('state', *given, into))})"
-                # All areas are ready at the same steps.
-                void = "(void)" if waits and number < len(calls) - 1 else ""
-                lines.append(void + told)
-            return lines
-
-        values = max(after.end for after, _ in afters)
-        return call, Input(written, layer.output_bits, values), end, None
-
-    def linear(self, layer: Layer, x: Input):
-        stage, name = layer.stage, self.name(layer.stage.name)
-        outputs = len(stage.weight)
-        self.weights(f"{name}_weight", stage.weight.T, f"{x.size} rows of {outputs}")
-        if stage.bias is not None:
-            self.weights(f"{name}_bias", stage.bias, f"{outputs}")
-        self.render(
-            "linear",
-            title=stage.name,
-            name=name,
-            outputs=outputs,
-            bias=stage.bias is not None,
-            one=1 << x.bits,
-            input=x,
-        )
-        return name, Input(outputs, layer.output_bits, self.bound(stage.name) + 1), False
-
-    def lif(self, layer: Layer, x: Input):
-        stage, name = layer.stage, self.name(layer.stage.name)
-        outputs, recurrent = len(stage.input.weight), stage.recurrent
-        finest = max(x.bits, stage.membranes[1])
-        of_weights = 1 << finest
-        self.weights(f"{name}_input", stage.input.weight.T, f"{x.size} rows of {outputs}")
-        if stage.input.bias is not None:
-            self.weights(f"{name}_bias", stage.input.bias, f"{outputs}")
-        if recurrent is not None:
-            self.weights(f"{name}_recurrent", recurrent.weight.T, f"{outputs} rows of {outputs}")
-            if recurrent.bias is not None:
-                self.weights(f"{name}_recurrent_bias", recurrent.bias, f"{outputs}")
-        kept, keeps = integer_type(2 ** sum(stage.membranes)), False
-        self.members.append(Member(kept, f"{name}_v", (outputs,), "membranes"))
-        if recurrent is not None or stage.reset != "none":
-            keeps = True
-            self.members.append(Member("uint8_t", f"{name}_z", (-(-outputs // 8),), "spikes, bits"))
-        self.render(
-            "lif",
-            title=stage.name,
-            name=name,
-            outputs=outputs,
-            input=x,
-            bias=stage.input.bias is not None,
-            recurrent=recurrent is not None,
-            recurrent_bias=recurrent is not None and recurrent.bias is not None,
-            of_x=1 << finest - x.bits,
-            of_weights=of_weights,
-            decay=stage.decay << finest - stage.membranes[1],
-            threshold=stage.threshold << finest,
-            fires_above=(stage.threshold << stage.membranes[1]) >> self.fraction,
-            reset=stage.reset,
-            grid=grid(self.fraction + finest, stage.membranes),
-            type=kept,
-            keeps=keeps,
-        )
-        return name, Input(outputs, 0, 2), True
-
-    def current_lif(self, layer: Layer, x: Input):
-        stage, name = layer.stage, self.name(layer.stage.name)
-        outputs = len(stage.mem)
-        self.weights(f"{name}_input", stage.input.weight.T, f"{x.size} rows of {outputs}")
-        self.weights(f"{name}_recurrent", stage.recurrent.weight.T, f"{outputs} rows of {outputs}")
-        biases = []
-        for each, bias in (("input", stage.input.bias), ("recurrent", stage.recurrent.bias)):
-            if bias is not None:
-                biases.append(f"{name}_{each}_bias")
-                self.weights(biases[-1], bias, f"{outputs}")
-        self.render(
-            "current_lif",
-            input=x,
-            biases=biases,
-            one=1 << x.bits,
-            threshold=1 << stage.membranes[1],
-            **self.currents(
-                stage, name, self.fraction + x.bits, self.bound(f"{stage.name}: arriving") + 1
-            ),
-        )
-        return name, Input(outputs, 0, 2), True
-
-    def current_integrator(self, layer: Layer, x: Input):
-        stage, name = layer.stage, self.name(layer.stage.name)
-        self.render("current_integrator", **self.currents(stage, name, x.bits, x.end))
-        if stage.start:
-            self.init.append(f"for (i = 0; i < {len(stage.mem)}; i++) {{")
-            self.init.append(f"    state->{name}_v[i] = {stage.start};")
-            self.init.append("}")
-        return name, Input(len(stage.mem), layer.output_bits, 2 ** sum(stage.membranes)), True
-
-    def currents(self, stage, name: str, before: int, arriving: int) -> dict[str, Any]:
-        """Tables and state of membranes with synaptic currents, and settings of their template."""
-        outputs, bits = len(stage.mem), self.fraction + stage.membranes[1]
-        finest = max(bits, before)
-        kept, waiting = integer_type(2 ** sum(stage.membranes)), integer_type(arriving)
-        for each in ("mem", "syn"):
-            values = getattr(stage, each)
-            kind = integer_type(1 << sum(self.program.weights))
-            self.tables.append(
-                Table(kind, f"{name}_{each}", [str(value) for value in values], "decays")
-            )
-        self.members += [
-            Member(kept, f"{name}_v", (outputs,), "membranes"),
-            Member(kept, f"{name}_i", (outputs,), "synaptic currents"),
-            Member(waiting, f"{name}_arriving", (outputs,), "to be added at the next step"),
-        ]
-        return {
-            "title": stage.name,
-            "name": name,
-            "outputs": outputs,
-            "unit": 1 << self.fraction,
-            "of_i": 1 << finest - bits,
-            "of_arriving": 1 << finest - before,
-            "grid": grid(bits, stage.membranes),
-            "current_grid": grid(finest, stage.membranes),
-            "type": kept,
-            "arriving_type": waiting,
-        }
-
-    def integrator(self, layer: Layer, x: Input):
-        stage, name = layer.stage, self.name(layer.stage.name)
-        bits = self.fraction + stage.membranes[1]
-        finest = max(bits, x.bits)
-        kept = integer_type(2 ** sum(stage.membranes))
-        self.members.append(Member(kept, f"{name}_v", (x.size,), "membranes"))
-        self.render(
-            "integrator",
-            title=stage.name,
-            name=name,
-            outputs=x.size,
-            decay=stage.decay << finest - bits,
-            of_x=1 << finest - x.bits,
-            grid=grid(finest, stage.membranes),
-            type=kept,
-        )
-        return name, Input(x.size, layer.output_bits, 2 ** sum(stage.membranes)), True
-
-    def mean(self, layer: Layer, x: Input):
-        groups, name = layer.stage.groups, self.name("mean")
-        self.render("mean", name=name, groups=groups, outputs=x.size // groups)
-        return name, Input(x.size // groups, layer.output_bits, x.end * groups), False
+    def function(self, template: str, **settings) -> None:
+        self.functions.append(render(template, **settings))
 
     def name(self, name: str) -> str:
-        """As C, and of no other stage."""
-        plain = re.sub(r"\W", "_", name)
-        plain = plain if plain[0].isalpha() else f"layer_{plain}"
+        """As C has it.
+
+        Raises:
+            ExportError: another stage has it.
+        """
+        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+        if plain in self.names or not plain[:1].isalpha():
+            plain = f"layer_{plain}"
         if plain in self.names:
             raise ExportError(f"two stages are called {name}: give each a name of its own")
         self.names.add(plain)
         return plain
 
-    def bound(self, name: str) -> int:
-        return next(each.largest for each in self.found if each.layer == name)
-
-    def weights(self, name: str, rows: np.ndarray, comment: str) -> None:
-        content = packed(rows, self.width)
-        values = [f"0x{byte:02x}" for byte in content]
-        self.tables.append(Table("uint8_t", name, values, comment))
-
-    def render(self, template: str, **settings: Any) -> None:
-        self.functions.append(TEMPLATES.get_template(f"{template}.c.jinja").render(settings))
-
-
-def grid(bits: int, stored: tuple[int, int]) -> Grid:
-    """Of sums with ``bits`` fractional bits in a format of integer and fractional bits."""
-    end = 1 << sum(stored)
-    return Grid(bits - stored[1], -end, end - 1)
-
-
-def integer_type(end: int) -> str:
-    """The smallest type of C that holds ``-end`` to ``end - 1``."""
-    return next(f"int{bits}_t" for bits in (8, 16, 32) if end <= 2 ** (bits - 1))
-
-
-def unsigned_type(largest: int) -> str:
-    return "uint8_t" if largest < 2**8 else "uint16_t"
-
 
 def _first_kernels(layers: Sequence[Layer]) -> list[int]:
-    """Kernels of the convolutions that read the input."""
+    """Kernels of the convolutions that read the decoder's input."""
     stage = layers[0].stage
     if isinstance(stage, stages.Parallel):
         return [kernel for branch in stage.branches for kernel in _first_kernels(branch)]
