@@ -3,26 +3,23 @@
 from spikereach.workflow.job import job
 
 with job(snakemake):
+    import os
     from pathlib import Path
 
-    from spikereach import files
     from spikereach.evaluation.evaluate import deployed
-    from spikereach.export import agreement, c
+    from spikereach.export import agreement, c, folder
     from spikereach.export.program import program
-    from spikereach.identity import file_checksum
     from spikereach.models import checkpoint
-    from spikereach.provenance import repository_state, short_commit
     from spikereach.reporting import predictions
 
-    found = checkpoint.load(snakemake.input.checkpoint, trust=[snakemake.params.architecture])
+    path, out = snakemake.input.checkpoint, Path(snakemake.output[0]).parent
+    found = checkpoint.load(path, trust=[snakemake.params.architecture])
+    found.system_name = snakemake.wildcards.system
     test = predictions.read(Path(snakemake.input.predictions))
     integers = program(deployed(found))
     agreement.check(integers, test.spikes, test.predicted)
-    origin = (
-        f"{test.system} of {test.session}, seed {test.seed}, by spikereach",
-        f"checkpoint SHA-256 {file_checksum(snakemake.input.checkpoint)}",
-        f"commit {short_commit(*repository_state())}",
-    )
-    folder = Path(snakemake.output[0]).parent
-    for name, content in c.files(integers, test.spikes[: snakemake.params.bins], origin).items():
-        files.replace(folder / name, content)
+    told = {"format": "c", **folder.about(found, path)}
+    files = c.files(integers, test.spikes[: snakemake.params.bins], folder.lines(told))
+    told["checkpoint"] = Path(os.path.relpath(path, out)).as_posix()
+    told["vectors"] = f"session {test.session} from step {test.first_step}"
+    folder.write(out, files, told)

@@ -3,6 +3,7 @@
 from spikereach.workflow.job import job
 
 with job(snakemake):
+    import json
     import tempfile
     from pathlib import Path
 
@@ -24,5 +25,5 @@ with job(snakemake):
         seed=snakemake.wildcards.seed,
         bins=len(spikes),
         machines=measured,
-        provenance=provenance(),
+        provenance=provenance(export=json.loads((program / "manifest.json").read_bytes())),
     ).write(snakemake.output.record)
