@@ -67,7 +67,7 @@ class Plan:
         return systems
 
     def tabled_systems(self) -> list[str]:
-        """All trained systems that stand in some table of results, each once.
+        """All trained systems that stand in some table of results of all seeds, each once.
 
         In the order of the longest table: that of the tables changes with overlays.
         """
@@ -75,7 +75,7 @@ class Plan:
         names = [
             name
             for table, systems in tables
-            if table != "hyperparameters"
+            if table not in ("hyperparameters", "deployment")
             for name in systems
             if self.system(name).weights is None
         ]
@@ -255,6 +255,8 @@ class Plan:
         """(system, session, seed) of all that tables, figures and ablations show, each once."""
         systems = [*self.tabled_systems(), *self.config.tables.get("imported", ())]
         wanted = self.evaluated([*systems, *self.config.trajectory.systems])
+        if self.config.firmware is not None and self.config.tables.get("deployment"):
+            wanted += self.deployed()
         for ablation in self.made_ablations():
             wanted += self.ablated(ablation)
         return list(dict.fromkeys(wanted))
