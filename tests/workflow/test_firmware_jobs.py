@@ -19,7 +19,7 @@ def deploying(checkout):
     """With the table of the tiny sRTnet."""
     tiny = yaml.safe_load(checkout.overlay.read_text())
     tiny["tables"]["deployment"] = ["sRTnet"]
-    tiny["firmware"] = {"bins": 300}
+    tiny["firmware"] = {"bins": 100_000}
     checkout.overlay.write_text(yaml.safe_dump(tiny))
     return checkout
 
@@ -31,7 +31,7 @@ def test_a_decoder_reaches_the_table_over_both_machines(deploying):
     assert done.returncode == 0, done.stdout
     run = deploying.run_folder
     record = json.loads((run / "results" / "firmware" / PLACE / "firmware.json").read_text())
-    assert record["bins"] == 300
+    assert record["bins"] > 2000, "the whole test part"
     assert record["machines"].keys() == MACHINES.keys()
     metrics = json.loads((run / "results" / "evaluate" / PLACE / "metrics.json").read_text())
     (row,) = csv.DictReader((run / TABLE).read_text().splitlines())
