@@ -132,11 +132,11 @@ class Decoder(nn.Module):
         """What a streaming implementation would read back after storing ``values``."""
         return stored(values, self.buffer_format)
 
-    def constant(self, values: Tensor) -> Tensor:
-        """A neuron's constants as stored in the deployed decoder: in fixed point on the grid of the
-        weights, with a straight-through gradient."""
+    def constant(self, values: Tensor | float) -> Tensor | float:
+        """Neurons' decays or thresholds as stored in the deployed decoder: in fixed point on the
+        grid of the weights, with a straight-through gradient."""
         bits = bits_of(self.weight_format)
-        return values if bits is None else quantise(values, *bits)
+        return values if bits is None else quantise(torch.as_tensor(values), *bits)
 
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Decode ``spikes`` (T, B, C), binary float.
