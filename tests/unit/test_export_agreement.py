@@ -42,7 +42,7 @@ def test_one_unit_in_the_last_place_is_another_velocity(decoded):
     integers, spikes, predicted = decoded
     changed = predicted.copy()
     changed[11, 1] = np.nextafter(changed[11, 1], np.float32(np.inf))
-    with pytest.raises(ExportError, match="in 1 of .* first in step 11"):
+    with pytest.raises(ExportError, match=r"in 1 of .* first in step 11"):
         agreement.check(integers, spikes, changed)
 
 
