@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from spikereach.export import agreement
+from spikereach.export import agreement, c, folder
+from spikereach.export.engine import Engine
 from spikereach.export.errors import ExportError
+from spikereach.export.firmware.machines import MACHINES, missing
+from spikereach.export.firmware.measure import golden, measure
 from spikereach.export.program import program
 from spikereach.models.decoder import Standardisation
 from spikereach.models.hybrid import Hybrid
 from spikereach.models.passes import as_input
 from spikereach.ops.common.fixed_point import quantise
+from spikereach.workflow.plan import EXPORTED
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +57,22 @@ def test_thirds_are_rounded(decoded):
     agreement.check(replace(integers, divisor=3), spikes, third)
     with pytest.raises(ExportError, match="another velocity"):
         agreement.check(replace(integers, divisor=3), spikes, predicted)
+
+
+def test_the_workflow_lists_the_files_of_an_export(tmp_path, decoded):
+    integers, spikes, _ = decoded
+    folder.write(tmp_path / "decoder", c.files(integers, spikes), {"format": "c"})
+    assert {path.name for path in (tmp_path / "decoder").iterdir()} == set(EXPORTED)
+    given, velocities = golden(tmp_path / "decoder")
+    assert (given == spikes).all()
+    assert (velocities == Engine(integers).run(spikes)).all()
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: machine.name)
+def test_machines_agree_with_the_engine(tmp_path, decoded, machine):
+    integers, spikes, _ = decoded
+    for name, content in c.files(integers, spikes).items():
+        (tmp_path / name).write_bytes(content)
+    found = measure(tmp_path, *golden(tmp_path), machine, tmp_path / "build")
+    assert found.code_bytes < 4096
