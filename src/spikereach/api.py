@@ -25,7 +25,7 @@ __all__ = [
     "Stream",
     "decode",
     "evaluate",
-    "export",
+    "export_decoder",
     "input_spikes",
     "load_checkpoint",
     "load_session",
@@ -134,7 +134,7 @@ def evaluate(
     return measure(checkpoint, session, neurobench_steps).metrics
 
 
-def export(
+def export_decoder(
     path: str | Path,
     out: str | Path,
     form: forms.Form,

@@ -1,7 +1,9 @@
 """Exported C against the engine, bit for bit, on this machine's compiler."""
 
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_integers import SIZES, in_fixed_point
 
+from spikereach.evaluation.footprint import deployment
 from spikereach.export import c
+from spikereach.export.c import packing
 from spikereach.export.engine import Engine
+from spikereach.export.errors import ExportError
 from spikereach.export.program import Program, program
 from spikereach.models import stages
 from spikereach.models.decoder import Decoder
@@ -138,6 +143,132 @@ def test_leaky_neurons_agree(reset, tmp_path):
 @needs_compiler
 def test_current_based_neurons_agree(tmp_path):
     check(currents(9, (2, 7), (3, 8), bias=True), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def srtnet(tmp_path_factory):
+    """sRTnet's sizes with random weights, and its folder of C."""
+    sizes = {"kernel": 9, "conv_channels": 40, "lif_layers": 2, "lif_units": 56, "dropout": 0.5}
+    decoder = in_fixed_point(Hybrid(channels=96, blocks=2, **sizes), *FORMATS)
+    folder = tmp_path_factory.mktemp("srtnet")
+    for name, content in c.files(program(decoder), spikes_of(96, 40)).items():
+        (folder / name).write_bytes(content)
+    return decoder, folder
+
+
+@needs_compiler
+def test_memory_is_within_two_percent_of_the_footprint(srtnet):
+    decoder, folder = srtnet
+    probe = folder / "probe.c"
+    probe.write_text(
+        '#include <stdio.h>\n#include "decoder.h"\n'
+        'int main(void) { printf("%d", (int)sizeof(decoder_state)); return 0; }\n'
+    )
+    subprocess.run([COMPILER, probe, "-o", folder / "probe"], check=True)
+    state = int(subprocess.run([folder / "probe"], capture_output=True, check=True).stdout)
+    tables = (folder / "weights.c").read_text().count("0x")  # a byte each
+    computed = deployment(decoder)
+    assert tables == pytest.approx(computed["weights_bytes"], rel=0.001)
+    assert tables + state == pytest.approx(computed["total_bytes"], rel=0.02)
+    assert state < 2048
+
+
+@needs_compiler
+def test_make_check_needs_nothing_but_the_folder(srtnet):
+    _, folder = srtnet
+    done = subprocess.run(["make", "check"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "40 bins: all velocities agree to the last bit" in done.stdout
+    velocities = folder / "velocities.bin"
+    golden = velocities.read_bytes()
+    changed = bytearray(golden)
+    changed[300] ^= 1
+    program = folder / "build" / "decoder"
+    for content, told in {
+        bytes(changed): "bin 37 has another velocity",
+        golden[:-8]: "fewer velocities than bins",
+        golden + b"\0": "more velocities than bins",
+    }.items():
+        velocities.write_bytes(content)
+        command = [program, "check", folder / "spikes.bin", velocities]
+        found = subprocess.run(command, capture_output=True, text=True)
+        assert found.returncode == 1
+        assert told in found.stderr
+    subprocess.run([program, folder / "spikes.bin", velocities], check=True)
+    assert velocities.read_bytes() == golden
+
+
+@needs_compiler
+def test_sanitizers_find_nothing(tmp_path):
+    merged = Hybrid(channels=13, merge="post-LIF", area_channels=[6, 7], blocks=2, **SIZES)
+    for number, made in enumerate(
+        [program(in_fixed_point(merged, (2, 9), (1, 4))), currents(9, (2, 5), (3, 8))]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        check(made, folder, *SANITIZERS)
+
+
+@pytest.mark.skipif(shutil.which("cppcheck") is None, reason="no cppcheck on this machine")
+def test_cppcheck_finds_nothing(tmp_path):
+    merged = Hybrid(channels=13, merge="pre-LIF", area_channels=[6, 7], blocks=2, **SIZES)
+    for made in (program(in_fixed_point(merged)), currents(9, (2, 5), (3, 8))):
+        for name, content in c.files(made, spikes_of(made.channels)).items():
+            (tmp_path / name).write_bytes(content)
+        sources = [tmp_path / name for name in ("main.c", "decoder.c", "weights.c")]
+        checks = "--enable=warning,style,performance,portability"
+        command = ["cppcheck", "--quiet", "--std=c99", "--error-exitcode=1", checks, *sources]
+        found = subprocess.run(command, capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr
+
+
+def test_sources_call_no_library(srtnet):
+    _, folder = srtnet
+    source = (folder / "decoder.c").read_text()
+    assert re.findall("#include [^\n]*", source) == ['#include "decoder.h"', '#include "weights.h"']
+    assert not re.search(r"\b(float|double|malloc|goto)\b", source)
+    assert max(map(len, source.splitlines())) <= 100
+
+
+@given(
+    st.integers(2, packing.WIDEST).flatmap(
+        lambda width: st.tuples(
+            st.just(width),
+            st.lists(st.integers(-(2 ** (width - 1)), 2 ** (width - 1) - 1), min_size=1),
+        )
+    )
+)
+def test_weights_are_packed_as_numbers_of_their_bits(drawn):
+    width, weights = drawn
+    row = packing.packed(np.array([weights, weights]), width)
+    assert len(row) == 2 * packing.row_bytes(len(weights), width)
+    for half in (row[: len(row) // 2], row[len(row) // 2 :]):
+        whole = int.from_bytes(half, "little")
+        for place, weight in enumerate(weights):
+            assert whole >> place * width & (1 << width) - 1 == weight % (1 << width)
+
+
+def test_a_comment_stays_a_comment():
+    made = leaky(3, "none", (1, 7), (3, 8))
+    header = c.files(made, spikes_of(3, 2), ["*/ int x; /*", "a\nb"])["decoder.h"].decode()
+    assert " * * / int x; /*\n * a b\n" in header
+
+
+def test_programs_without_a_form_in_c_are_refused():
+    drawn = Drawn((1, 7))
+    readout, buffers = drawn.linear("readout", 2, 5), (3, 8)
+    decay = [stages.Integrator("velocity", 0.5, buffers)]
+    conv = stages.Convolution("conv", drawn.values(2, 5, 3), drawn.values(2), 1, buffers)
+    for made, weights, told in [
+        ([readout], (1, 25), "weights of 27 bits: C unpacks at most 25"),
+        (decay, (1, 7), "velocity reads spikes of the input"),
+        ([drawn.linear("readout", 3, 5)], (1, 7), "the last stage gives 3 values"),
+        ([conv], (1, 7), "no velocity at some steps: end the stages with Keypoints"),
+        ([conv, stages.Keypoints(4)], (1, 7), "keypoints of 4 steps come every 2 steps"),
+        ([readout, replace(readout, weight=drawn.values(2, 2))], (1, 7), "two stages are called r"),
+    ]:
+        with pytest.raises(ExportError, match=told):
+            c.files(handmade(5, made, weights, buffers), spikes_of(5))
 
 
 @needs_compiler

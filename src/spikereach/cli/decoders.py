@@ -189,5 +189,5 @@ def export(
 
     check_overwriting(out)
     binned = None if session is None else session_of(session, monkey, areas, config)
-    api.export(checkpoint, out, form, binned, trust=trust or ())
+    api.export_decoder(checkpoint, out, form, binned, trust=trust or ())
     typer.echo(f"wrote {checkpoint} as {form} to {out}")

@@ -138,7 +138,7 @@ def _export(folder: Path, told: dict[str, Any]) -> Report:
         if not path.is_file():
             breaks.append(Break(str(path), "is missing", f"put it back, or {again}"))
         elif (found := file_checksum(path)) != expected:
-            problem = "is not what the decoder was exported from or with"
+            problem = "is not what was exported"
             breaks.append(Break(str(path), problem, again, expected, found))
     checkpoint = Path(os.path.normpath(folder / told["checkpoint"]))
     place, below = in_run(checkpoint), None

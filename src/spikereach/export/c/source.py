@@ -75,7 +75,7 @@ class _Walk:
     def __init__(self, numbers: Numbers):
         self.numbers = numbers
         self.functions, self.tables, self.members, self.init = [], [], [], []
-        self.names: set[str] = set(TAKEN)
+        self.names: set[str] = set()
 
     def whole(self, program: Program) -> list[str]:
         """Lines that decode a bin."""
@@ -187,7 +187,7 @@ class _Walk:
             ExportError: another stage has it.
         """
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if plain in self.names or not plain[:1].isalpha():
+        if plain in TAKEN or not plain[:1].isalpha():
             plain = f"layer_{plain}"
         if plain in self.names:
             raise ExportError(f"two stages are called {name}: give each a name of its own")
