@@ -106,6 +106,8 @@ def test_vectors_are_of_the_test_part(checkpoint, session, tmp_path):
     assert (out / "spikes.bin").read_bytes() == packed.tobytes()
     told = json.loads((out / "manifest.json").read_text())
     assert told["vectors"] == "session mine from step 900"
+    line = fails("export", checkpoint, out, "--format", "nir", "--session", tmp_path / "mine.h5")
+    assert "only C is compared on a session: leave it out for nir" in line
 
 
 @pytest.mark.long

@@ -166,8 +166,8 @@ class _Walk:
             area = f"{name}_{number}"
             begin = None if x.first is None else x.first + first
             output, needed = self.chain(area, branch, x._replace(size=size, first=begin))
-            given = "state" if x.spikes else f"state, x + {first}"
-            calls.append(f"{area}({given}, y + {written})")
+            given = [] if x.spikes else [_at("x", first)]
+            calls.append(f"{area}({', '.join(['state', *given, _at('y', written)])})")
             ends.append(output.end)
             inputs.append(needed)
             first, written = first + size, written + output.size
@@ -193,6 +193,11 @@ class _Walk:
             raise ExportError(f"two stages are called {name}: give each a name of its own")
         self.names.add(plain)
         return plain
+
+
+def _at(array: str, first: int) -> str:
+    """An array from some value on, as C."""
+    return f"{array} + {first}" if first else array
 
 
 def _first_kernels(layers: Sequence[Layer]) -> list[int]:
