@@ -17,6 +17,7 @@ from spikereach.evaluation.evaluate import deployed, input_spikes, measure
 from spikereach.evaluation.metrics import PIECE
 from spikereach.evaluation.records import Measured
 from spikereach.export import folder, forms
+from spikereach.export.errors import ExportError
 from spikereach.models import checkpoint as checkpoints
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.passes import PassError, as_input, in_pieces
@@ -161,6 +162,8 @@ def export_decoder(
     """
     path, out = Path(path), Path(out)
     folder.check_overwriting(out)
+    if session is not None and form != "c":
+        raise ExportError(f"only C is compared on a session: leave it out for {form}")
     checkpoint = load_checkpoint(path, trust=trust)
     decoder = deployed(checkpoint)
     told = {"format": form, **folder.about(checkpoint, path)}

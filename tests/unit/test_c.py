@@ -254,6 +254,13 @@ def test_a_comment_stays_a_comment():
     assert " * * / int x; /*\n * a b\n" in header
 
 
+@needs_compiler
+def test_layers_may_be_called_like_words_of_c(tmp_path):
+    drawn = Drawn((1, 7))
+    layers = [drawn.linear(name, 2, size) for name, size in [("word", 5), ("int", 2), ("x1", 2)]]
+    check(handmade(5, layers, (1, 7), (3, 8)), tmp_path)
+
+
 def test_programs_without_a_form_in_c_are_refused():
     drawn = Drawn((1, 7))
     readout, buffers = drawn.linear("readout", 2, 5), (3, 8)

@@ -3,16 +3,21 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from test_integers import in_fixed_point
 from typer.testing import CliRunner
 
+import markdown
 import small_run
 import spikereach
 from spikereach import config
 from spikereach.cli import app
+from spikereach.data.binning import BinnedSession
 from spikereach.export import folder as folders
 from spikereach.export.c import FIXED
 from spikereach.export.c.source import NAMES
@@ -79,6 +84,58 @@ def test_the_folder_says_where_it_comes_from(exported, checkpoint, system):
     assert len(velocities) == 512
     bits = np.unpackbits(spikes, axis=1, bitorder="little")[:, :6]
     assert np.array_equal(engine.run(bits), velocities)
+
+
+@pytest.fixture(scope="module")
+def session():
+    """Of six channels; the test part begins at step 900."""
+    random = np.random.default_rng(0)
+    spikes = (random.random((1200, 6)) < 0.2).astype(np.uint8)
+    position = random.standard_normal((1200, 2)).cumsum(0).astype(np.float32)
+    velocity = np.gradient(position, axis=0).astype(np.float32)
+    segments = np.arange(1201, step=100).repeat(2)[1:-1].reshape(-1, 2)
+    return BinnedSession("mine", "rex", spikes, velocity, position, ("M1",) * 6, 0.0, segments, {})
+
+
+def test_vectors_are_of_the_test_part(checkpoint, session, tmp_path):
+    session.save(tmp_path / "mine.h5")
+    out = tmp_path / "decoder"
+    result = run("export", checkpoint, out, "--format", "c", "--session", tmp_path / "mine.h5")
+    assert result.exit_code == 0, result.output
+    packed = np.packbits(session.spikes[900:], axis=1, bitorder="little")
+    assert (out / "spikes.bin").read_bytes() == packed.tobytes()
+    told = json.loads((out / "manifest.json").read_text())
+    assert told["vectors"] == "session mine from step 900"
+    line = fails("export", checkpoint, out, "--format", "nir", "--session", tmp_path / "mine.h5")
+    assert "only C is compared on a session: leave it out for nir" in line
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc) on this machine")
+def test_the_commands_of_the_document(repository, checkpoint, session, tmp_path):
+    here, other, programs = (tmp_path / name for name in ("here", "other", "programs"))
+    for folder in (here, other, programs):
+        folder.mkdir()
+    named = "results/compress/sRTnet/indy_20160622_01/seed0/checkpoint.safetensors"
+    (here / named).parent.mkdir(parents=True)
+    shutil.copy(checkpoint, here / named)
+    (here / "data" / "binned").mkdir(parents=True)
+    session.save(here / "data" / "binned" / "indy_20160622_01.h5")
+    for name, does in {"scp": f'cp "$1" {other}', "ssh": f'shift; cd {other}; exec "$@"'}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    [commands] = markdown.commands(repository / "docs" / "deploy.md")
+    found = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    done = subprocess.run(
+        ["bash", "-ec", commands],
+        cwd=here,
+        env=os.environ | {"PATH": os.pathsep.join(found)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "300 bins: all velocities agree to the last bit" in done.stdout
+    assert (other / "decoder" / "build").is_dir()
 
 
 def test_an_export_is_replaced_and_nothing_else(exported, checkpoint):

@@ -9,20 +9,22 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikereach.files import WriteError
 from spikereach.identity import content_checksum, digest, file_checksum
 from spikereach.kinds import OverwriteError
-from spikereach.models.checkpoint import Checkpoint
 from spikereach.provenance import repository_state, short_commit
+
+if TYPE_CHECKING:
+    from spikereach.models.checkpoint import Checkpoint
 
 MANIFEST, KIND = "manifest.json", "exported decoder"
 BUILT = "build"
 """Folder in which the Makefile of the C export works."""
 
 
-def about(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
+def about(checkpoint: "Checkpoint", path: Path) -> dict[str, Any]:
     """Where a decoder comes from, JSON-like.
 
     Args:
@@ -60,13 +62,16 @@ def manifest(files: Mapping[str, bytes], told: Mapping[str, Any]) -> bytes:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What the manifest of an exported decoder holds; None where a folder has none."""
+    """What the manifest of an exported decoder holds; None where a folder has none, or a damaged
+    one."""
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
-    known = isinstance(found, dict) and found.get("kind") == KIND
-    return found if known and isinstance(found.get("files"), dict) else None
+    if not isinstance(found, dict) or found.get("kind") != KIND:
+        return None
+    texts = all(isinstance(found.get(key), str) for key in ("checkpoint", "checkpoint_sha256"))
+    return found if texts and isinstance(found.get("files"), dict) else None
 
 
 def check_overwriting(out: Path) -> None:
@@ -86,7 +91,7 @@ def check_overwriting(out: Path) -> None:
                 "such folders are written over here: give another name"
             )
     elif out.exists() or out.is_symlink():
-        raise OverwriteError(f"{out}: is no folder: give the name of one, or of none that is there")
+        raise OverwriteError(f"{out}: is no folder: give another name")
 
 
 def write(out: Path, files: Mapping[str, bytes], told: Mapping[str, Any]) -> None:

@@ -265,7 +265,8 @@ def _received(name: str, kind: str, layer: stages.Linear, numbers: Numbers) -> l
     """A row for each input, and one of the bias where there is one."""
     tables = [numbers.weights(f"{name}_{kind}", layer.weight.T)]
     if layer.bias is not None:
-        tables.append(numbers.weights(f"{name}_{kind}_bias", layer.bias))
+        bias = f"{name}_bias" if kind == "weight" else f"{name}_{kind}_bias"
+        tables.append(numbers.weights(bias, layer.bias))
     return tables
 
 

@@ -17,8 +17,14 @@ from spikereach.models import stages
 from spikereach.models.decoder import STEP_S
 
 NAMES = ("decoder.h", "decoder.c", "weights.h", "weights.c")
-TAKEN = {"decode", "network", "keypoints", "state", "x", "y", "z", "i", "int", "double", "float"}
-"""Names that a function for a layer cannot have."""
+TAKEN = re.compile(
+    r"x\d*|y|state|network|keypoints|decode|next_bin|word|weight|add_row|add_rows|add_spikes"
+    r"|keep_spikes|clear|clip|stored|main"
+    r"|auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if"
+    r"|inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef"
+    r"|union|unsigned|void|volatile|while"
+)
+"""Names that a layer's function cannot have: those of the templates, and of C."""
 
 
 def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
@@ -166,8 +172,8 @@ class _Walk:
             area = f"{name}_{number}"
             begin = None if x.first is None else x.first + first
             output, needed = self.chain(area, branch, x._replace(size=size, first=begin))
-            given = "state" if x.spikes else f"state, x + {first}"
-            calls.append(f"{area}({given}, y + {written})")
+            given = [] if x.spikes else [_at("x", first)]
+            calls.append(f"{area}({', '.join(['state', *given, _at('y', written)])})")
             ends.append(output.end)
             inputs.append(needed)
             first, written = first + size, written + output.size
@@ -187,12 +193,17 @@ class _Walk:
             ExportError: another stage has it.
         """
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if plain in TAKEN or not plain[:1].isalpha():
+        if TAKEN.fullmatch(plain) or not plain[:1].isalpha():
             plain = f"layer_{plain}"
         if plain in self.names:
             raise ExportError(f"two stages are called {name}: give each a name of its own")
         self.names.add(plain)
         return plain
+
+
+def _at(array: str, first: int) -> str:
+    """An array from some value on, as C."""
+    return f"{array} + {first}" if first else array
 
 
 def _first_kernels(layers: Sequence[Layer]) -> list[int]:
