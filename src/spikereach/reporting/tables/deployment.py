@@ -146,9 +146,9 @@ def _differences(rows: Sequence[dict[str, Any]]) -> str:
     return " ".join(
         [
             *sentences,
-            "Each row of packed weights begins at a byte; frames and membranes lie in whole bytes; "
-            "counters, and keypoints between which velocities are interpolated, come on top, and "
-            "so do code and stack, which no computed footprint holds.",
+            "Each row of packed weights begins at a byte; decays per neuron, frames and membranes "
+            "lie in whole bytes; counters, and keypoints between which velocities are "
+            "interpolated, come on top, and so do code and stack, which no computed footprint holds.",
         ]
     )
 
