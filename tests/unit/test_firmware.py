@@ -112,7 +112,10 @@ def test_velocities_of_a_machine_are_those_of_numpy(tmp_path, random, machine):
     for item in found.items:
         by_section[item.section] += item.bytes
     assert by_section[".decoder_code"] + by_section[".decoder_library"] == found.code_bytes
-    assert {"decoder_step", "decoder_init", "weights"} <= {item.name for item in found.items}
+    assert by_section[".decoder_state"] == found.state_bytes
+    items = {item.name: item.bytes for item in found.items}
+    assert {"decoder_step", "decoder_init", "weights"} <= items.keys()
+    assert (items["v"], items["seen"]) == (8, 1), "members of the state"
     wrong = expected.copy()
     wrong[[7, 31], 1] += 1
     with pytest.raises(FirmwareError, match="2 of 50 velocities differ, first in bin 7"):

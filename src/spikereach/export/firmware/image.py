@@ -1,9 +1,11 @@
 """From an exported folder to a linked image, and what lies in its memories."""
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ CODE = (".decoder_code", ".decoder_library")
 WEIGHTS = (".decoder_constants",)
 STATE = (".decoder_state",)
 """Sections of ``target/sections.ld``."""
+_STATE = re.compile(r"typedef struct \{(.*?)\} decoder_state;", re.DOTALL)
+_MEMBER = re.compile(r"\bu?int(8|16|32)_t (\w+)((?:\[\d+\])*);")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Image:
     machine: Machine
     folder: Path
     bins: int
+    program: Path
+    """The exported folder."""
 
     @property
     def path(self) -> Path:
@@ -41,12 +47,13 @@ class Image:
         return {each[0]: int(each[1]) for each in fields if len(each) == 3 and each[0][0] == "."}
 
     def items(self) -> list[Item]:
-        """What the decoder has in flash and RAM: its symbols, and what alignment adds."""
-        sizes, found = self.sizes(), []
+        """What the decoder has in flash and RAM: its symbols, of the state its members, and what
+        alignment adds."""
+        sizes, found = self.sizes(), self._members()
         listed = tool(self.machine, "nm", "--print-size", "--format=sysv", str(self.path))
         for line in listed.splitlines():
             fields = [field.strip() for field in line.split("|")]
-            if len(fields) == 7 and fields[6] in (*CODE, *WEIGHTS, *STATE) and fields[4]:
+            if len(fields) == 7 and fields[6] in (*CODE, *WEIGHTS) and fields[4]:
                 name, _, _, _, size, _, section = fields
                 found.append(Item(section=section, name=name, bytes=int(size, 16)))
         for section in (*CODE, *WEIGHTS, *STATE):
@@ -54,6 +61,19 @@ class Image:
             if rest := sizes.get(section, 0) - named:
                 found.append(Item(section=section, name="(alignment)", bytes=rest))
         return sorted(found, key=lambda item: (item.section, -item.bytes, item.name))
+
+    def _members(self) -> list[Item]:
+        """Of ``decoder_state``, as decoder.h declares it."""
+        header = (self.program / "decoder.h").read_text("utf-8")
+        declared = _STATE.search(header)
+        return [
+            Item(
+                section=STATE[0],
+                name=name,
+                bytes=int(width) // 8 * prod(map(int, re.findall(r"\d+", sizes))),
+            )
+            for width, name, sizes in _MEMBER.findall(declared[1] if declared else "")
+        ]
 
     def total(self, sections: Sequence[str]) -> int:
         sizes = self.sizes()
@@ -88,7 +108,7 @@ def build(program: Path, spikes: np.ndarray, machine: Machine, folder: Path) -> 
         objects = [made for _, made, _ in compiled]
         options = (*machine.flags, "-nostdlib", "-static", *script, *objects, "-lgcc")
         tool(machine, "gcc", *options, "-o", "firmware.elf", folder=folder)
-    return Image(machine, folder, len(spikes))
+    return Image(machine, folder, len(spikes), program)
 
 
 def tool(machine: Machine, name: str, *arguments: str, folder: Path | None = None) -> str:

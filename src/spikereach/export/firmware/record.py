@@ -11,7 +11,7 @@ from spikereach.export.firmware.errors import FirmwareError
 
 
 class Item(BaseModel):
-    """A symbol of the decoder in the linked image."""
+    """A function, a constant or a member of the state in the linked image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

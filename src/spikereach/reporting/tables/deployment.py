@@ -15,6 +15,8 @@ from spikereach.reporting.render import Table
 
 FIRST = next(iter(MACHINES))
 """The machine whose memory and load are printed; of the others, instructions."""
+SHOWN = 6
+"""Members of a state that are named, the largest."""
 
 
 def deployment_frame(
@@ -114,7 +116,7 @@ def deployment(
             rows.column("computed", "Footprint", count, "deployment_bytes"),
             rows.column("publ.", "Footprint", count, "footprint_published"),
         ],
-        notes=(_cycles(rows.rows), _differences(rows.rows)),
+        notes=(_cycles(rows.rows), _differences(rows.rows, firmware)),
     )
 
 
@@ -129,7 +131,7 @@ def _cycles(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _differences(rows: Sequence[dict[str, Any]]) -> str:
+def _differences(rows: Sequence[dict[str, Any]], firmware: Sequence[Firmware]) -> str:
     """The linked memories against the computed footprint, item by item."""
     sentences = []
     for row in rows:
@@ -141,16 +143,29 @@ def _differences(rows: Sequence[dict[str, Any]]) -> str:
         sentences.append(
             f"{row['system']}: {count(weights + states)} bytes of weights, buffers and states are "
             f"linked, {_signed(more)} ({share}) beside those computed: {_signed(more_weights)} of "
-            f"weights, {_signed(more_states)} of buffers and states."
+            f"weights, {_signed(more_states)} of buffers and states; the latter are, in "
+            f"{_largest_state(row['system'], firmware)}."
         )
     return " ".join(
         [
             *sentences,
             "Each row of packed weights begins at a byte; decays per neuron, frames and membranes "
             "lie in whole bytes; counters, and keypoints between which velocities are "
-            "interpolated, come on top, and so do code and stack, which no computed footprint holds.",
+            "interpolated, come on top, and so do code and stack, which no computed footprint "
+            "holds.",
         ]
     )
+
+
+def _largest_state(system: str, firmware: Sequence[Firmware]) -> str:
+    """The session with the largest state, and the members of that state."""
+    own = [each for each in firmware if each.system == system]
+    record = max(own, key=lambda each: each.machines[FIRST].state_bytes)
+    items = [item for item in record.machines[FIRST].items if item.section == ".decoder_state"]
+    shown = [f"{item.name} {item.bytes}" for item in items[:SHOWN]]
+    if rest := sum(item.bytes for item in items[SHOWN:]):
+        shown.append(f"others {rest}")
+    return f"{record.session}, {', '.join(shown)}"
 
 
 def _signed(value: float) -> str:
