@@ -24,7 +24,7 @@ class FixedPointWeight(nn.Module):
 def apply(run: Run, step: config.FixedPoint) -> None:
     """Retrain with all parameters on the grid of ``weight_bits``, buffers on ``buffer_bits``.
 
-    Without ``buffer_bits``, buffers are in half precision. The decoder's ``latent`` parameters
+    Without ``buffer_bits``, buffers are in half precision. The decoder's ``unstored`` parameters
     stay as they are, because it stores only what it computes from them.
 
     Layers compute with quantised parameters, gradients update full-precision ones behind them.
@@ -53,7 +53,7 @@ def constrain(decoder: Decoder, step: config.FixedPoint) -> list[tuple[str, nn.M
         (prefix, module, name)
         for prefix, module in decoder.named_modules()
         for name in [name for name, _ in module.named_parameters(recurse=False)]
-        if _dotted(prefix, name) not in decoder.latent
+        if _dotted(prefix, name) not in decoder.unstored
     ]
     ends = torch.tensor([-torch.inf, torch.inf])
     low, high = quantise(ends, *step.weight_bits).tolist()

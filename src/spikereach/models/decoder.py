@@ -116,7 +116,7 @@ class Decoder(nn.Module):
     folded: bool = False
     #: dotted names of parameters that a deployed decoder does not store: what :meth:`constant`
     #: rounds is computed from them; fixed point leaves them as they are
-    latent: frozenset[str] = frozenset()
+    unstored: frozenset[str] = frozenset()
 
     def __init__(self, *, channels: int, timing: Timing = Timing()):
         super().__init__()

@@ -72,7 +72,7 @@ class RSNN(Decoder):
     """
 
     takes_bytes = True
-    latent = frozenset({"mem_param", "syn_param", "readout_mem_param", "readout_syn_param"})
+    unstored = frozenset({"mem_param", "syn_param", "readout_mem_param", "readout_syn_param"})
 
     def __init__(
         self,
