@@ -8,7 +8,7 @@ import pytest
 from spikereach.export.firmware import emulate, image
 from spikereach.export.firmware.errors import FirmwareError
 from spikereach.export.firmware.machines import MACHINES, missing
-from spikereach.export.firmware.measure import measure
+from spikereach.export.firmware.measure import check_equal, measure
 
 needs_tools = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 on_each = pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: machine.name)
@@ -116,10 +116,17 @@ def test_velocities_of_a_machine_are_those_of_numpy(tmp_path, random, machine):
     items = {item.name: item.bytes for item in found.items}
     assert {"decoder_step", "decoder_init", "weights"} <= items.keys()
     assert (items["v"], items["seen"]) == (8, 1), "members of the state"
+
+
+def test_a_velocity_that_differs_is_named():
+    expected = np.arange(100).reshape(50, 2)
+    check_equal("a decoder", expected.copy(), expected)
     wrong = expected.copy()
     wrong[[7, 31], 1] += 1
-    with pytest.raises(FirmwareError, match="2 of 50 velocities differ, first in bin 7"):
-        measure(program, spikes, wrong, machine, tmp_path / "build")
+    with pytest.raises(
+        FirmwareError, match=r"2 of 50 velocities differ, .* bin 7: \[14, 16\], expected \[14, 15\]"
+    ):
+        check_equal("a decoder", wrong, expected)
 
 
 @needs_tools

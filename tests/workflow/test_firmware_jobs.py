@@ -48,16 +48,13 @@ def test_a_decoder_reaches_the_table_over_both_machines(deploying):
 
 
 @pytest.mark.slow
-def test_without_compilers_the_table_is_refused_and_the_run_is_not(
+def test_without_compilers_a_run_leaves_the_table_and_the_figure_out(
     deploying, monkeypatch, tmp_path
 ):
     (tmp_path / "bin").mkdir()
     for name in ("bash", "which"):  # which Snakemake looks for
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    done = deploying.snakemake(TABLE, "--dry-run", "--cores", "1")
-    assert done.returncode != 0
-    assert "firmware: null in this configuration: arm-none-eabi-gcc" in done.stdout
     done = deploying.snakemake("tables", "figures", "--dry-run", "--cores", "1")
     assert done.returncode == 0, done.stdout
     assert "deployment" not in done.stdout

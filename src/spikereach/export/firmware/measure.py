@@ -37,14 +37,7 @@ def measure(
     """
     built = image.build(program, spikes, machine, folder)
     run = emulate.run(built)
-    differing = np.flatnonzero((run.velocities != expected).any(axis=1))
-    if len(differing):
-        first = int(differing[0])
-        raise FirmwareError(
-            f"{program} on {machine.title}: {len(differing)} of {len(expected)} velocities differ, "
-            f"first in bin {first}: {run.velocities[first].tolist()}, expected "
-            f"{expected[first].tolist()}; export the decoder again"
-        )
+    check_equal(f"{program} on {machine.title}", run.velocities, expected)
     worst = int(run.instructions.argmax())
     return Measured(
         instructions_median=float(np.median(run.instructions)),
@@ -60,6 +53,26 @@ def measure(
         flags=" ".join((*machine.flags, *image.FLAGS)),
         emulator=_version(machine.emulator[0]),
     )
+
+
+def check_equal(what: str, velocities: np.ndarray, expected: np.ndarray) -> None:
+    """Refuse velocities (T, 2) of which one differs from what is expected.
+
+    Args:
+        what: decoded them.
+        velocities: integers.
+        expected: those of another implementation.
+    Raises:
+        FirmwareError: names the first bin and both velocities.
+    """
+    differing = np.flatnonzero((velocities != expected).any(axis=1))
+    if len(differing):
+        first = int(differing[0])
+        raise FirmwareError(
+            f"{what}: {len(differing)} of {len(expected)} velocities differ, first in bin {first}: "
+            f"{velocities[first].tolist()}, expected {expected[first].tolist()}; export the "
+            "decoder again"
+        )
 
 
 def _version(program: str) -> str:
