@@ -232,13 +232,10 @@ def test_all_final_checkpoints(paper, demo, make):
     assert sum(path.startswith("results/import/") for path in found) == 54
     by_system = {path.split("/")[2] for path in found}
     assert {"BMnet-post", "sRTnet-sparse", "Kalman"} <= by_system
-    fixed = {"SNN2-fixed": {"like": "SNN2"}}
-    tables = {"deployment": ["sRTnet", "SNN2-fixed"]}
-    further = set(make(systems=fixed, tables=tables).final_checkpoints()) - set(found)
-    assert further == {
-        f"results/train/SNN2-fixed/{name}/seed0/checkpoint.safetensors" for name in SIX
-    }
-    assert set(make(systems=fixed, tables=tables, firmware=None).final_checkpoints()) == set(found)
+    deployed = set(found) - set(make(firmware=None).final_checkpoints())
+    assert {"SNN2-fixed", "tinyRSNN-fixed"} == {path.split("/")[2] for path in deployed}
+    assert {path.split("/")[4] for path in deployed} == {"seed0"}
+    assert {path.split("/")[3] for path in deployed} == set(SIX)
     assert {path.split("/")[3] for path in demo.final_checkpoints()} == {
         "synthetic_indy_1",
         "synthetic_loco_1",
