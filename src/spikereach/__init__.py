@@ -1,7 +1,7 @@
 """Spiking decoders of cortical activity, trained, compressed and measured end to end.
 
-From Python: `load_session`, `load_checkpoint`, `decode`, `Stream`, `evaluate` and `input_spikes`,
-all of `spikereach.api`.
+From Python: `load_session`, `load_checkpoint`, `decode`, `Stream`, `evaluate`, `input_spikes` and
+`export_decoder`, all of `spikereach.api`.
 """
 
 import os
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Stream,
         decode,
         evaluate,
+        export_decoder,
         input_spikes,
         load_checkpoint,
         load_session,
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 __version__ = "0.1.0"
-__all__ = ["Stream", "decode", "evaluate", "input_spikes", "load_checkpoint", "load_session"]
+__all__ = [
+    "Stream",
+    "decode",
+    "evaluate",
+    "export_decoder",
+    "input_spikes",
+    "load_checkpoint",
+    "load_session",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -125,6 +125,7 @@ def run_current_lif(t: Tensors, options: Options, backend: str) -> tuple[Tensor,
             CurrentState(t["v"], t["i"], t["arriving"]),
             surrogate=options["surrogate"],
             dropout=dropout,
+            fixed_point=options.get("fixed_point"),
             backend=backend,
         )
     return z, out, *state
@@ -135,7 +136,8 @@ def draw_integrator(options: Options) -> Tensors:
 
 
 def run_integrator(t: Tensors, options: Options, backend: str) -> tuple[Tensor, ...]:
-    return scan_integrator(t["currents"], t["decay"], t["v"], backend=backend)
+    rules = {"fixed_point": options.get("fixed_point"), "backend": backend}
+    return scan_integrator(t["currents"], t["decay"], t["v"], **rules)
 
 
 def draw_current_integrator(options: Options) -> Tensors:
@@ -146,7 +148,8 @@ def draw_current_integrator(options: Options) -> Tensors:
 def run_current_integrator(t: Tensors, options: Options, backend: str) -> tuple[Tensor, ...]:
     parameters = CurrentParameters(t["mem"], t["syn"])
     state = CurrentState(t["v"], t["i"], t["arriving"])
-    membranes, last = scan_current_integrator(t["currents"], parameters, state, backend=backend)
+    rules = {"fixed_point": options.get("fixed_point"), "backend": backend}
+    membranes, last = scan_current_integrator(t["currents"], parameters, state, **rules)
     return membranes, *last
 
 
@@ -244,3 +247,24 @@ OPERATIONS = {
         differentiable=False,
     ),
 }
+
+
+def differentiated(operation, options, backend, kind=torch.float32):
+    """Outputs, and gradients of all tensors for a random loss of all outputs but, perhaps, the
+    sequence."""
+    drawn = operation.draw(options)
+    leaves = {
+        name: t.to(DEVICE, kind).requires_grad_(operation.differentiable)
+        for name, t in drawn.items()
+    }
+    outputs = operation.run(leaves, options, backend)
+    if operation.differentiable:
+        generator, loss = torch.Generator().manual_seed(5), 0
+        for number, output in enumerate(outputs):
+            way = "each step" if number else options["loss"]
+            if way is not None:
+                output = {"sum over time": output.sum(0), "mean": output.mean()}.get(way, output)
+                draw = torch.randn(output.shape, generator=generator).to(DEVICE)
+                loss = loss + (output * draw).sum()
+        loss.backward()
+    return [o.detach() for o in outputs], {name: leaf.grad for name, leaf in leaves.items()}

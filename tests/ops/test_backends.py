@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from operations import BACKEND, DEVICE, OPERATIONS, TRITON, Layer, silent
+from operations import BACKEND, DEVICE, OPERATIONS, TRITON, Layer, differentiated, silent
 from replay import judged
 from torch.nn import functional as F
 
@@ -48,27 +48,6 @@ def cases(operation):
     choices = SIZES | operation.options
     drawn = {name: st.sampled_from(values) for name, values in choices.items()}
     return st.fixed_dictionaries(drawn | {"seed": st.integers(0, 2**20), "loss": LOSSES})
-
-
-def differentiated(operation, options, backend, kind=torch.float32):
-    """Outputs, and gradients of all tensors for a random loss of all outputs but, perhaps, the
-    sequence."""
-    drawn = operation.draw(options)
-    leaves = {
-        name: t.to(DEVICE, kind).requires_grad_(operation.differentiable)
-        for name, t in drawn.items()
-    }
-    outputs = operation.run(leaves, options, backend)
-    if operation.differentiable:
-        generator, loss = torch.Generator().manual_seed(5), 0
-        for number, output in enumerate(outputs):
-            way = "each step" if number else options["loss"]
-            if way is not None:
-                output = {"sum over time": output.sum(0), "mean": output.mean()}.get(way, output)
-                draw = torch.randn(output.shape, generator=generator).to(DEVICE)
-                loss = loss + (output * draw).sum()
-        loss.backward()
-    return [o.detach() for o in outputs], {name: leaf.grad for name, leaf in leaves.items()}
 
 
 FLIPS = 1e-4

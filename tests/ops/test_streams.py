@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from spikereach import config
 from spikereach.models import zoo
 from spikereach.ops.common import loops
+from spikereach.ops.common.fixed_point import quantise
 
 SYSTEMS = ["SNN2", "tinyRSNN", "bigRSNN", "RTnet", "ANN2"]
 AREAS = ["M1"] * 20 + ["S1"] * 4
@@ -35,7 +36,7 @@ def recording(steps, seed=1):
 
 
 @torch.no_grad()
-def assert_streams(decoder, begun):
+def assert_streams(decoder, begun, **tolerance):
     """From the state after ``begun`` bins on."""
     state, bins = None, torch.from_numpy(recording(begun + STEPS)).float()[:, None]
     if begun:
@@ -47,7 +48,8 @@ def assert_streams(decoder, begun):
         streamed.append(torch.from_numpy(step(x[0].numpy().astype(np.uint8)).copy()))
     expected = torch.stack(expected)
     assert expected.std() > 1e-3
-    torch.testing.assert_close(torch.stack(streamed), expected, rtol=1e-4, atol=1e-5)
+    tolerance = tolerance or {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(torch.stack(streamed), expected, **tolerance)
 
 
 @pytest.mark.parametrize("begun", [0, 1, 6, 50, 51])
@@ -70,6 +72,16 @@ def test_a_hybrid_stream_stores_what_forward_stores(stored, sizes, begun, reposi
         parameter.data = (parameter.data * 64).round() / 64
     decoder.buffer_format = stored
     assert_streams(decoder, begun)
+
+
+@pytest.mark.parametrize("begun", [0, 51])
+@pytest.mark.parametrize("name", ["SNN2", "tinyRSNN"])
+def test_a_stream_in_fixed_point_has_the_bits_of_forward(name, begun, repository):
+    decoder = make(name, repository)
+    for parameter in decoder.parameters():
+        parameter.data = quantise(parameter.data, 1, 7)
+    decoder.weight_format, decoder.buffer_format = (1, 7), (2, 10)
+    assert_streams(decoder, begun, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("begun", [0, 60])

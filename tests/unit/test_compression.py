@@ -210,22 +210,59 @@ def test_all_matrices_may_be_ranked_together():
 # ---- Fixed point and half precision -----------------------------------------------------
 
 
+def assert_on_grid(values, bits_, name):
+    integer, fractional = bits_
+    numbers = values.detach().double().numpy() * 2**fractional
+    assert (numbers == np.round(numbers)).all(), name
+    assert numbers.min() >= -(2 ** (integer + fractional)), name
+    assert numbers.max() <= 2 ** (integer + fractional) - 1, name
+
+
 @pytest.mark.parametrize("bits_", [(1, 7), (0, 3), (2, 1)])
 def test_fixed_point_weights_lie_on_the_grid(tmp_path, bits_):
     start = checkpoint(build(rsnn(), CHANNELS), rsnn())
     with torch.no_grad():
         start.decoder.input.weight.mul_(30)  # beyond the grid
     compressed, _ = run(tmp_path, fixed(bits_), start=start)
-    integer, fractional = bits_
     for name, parameter in compressed.decoder.named_parameters():
-        numbers = parameter.detach().double().numpy() * 2**fractional
-        assert (numbers == np.round(numbers)).all(), name
-        assert numbers.min() >= -(2 ** (integer + fractional)), name
-        assert numbers.max() <= 2 ** (integer + fractional) - 1, name
+        if name not in compressed.decoder.unstored:
+            assert_on_grid(parameter, bits_, name)
     assert compressed.decoder.weight_format == bits_
     assert compressed.decoder.buffer_format == (1, 4)
     assert compressed.decoder.state_dict().keys() == start.decoder.state_dict().keys()
     assert not torch.nn.utils.parametrize.is_parametrized(compressed.decoder)
+
+
+def test_of_learned_time_constants_the_decays_lie_on_the_grid(tmp_path):
+    """And what an RSNN stores between two steps, from its first state on."""
+    start = checkpoint(build(rsnn(), CHANNELS), rsnn())
+    with torch.no_grad():
+        start.decoder.mem_param[0] = 9.5  # beyond the grid: 190 ms, of which the decay is 0.979
+    compressed, _ = run(tmp_path, fixed((1, 6), (2, 5)), start=start)
+    decoder = compressed.decoder
+    assert decoder.mem_param[0] > 9
+    for of in (decoder._hidden_decays(), decoder._readout_decays()):
+        for name, decay in of._asdict().items():
+            assert_on_grid(decay, (1, 6), name)
+    spikes = torch.tensor(SESSION.spikes[:50]).unsqueeze(1)
+    _, after = decoder(spikes)
+    for layer in (*decoder.init_state(1), *after):
+        for name in ("v", "i"):
+            assert_on_grid(getattr(layer, name), (2, 5), name)
+        assert_on_grid(layer.arriving, (20, 6), "arriving")
+
+
+def test_of_fixed_time_constants_the_decay_lies_on_the_grid(tmp_path):
+    entry = system("snn2", sizes={"hidden": 8}, finetune=SHORT)
+    start = checkpoint(build(entry, CHANNELS), entry)
+    decoder = run(tmp_path, fixed((1, 4), (2, 5)), start=start)[0].decoder
+    _, after = decoder(torch.tensor(SESSION.spikes[:50]).float().unsqueeze(1))
+    assert_on_grid(after.hidden.v, (2, 5), "hidden")
+    assert_on_grid(after.output, (2, 5), "output")
+    assert decoder.lif1.beta == torch.tensor(0.96)
+    alone = after._replace(hidden=after.hidden._replace(v=torch.ones(1, 8), z=torch.zeros(1, 8)))
+    _, later = decoder(torch.zeros(1, 1, CHANNELS), alone)
+    assert (later.hidden.v == 30 / 32).all()  # 0.96 is rounded to 15 / 16
 
 
 def test_training_knows_the_grid(tmp_path):

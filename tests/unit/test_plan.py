@@ -227,12 +227,16 @@ def test_final_checkpoint_is_what_stands_in_the_tables(paper):
     assert paper.architecture("sRTnet") == "hybrid"
 
 
-def test_all_final_checkpoints(paper, demo):
+def test_all_final_checkpoints(paper, demo, make):
     found = paper.final_checkpoints()
     assert len(found) == len(set(found))
     assert sum(path.startswith("results/import/") for path in found) == 54
     by_system = {path.split("/")[2] for path in found}
     assert {"BMnet-post", "sRTnet-sparse", "Kalman"} <= by_system
+    deployed = set(found) - set(make(firmware=None).final_checkpoints())
+    assert {"SNN2-fixed", "tinyRSNN-fixed"} == {path.split("/")[2] for path in deployed}
+    assert {path.split("/")[4] for path in deployed} == {"seed0"}
+    assert {path.split("/")[3] for path in deployed} == set(SIX)
     assert {path.split("/")[3] for path in demo.final_checkpoints()} == {
         "synthetic_indy_1",
         "synthetic_loco_1",
@@ -318,6 +322,8 @@ def test_tabled_systems_are_the_trained_ones_of_all_tables(paper, make):
     tables = {name: [] for name in paper.config.tables} | {"hyperparameters": ["Kalman"]}
     assert make(tables=tables | {"coopt": ["Wiener"]}).tabled_systems() == ["Wiener"]
     assert Reports(make(tables=tables)).written() == ["hyperparameters"]
+    deployed = make(tables=tables | {"deployment": ["sRTnet"]})
+    assert deployed.tabled_systems() == [], "only one of the seeds has results"
 
 
 def test_one_system_of_each_layout_of_convolutions(paper):

@@ -24,7 +24,8 @@ class FixedPointWeight(nn.Module):
 def apply(run: Run, step: config.FixedPoint) -> None:
     """Retrain with all parameters on the grid of ``weight_bits``, buffers on ``buffer_bits``.
 
-    Without ``buffer_bits``, buffers are in half precision.
+    Without ``buffer_bits``, buffers are in half precision. The decoder's ``unstored`` parameters
+    stay as they are, because it stores only what it computes from them.
 
     Layers compute with quantised parameters, gradients update full-precision ones behind them.
     Those start inside the grid's range, because a saturated weight gets no gradient. In the
@@ -33,9 +34,8 @@ def apply(run: Run, step: config.FixedPoint) -> None:
     owners = constrain(run.decoder, step)
     mask = dict(run.mask)
     for prefix, _, name in owners:
-        dotted = f"{prefix}." if prefix else ""
-        if dotted + name in mask:
-            mask[f"{dotted}parametrizations.{name}.original"] = mask.pop(dotted + name)
+        if (dotted := _dotted(prefix, name)) in mask:
+            mask[_dotted(prefix, f"parametrizations.{name}.original")] = mask.pop(dotted)
     unquantised, run.mask = run.mask, mask
     run.retrain(step.retrain)
     run.mask = unquantised
@@ -53,6 +53,7 @@ def constrain(decoder: Decoder, step: config.FixedPoint) -> list[tuple[str, nn.M
         (prefix, module, name)
         for prefix, module in decoder.named_modules()
         for name in [name for name, _ in module.named_parameters(recurse=False)]
+        if _dotted(prefix, name) not in decoder.unstored
     ]
     ends = torch.tensor([-torch.inf, torch.inf])
     low, high = quantise(ends, *step.weight_bits).tolist()
@@ -62,3 +63,7 @@ def constrain(decoder: Decoder, step: config.FixedPoint) -> list[tuple[str, nn.M
         parametrize.register_parametrization(module, name, FixedPointWeight(*step.weight_bits))
     decoder.weight_format, decoder.buffer_format = step.formats
     return owners
+
+
+def _dotted(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spikereach.models.stages import Stage, refusal
 from spikereach.models.streams import Stream
-from spikereach.ops.common.fixed_point import Format, Formats, stored
+from spikereach.ops.common.fixed_point import Format, Formats, bits_of, quantise, stored
 
 STEP_S = 0.004
 """Length of one time step in seconds (250 Hz)."""
@@ -114,6 +114,9 @@ class Decoder(nn.Module):
     takes_bytes: bool = False
     #: whether :meth:`fold` has been called; part of a checkpoint
     folded: bool = False
+    #: dotted names of parameters that a deployed decoder does not store: what :meth:`constant`
+    #: rounds is computed from them; fixed point leaves them as they are
+    unstored: frozenset[str] = frozenset()
 
     def __init__(self, *, channels: int, timing: Timing = Timing()):
         super().__init__()
@@ -134,6 +137,12 @@ class Decoder(nn.Module):
     def buffer(self, values: Tensor) -> Tensor:
         """What a streaming implementation would read back after storing ``values``."""
         return stored(values, self.buffer_format)
+
+    def constant(self, values: Tensor | float) -> Tensor | float:
+        """Neurons' decays or thresholds as stored in the deployed decoder: in fixed point on the
+        grid of the weights, with a straight-through gradient."""
+        bits = bits_of(self.weight_format)
+        return values if bits is None else quantise(torch.as_tensor(values), *bits)
 
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Decode ``spikes`` (T, B, C), binary float.

@@ -1,7 +1,7 @@
 """tinyRSNN and bigRSNN (Liu et al. 2024): one recurrent layer of current-based LIF neurons."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from spikereach.models import stages, streams
 from spikereach.models.decoder import STEP_S, BufferSize, Decoder
 from spikereach.ops.common.dropout import draw_dropout
+from spikereach.ops.common.fixed_point import bits_of, quantise
 from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import fast_sigmoid
@@ -57,7 +58,8 @@ class RSNN(Decoder):
 
     No layer has a bias. Membrane and synaptic time constants are learned per unit:
     ``tau = tau0 * softplus(p)``. Inputs and hidden spikes reach the next layer one step later
-    (:mod:`spikereach.ops.current_lif.step`). Read-outs start at -0.01.
+    (:mod:`spikereach.ops.current_lif.step`). Read-outs start at -0.01. In fixed point decays
+    per step are on the weights' grid, membranes and synaptic currents on the buffers'.
 
     Args:
         channels: input channels.
@@ -70,6 +72,7 @@ class RSNN(Decoder):
     """
 
     takes_bytes = True
+    unstored = frozenset({"mem_param", "syn_param", "readout_mem_param", "readout_syn_param"})
 
     def __init__(
         self,
@@ -129,25 +132,30 @@ class RSNN(Decoder):
                 parameter.fill_(1.0)
 
     def _hidden_decays(self) -> CurrentParameters:
-        mem, syn = [self.tau_mem_ms], [self.tau_syn_ms]
-        return CurrentParameters(decays(mem, self.mem_param), decays(syn, self.syn_param))
+        taus = [self.tau_mem_ms], [self.tau_syn_ms]
+        return self._decays(taus, (self.mem_param, self.syn_param))
 
     def _readout_decays(self) -> CurrentParameters:
-        mem, syn = zip(*self.readouts, strict=True)
-        return CurrentParameters(
-            decays(mem, self.readout_mem_param), decays(syn, self.readout_syn_param)
-        )
+        taus = zip(*self.readouts, strict=True)
+        return self._decays(taus, (self.readout_mem_param, self.readout_syn_param))
+
+    def _decays(
+        self, taus_ms: Iterable[Sequence[float]], parameters: Iterable[Tensor]
+    ) -> CurrentParameters:
+        found = map(decays, taus_ms, parameters)
+        return CurrentParameters(*map(self.constant, found))
 
     def init_state(self, batch: int) -> RSNNState:
         zeros = self.input.weight.new_zeros(batch, self.input.out_features)
         out = self.readout.weight.new_zeros(batch, self.readout.out_features)
-        return RSNNState(
-            CurrentState(zeros, zeros, zeros), CurrentState(out + READOUT_START, out, out)
-        )
+        start, fixed_point = out + READOUT_START, bits_of(self.buffer_format)
+        if fixed_point is not None:
+            start = quantise(start, *fixed_point)
+        return RSNNState(CurrentState(zeros, zeros, zeros), CurrentState(start, out, out))
 
     def forward(self, spikes: Tensor, state: RSNNState | None = None) -> tuple[Tensor, RSNNState]:
         state = self.init_state(spikes.shape[1]) if state is None else state
-        dropout = None, None
+        fixed_point, dropout = bits_of(self.buffer_format), (None, None)
         if self.training and self.dropout:
             sent = (*spikes.shape[:2], self.recurrent.in_features)
             dropout = [draw_dropout(s, self.dropout, spikes.device) for s in (spikes.shape, sent)]
@@ -158,10 +166,11 @@ class RSNN(Decoder):
             state.hidden,
             surrogate=self.surrogate,
             dropout=dropout,
+            fixed_point=fixed_point,
         )
         note_spikes("hidden", self.spikes(z))
         membranes, readout = scan_current_integrator(
-            currents, self._readout_decays(), state.readout
+            currents, self._readout_decays(), state.readout, fixed_point=fixed_point
         )
         velocity = membranes.unflatten(-1, (-1, 2)).mean(-2)
         velocity = velocity.to(torch.promote_types(spikes.dtype, torch.float32))
@@ -169,9 +178,10 @@ class RSNN(Decoder):
 
     def standardised_streamer(self, state: RSNNState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
+        rules = {"fixed_point": bits_of(self.buffer_format)}
         return streams.chain(
-            CurrentLIFStream(self._layers(), self._hidden_decays(), state.hidden),
-            CurrentIntegratorStream(self._readout_decays(), state.readout),
+            CurrentLIFStream(self._layers(), self._hidden_decays(), state.hidden, **rules),
+            CurrentIntegratorStream(self._readout_decays(), state.readout, **rules),
             lambda membranes: membranes.reshape(-1, 2).mean(0),
         )
 
@@ -180,17 +190,15 @@ class RSNN(Decoder):
 
     def stages(self) -> list[stages.Stage]:
         layers = (stages.linear(name, getattr(self, name)) for name in CurrentLayers._fields[:2])
+        hidden, readouts = (
+            [each.detach() for each in decays]
+            for decays in (self._hidden_decays(), self._readout_decays())
+        )
+        start = self.init_state(1).readout.v[0, 0].item()
         return [
-            stages.CurrentLIF(
-                "hidden", *layers, *(each.detach() for each in self._hidden_decays()), "float32"
-            ),
+            stages.CurrentLIF("hidden", *layers, *hidden, self.buffer_format),
             stages.linear("readout", self.readout),
-            stages.CurrentIntegrator(
-                "readouts",
-                *(each.detach() for each in self._readout_decays()),
-                READOUT_START,
-                "float32",
-            ),
+            stages.CurrentIntegrator("readouts", *readouts, start, self.buffer_format),
             stages.Mean(len(self.readouts)),
         ]
 

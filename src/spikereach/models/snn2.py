@@ -8,13 +8,14 @@ from torch.nn import functional as F
 from spikereach.models import stages, streams
 from spikereach.models.decoder import BufferSize, Decoder
 from spikereach.models.leaky import Leaky
+from spikereach.ops.common.fixed_point import bits_of
 from spikereach.ops.common.record import note_spikes
 from spikereach.ops.common.spikes import Spikes
 from spikereach.ops.common.surrogates import fast_sigmoid
 from spikereach.ops.integrator import scan_integrator
 from spikereach.ops.integrator.stream import IntegratorStream
 from spikereach.ops.lif import scan_lif
-from spikereach.ops.lif.step import LIFState, Reset
+from spikereach.ops.lif.step import LIFParameters, LIFState, Reset
 from spikereach.ops.lif.stream import LIFStream
 
 
@@ -25,6 +26,8 @@ class SNN2State(NamedTuple):
 
 class SNN2(Decoder):
     """Linear -> dropout -> LIF -> linear -> leaky integrator, whose membrane is the velocity.
+
+    In fixed point decays are on the weights' grid, membranes on the buffers'.
 
     Args:
         channels: input channels.
@@ -63,38 +66,56 @@ class SNN2(Decoder):
         state = self.init_state(spikes.shape[1]) if state is None else state
         x = spikes.to(self.fc1.weight.dtype)
         currents = F.dropout(self.fc1(x), self.dropout, self.training)
-        rules = {"surrogate": self.surrogate, "reset": self.lif1.reset}
-        z, hidden = scan_lif(currents, None, self.lif1.neuron, state.hidden, **rules)
+        fixed_point = bits_of(self.buffer_format)
+        z, hidden = scan_lif(
+            currents,
+            None,
+            self._neuron(self.lif1),
+            state.hidden,
+            surrogate=self.surrogate,
+            reset=self.lif1.reset,
+            fixed_point=fixed_point,
+        )
         z = self.spikes(z)
         note_spikes("hidden", z)
-        velocity, output = scan_integrator(self.fc_out(z), self.lif_out.neuron.decay, state.output)
+        decay = self._neuron(self.lif_out).decay
+        velocity, output = scan_integrator(
+            self.fc_out(z), decay, state.output, fixed_point=fixed_point
+        )
         # The read-out's own spikes go nowhere, but the original computes and counts them.
         self.spikes((velocity > self.lif_out.threshold).to(z.dtype))
         return velocity.to(spikes.dtype), SNN2State(hidden, output)
 
     def standardised_streamer(self, state: SNN2State | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
+        hidden, decay = self._neuron(self.lif1), float(self._neuron(self.lif_out).decay)
+        rules = {"fixed_point": bits_of(self.buffer_format)}
         return streams.chain(
-            LIFStream(self.fc1.weight, None, self.lif1.neuron, state.hidden, reset=self.lif1.reset),
+            LIFStream(self.fc1.weight, None, hidden, state.hidden, reset=self.lif1.reset, **rules),
             streams.Receiver(self.fc_out.weight),
-            IntegratorStream(float(self.lif_out.neuron.decay), state.output),
+            IntegratorStream(decay, state.output, **rules),
         )
 
     def stages(self) -> list[stages.Stage]:
-        decay = float(self.lif1.neuron.decay)
         return [
             stages.LIF(
                 "lif1",
                 stages.linear("fc1", self.fc1),
                 None,
-                decay,
+                float(self._neuron(self.lif1).decay),
                 float(self.lif1.threshold),
                 self.lif1.reset,
-                "float32",
+                self.buffer_format,
             ),
             stages.linear("fc_out", self.fc_out),
-            stages.Integrator("lif_out", float(self.lif_out.neuron.decay), "float32"),
+            stages.Integrator(
+                "lif_out", float(self._neuron(self.lif_out).decay), self.buffer_format
+            ),
         ]
+
+    def _neuron(self, leaky: Leaky) -> LIFParameters:
+        decay, threshold = leaky.neuron
+        return LIFParameters(self.constant(decay), threshold)
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [

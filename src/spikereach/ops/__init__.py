@@ -24,7 +24,8 @@ backend       runs
 ``cuda``      fused Triton kernels, the loop over time inside, the weights in registers;
               float32 on CUDA, bfloat16 currents of automatic mixed precision too. With more
               than 128 recurrent units, :func:`.scan_lif` has no place for the weights, and
-              :func:`.scan_current_lif` has a loop of matrix products and fused steps
+              :func:`.scan_current_lif` has a loop of matrix products and fused steps. In fixed
+              point it and the integrators have no kernels: on CUDA the reference runs
 ============= ===================================================================
 
 Without a choice the fastest that fits is taken. Shapes: ``T`` steps, ``B`` streams, ``N``

@@ -135,7 +135,9 @@ class Budget:
         if systems:
             return {name: self.works(self.plan.evaluated([name])) for name in systems}
         found = {
-            name: self.works(self.plan.evaluated(listed))
+            name: self.works(
+                self.plan.deployed() if name == "deployment" else self.plan.evaluated(listed)
+            )
             for name, listed in self.config.tables.items()
             if listed and name not in ("hyperparameters", "imported")  # of recipes, of weights
         }

@@ -53,6 +53,7 @@ def choose(
     choice: Backend | None,
     *tensors: Tensor | float | None,
     recurrent: Tensor | None = None,
+    cuda: bool = True,
 ) -> ModuleType:
     """The backend of this name, that of :func:`only`, or the fastest that fits the tensors.
 
@@ -61,12 +62,17 @@ def choose(
         choice: a name of :data:`MODULES`, or None.
         tensors: what decides which backends fit.
         recurrent: recurrent weight (N, N), whose size decides, too.
+        cuda: whether the Triton kernels have what is asked for; if not, CUDA gets the reference.
+    Raises:
+        ValueError: the Triton kernels are asked for by name, and do not have it.
     """
     choice = choice or _ONLY.get()
+    if choice == "cuda" and not cuda:
+        raise ValueError(f"{operation} has no Triton kernel in fixed point: take the reference")
     if choice is None and fits_cpu(*tensors, recurrent) and _has(operation, "cpu"):
         choice = "cpu"
     elif choice is None and fits_cuda(*tensors, recurrent=recurrent) and _has(operation, "cuda"):
-        choice = "cuda"
+        choice = "cuda" if cuda else None
     return _module(operation, choice or "reference")
 
 

@@ -169,6 +169,15 @@ def snap(v, grid, out):
             out[e] = min(max(np.float32(np.rint(v[e] * steps)) / steps, lowest), highest)
 
 
+@inlined
+def saturate(gradient, new, grid):
+    """End the straight-through gradient in place where the value before it is stored, ``new``, lies
+    outside the grid's range."""
+    _, lowest, highest = grid
+    for e in range(len(gradient)):
+        gradient[e] = gradient[e] if new[e] >= lowest and new[e] <= highest else NIL
+
+
 @compiled
 def round_half(values):
     """Round to binary16, ties to even, in place."""

@@ -32,6 +32,7 @@ def scan_current_lif(
     *,
     surrogate: Surrogate,
     dropout: tuple[Dropout | None, Dropout | None] = (None, None),
+    fixed_point: tuple[int, int] | None = None,
     backend: Backend | None = None,
 ) -> tuple[Tensor, Tensor, CurrentState]:
     """Run :func:`~spikereach.ops.current_lif.step.current_lif_step` over time.
@@ -43,13 +44,15 @@ def scan_current_lif(
         state: before the first step.
         surrogate: gradient of the spikes.
         dropout: of the inputs (T, B, C), and of the spikes on all their ways (T, B, N).
+        fixed_point: as for one step; no Triton kernel has it.
         backend: see `spikereach.ops`.
     Returns:
         spikes (T, B, N), before dropout; what they send to the outputs (T, B, O); and the
         state after the last step.
     """
-    chosen = choose(__name__, backend, *layers.weights, *parameters, *state)
-    rules = {"surrogate": surrogate, "dropout": dropout}
+    cuda = fixed_point is None
+    chosen = choose(__name__, backend, *layers.weights, *parameters, *state, cuda=cuda)
+    rules = {"surrogate": surrogate, "dropout": dropout, "fixed_point": fixed_point}
     with without_autocast(x):
         z, out, last = chosen.current_lif(x, layers, parameters, state, **rules)
     if chosen is not reference:

@@ -1,8 +1,9 @@
 """The neuron over time in compiled loops.
 
 The forward pass keeps a checkpoint of its state every `SEGMENT` steps and, as bits, what was sent,
-from which the backward pass computes the membranes again. `received` and `sent` are bits
-(T, B, words), which inputs and spikes are not dropped; checkpoints are (segments, 3, B N) or empty.
+from which the backward pass computes the membranes again, in fixed point those before they are
+stored, too. `received` and `sent` are bits (T, B, words), which inputs and spikes are not dropped;
+checkpoints are (segments, 3, B N) or empty.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ from spikereach.ops.common.chunks import Chunks
 from spikereach.ops.common.compiling import compiled
 from spikereach.ops.common.dropout import LANES
 from spikereach.ops.common.intrinsics import part, words
-from spikereach.ops.common.loops import ONE
+from spikereach.ops.common.loops import NIL, ONE
 from spikereach.ops.current_lif.step import CurrentState
 
 SEGMENT = 16
@@ -27,7 +28,8 @@ less time; with 64 units it takes a third more."""
 
 @compiled
 def step(z, v, i, a, mem, syn):
-    """v and i of `current_lif_step`, in place; ``z`` zero everywhere: the integrator."""
+    """v and i of `current_lif_step`, before they are stored, in place; ``z`` zero everywhere: the
+    integrator."""
     for e in range(len(v)):
         v[e] = (mem[e] * v[e] + (ONE - mem[e]) * i[e]) * (ONE - z[e])
     for e in range(len(i)):
@@ -54,10 +56,10 @@ def step_back(before, slopes, gz, constants, gstate, through, gconstants):
 
 
 @compiled
-def forward(x, weights_t, constants, dropouts, streams, state, outputs, kept):
+def forward(x, weights_t, constants, rule, streams, state, outputs, kept):
     """Fill spikes and outputs of the ``streams`` from one to before another; state in place."""
     (input_t, recurrent_t, output_t), (mem, syn), (v, i, a) = weights_t, constants, state
-    (x_dropout, dropout), (start, stop), (zs, outs) = dropouts, streams, outputs
+    (x_dropout, dropout, grid), (start, stop), (zs, outs) = rule, streams, outputs
     received, sent, checkpoints = kept
     (inputs, units), channels = input_t.shape, output_t.shape[1]
     number, lo, hi = x.shape[1] // inputs, start * units, stop * units
@@ -69,6 +71,8 @@ def forward(x, weights_t, constants, dropouts, streams, state, outputs, kept):
         fired = zs[t, lo:hi]
         loops.fire(v, ONE, fired)
         step(fired, v, i, a, mem, syn)
+        loops.store(v, grid)
+        loops.store(i, grid)
         loops.clear(a)
         for s in range(stop - start):
             row = t * number + start + s
@@ -92,7 +96,7 @@ def backward(x, weights, constants, rule, streams, kept, outside, gstate, gradie
     gradients ``outside``, those of spikes have one row per step, one for all steps, or none.
     """
     (input_t, recurrent, recurrent_t, output), (mem, syn) = weights, constants
-    (x_dropout, dropout, surrogate), (start, stop) = rule, streams
+    (x_dropout, dropout, grid, surrogate), (start, stop) = rule, streams
     (received, sent, checkpoints), (gzs, gouts), (gv, gi, ga) = kept, outside, gstate
     (ginput_t, grecurrent_t, goutput_t), gconstants = gradients
     (inputs, units), channels, steps = input_t.shape, len(output), len(x)
@@ -101,6 +105,8 @@ def backward(x, weights, constants, rule, streams, kept, outside, gstate, gradie
     zs = np.empty((SEGMENT, size), np.float32)
     vs = np.empty((SEGMENT, size), np.float32)
     is_ = np.empty((SEGMENT, size), np.float32)
+    new_vs = np.empty((SEGMENT, size), np.float32)
+    new_is = np.empty((SEGMENT, size), np.float32)
     v = np.empty(size, np.float32)
     i = np.empty(size, np.float32)
     a = np.empty(size, np.float32)
@@ -125,6 +131,11 @@ def backward(x, weights, constants, rule, streams, kept, outside, gstate, gradie
             loops.copy(i, is_[k])
             loops.fire(v, ONE, zs[k])
             step(zs[k], v, i, a, mem, syn)
+            if grid[0] > NIL:
+                loops.copy(v, new_vs[k])
+                loops.copy(i, new_is[k])
+                loops.store(v, grid)
+                loops.store(i, grid)
             loops.clear(a)
             for s in range(here):
                 row, slot = t * number + start + s, k * here + s
@@ -135,6 +146,9 @@ def backward(x, weights, constants, rule, streams, kept, outside, gstate, gradie
                 loops.send(bits, z, dropout[2], recurrent_t, arriving)
         for t in range(t1 - 1, t0 - 1, -1):
             k, turn = t - t0, (t1 - 1 - t) % 2
+            if grid[0] > NIL:
+                loops.saturate(gv, new_vs[k], grid)
+                loops.saturate(both[1], new_is[k], grid)
             if turn == 0 and units > WIDE:
                 np.dot(both.reshape(-1, units), recurrent_t.T, products.reshape(-1, units))
             elif turn == 0:
@@ -169,9 +183,9 @@ class _CurrentLIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, w_input, w_recurrent, w_output, mem, syn, v, i, a, rule):
         ctx.set_materialize_grads(False)
-        surrogate, *dropouts = rule
-        dropouts = tuple(cpu.drawn(dropout) for dropout in dropouts)
-        ctx.rule = *dropouts, cpu.constants(surrogate)
+        surrogate, dropout, fixed_point = rule
+        drawn = *map(cpu.drawn, dropout), cpu.grid(fixed_point)
+        ctx.rule = *drawn, cpu.constants(surrogate)
         (steps, streams, _), (outputs, units) = x.shape, w_output.shape
         ctx.chunks = chunks = Chunks(streams, units)
         ctx.save_for_backward(x, w_input, w_recurrent, w_output, mem, syn)
@@ -190,7 +204,7 @@ class _CurrentLIF(torch.autograd.Function):
         def work(chunk: int, lo: int, hi: int) -> None:
             here, states = cpu.cut(decays, 0, hi - lo), cpu.cut(flat_state, lo, hi)
             span = lo // units, hi // units
-            forward(flat_x, weights_t, here, dropouts, span, states, outs, ctx.kept)
+            forward(flat_x, weights_t, here, drawn, span, states, outs, ctx.kept)
 
         chunks.run(work)
         return z, out, *state
@@ -230,8 +244,8 @@ class _CurrentLIF(torch.autograd.Function):
         return None, *gweights, *map(chunks.total, gdecays), *gstate, None
 
 
-def current_lif(x, layers, parameters, state, *, surrogate, dropout):
+def current_lif(x, layers, parameters, state, *, surrogate, dropout, fixed_point):
     """As `scan_current_lif`."""
-    rule = (surrogate, *dropout)
+    rule = surrogate, dropout, fixed_point
     z, out, *last = _CurrentLIF.apply(x, *layers.weights, *parameters, *state, rule)
     return z, out, CurrentState(*last)

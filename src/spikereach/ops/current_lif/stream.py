@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from spikereach.ops.common.compiling import compiled
-from spikereach.ops.common.cpu import values
+from spikereach.ops.common.cpu import grid, values
 from spikereach.ops.common.intrinsics import words
 from spikereach.ops.common.loops import ALL, ONE, fire, receive, round_half
 from spikereach.ops.current_lif.cpu import forward
@@ -17,7 +17,14 @@ class CurrentLIFStream:
     Weights in float16: every sum and product is rounded, as in the reference.
     """
 
-    def __init__(self, layers: CurrentLayers, parameters: CurrentParameters, state: CurrentState):
+    def __init__(
+        self,
+        layers: CurrentLayers,
+        parameters: CurrentParameters,
+        state: CurrentState,
+        *,
+        fixed_point: tuple[int, int] | None = None,
+    ):
         outputs, units = layers.output.weight.shape
         inputs = layers.input.weight.shape[1]
         self.half = layers.input.weight.dtype == torch.float16
@@ -34,13 +41,14 @@ class CurrentLIFStream:
         else:
             bits = [np.empty((1, 1, words(n)), np.uint64) for n in (inputs, units)]
             self.kept = *bits, np.empty((0, 3, units), np.float32)
+            self.rule = ALL, ALL, grid(fixed_point)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         weights_t, decays, state, outputs = self.arrays
         if self.half:
             _half_step(x, weights_t, decays, state, outputs, self.nothing)
         else:
-            forward(x[None], weights_t, decays, (ALL, ALL), (0, 1), state, outputs, self.kept)
+            forward(x[None], weights_t, decays, self.rule, (0, 1), state, outputs, self.kept)
         return self.out
 
 

@@ -309,8 +309,8 @@ class _CurrentLIF(torch.autograd.Function):
         return None, *gweights, gmem.sum(0), gsyn.sum(0), *gstate, None
 
 
-def current_lif(x, layers, parameters, state, *, surrogate, dropout):
-    """As `scan_current_lif`."""
+def current_lif(x, layers, parameters, state, *, surrogate, dropout, fixed_point):
+    """As `scan_current_lif`; ``fixed_point`` is None."""
     rule = (known(surrogate), *dropout)
     z, out, *last = _CurrentLIF.apply(x, *layers.weights, *parameters, *state, rule)
     return z, out, CurrentState(*last)

@@ -54,13 +54,15 @@ class _Integrator(torch.autograd.Function):
         return gcurrents, gdecay, decay * gcurrents[0]
 
 
-def integrator(currents: Tensor, decay: Tensor | float, membrane: Tensor) -> tuple[Tensor, Tensor]:
+def integrator(
+    currents: Tensor, decay: Tensor | float, membrane: Tensor, _fixed_point: None = None
+) -> tuple[Tensor, Tensor]:
     membranes = _Integrator.apply(currents, per_unit(decay, currents), membrane)
     return membranes, membranes[-1]
 
 
 def current_integrator(
-    currents: Tensor, parameters: CurrentParameters, state: CurrentState
+    currents: Tensor, parameters: CurrentParameters, state: CurrentState, _fixed_point: None
 ) -> tuple[Tensor, CurrentState]:
     """Two integrators, one after the other: synapse and membrane."""
     arriving = torch.cat([state.arriving[None], currents])

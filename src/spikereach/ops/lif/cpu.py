@@ -84,7 +84,6 @@ def backward(first, zs, kept, weight, constants, rules, span, gzs, gstate, gradi
     """Fill or add to the gradients; see `cpu.Loops`."""
     rule, surrogate = rules
     threshold, reset, grid = rule
-    steps, lowest, highest = grid
     (decay,), (first_v, first_z), (lo, hi), vs = constants, first, span, kept[0]
     (gv, gz), (gcurrents, gweight_t, (gdecay,)) = gstate, gradients
     size, units = hi - lo, weight.shape[1]
@@ -97,9 +96,8 @@ def backward(first, zs, kept, weight, constants, rules, span, gzs, gstate, gradi
         loops.derivative(surrogate, stored, threshold, slopes)
         for e in range(size):
             g[e] = gv[e] + slopes[e] * (outside[e] + gz[e])
-        if steps > NIL:  # the straight-through gradient ends where the membrane saturates
-            for e in range(size):
-                g[e] = g[e] if new[e] >= lowest and new[e] <= highest else NIL
+        if grid[0] > NIL:
+            loops.saturate(g, new, grid)
         z = zs[t - 1, lo:hi] if t else first_z
         if t:
             loops.snap(vs[t - 1], grid, stored)
