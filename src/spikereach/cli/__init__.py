@@ -10,6 +10,7 @@ import typer
 
 from spikereach.cli import decoders, runs, sessions, weights
 from spikereach.cli.budget import budget
+from spikereach.cli.loop import closed_loop
 from spikereach.surroundings import settle
 
 
@@ -108,6 +109,7 @@ for name, command in {
     "decode": decoders.decode,
     "evaluate": decoders.evaluate,
     "stream": decoders.stream,
+    "closed-loop": closed_loop,
     "import-weights": weights.import_weights,
     "download-weights": weights.download_weights,
     "budget": budget,

@@ -99,7 +99,7 @@ class Task:
         steps = self.step - self.first
         self.path += float(np.hypot(*(cursor - self.cursor)))
         self.cursor = cursor
-        if np.abs(cursor - self.target).max() <= self.rules.width_mm / 2:
+        if np.abs(cursor - self.target).max() < self.rules.width_mm / 2:
             if self.since is None:
                 self.since, self.until = steps, self.path
             self.entered = steps if self.entered is None else self.entered

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from spikereach.config.sessions import Session
-from spikereach.data.synthetic import Unit, simulate
+from spikereach.data.synthetic import MARGIN, Unit, simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,11 @@ class Population:
     """(N,) firing rate for a relative rate of one, without arousal."""
 
 
-def population(session: Session, *, duration_s: float, seed: int) -> Population:
+def population(session: Session, *, duration_s: float, seed: int) -> tuple[Population, np.ndarray]:
     """The units of the session that `synthetic.generate` writes with the same arguments.
+
+    Returns:
+        the units, and the cursor's position (T, 2) in mm, by which the session is known.
 
     Raises:
         SessionError: the session is no synthetic one, or the duration is too short.
@@ -34,9 +37,10 @@ def population(session: Session, *, duration_s: float, seed: int) -> Population:
         field.name: np.array([getattr(each.unit, field.name) for _, each in found]).T
         for field in fields(Unit)
     }
-    return Population(
+    units = Population(
         tuple(area for area, count in session.areas.items() for _ in range(count)),
         np.array([row for row, _ in found]),
         Unit(**columns),
         np.array([each.last_hz for _, each in found]) * made.thinning,
     )
+    return units, made.position[:, MARGIN:-MARGIN].T
