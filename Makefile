@@ -36,7 +36,7 @@ DEVICE ?= cuda
 OUT ?= build/gpu.json
 GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON))
 
-.PHONY: recordings demo test test-long lint docs format schema lock bench gpu
+.PHONY: recordings demo firmware test test-long lint docs format schema lock bench gpu
 
 ## The whole workflow on synthetic sessions, in runs/demo.
 demo: $(VENV)/runtime
@@ -48,6 +48,13 @@ demo: $(VENV)/runtime
 	@echo "  tables   runs/demo/paper_tables/   (coopt.tex, .csv, .md, ...)"
 	@echo "  figures  runs/demo/figures/"
 	@echo "  report   runs/demo/report.html"
+
+## Fixed-point decoders of the demo as C on emulated microcontrollers, see docs/firmware.md: another
+## run by RUN="--directory runs/mine --configfile mine.yaml".
+RUN ?= $(DEMO)
+firmware: $(VENV)/runtime
+	$(BIN)/snakemake --cores all --quiet rules reason host $(RUN) -- paper_tables/deployment.md \
+		figures/deployment.pdf
 
 ## Every system on two real recordings, three seeds on the short one: hours on two cores. See
 ## docs/recording.md; another folder is given by RECORDINGS=FOLDER.

@@ -4,6 +4,7 @@ Velocities are in the session's unit of position (mm on Zenodo) per step of 4 ms
 decoder as it is deployed and measured: batch norms folded, without parts that only training needs.
 """
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -15,11 +16,20 @@ from spikereach.data.recordings import load_session
 from spikereach.evaluation.evaluate import deployed, input_spikes, measure
 from spikereach.evaluation.metrics import PIECE
 from spikereach.evaluation.records import Measured
+from spikereach.export import folder, forms
 from spikereach.models import checkpoint as checkpoints
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.passes import PassError, as_input, in_pieces
 
-__all__ = ["Stream", "decode", "evaluate", "input_spikes", "load_checkpoint", "load_session"]
+__all__ = [
+    "Stream",
+    "decode",
+    "evaluate",
+    "export",
+    "input_spikes",
+    "load_checkpoint",
+    "load_session",
+]
 
 
 def load_checkpoint(path: str | Path, *, trust: str | Collection[str] = ()) -> Checkpoint:
@@ -122,6 +132,51 @@ def evaluate(
         MismatchWarning: as `decode`.
     """
     return measure(checkpoint, session, neurobench_steps).metrics
+
+
+def export(
+    path: str | Path,
+    out: str | Path,
+    form: forms.Form,
+    session: BinnedSession | None = None,
+    *,
+    trust: str | Collection[str] = (),
+) -> None:
+    """Write a decoder as a folder for where it runs: `spikereach export`.
+
+    Args:
+        path: a checkpoint.safetensors.
+        out: the folder; an earlier export is replaced.
+        form: ``c`` (fixed-point decoders), ``onnx`` or ``nir``.
+        session: of ``c``: the first 512 bins of its test part are what `make check` compares;
+            None: random spikes.
+        trust: as `load_checkpoint`.
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+        ExportError: the format cannot hold the decoder; names the layer and the remedy.
+        NoStagesError: a layer does not say what it computes.
+        OverwriteError: something else than an export lies at ``out``.
+        EvaluationError: the session has not as many channels as the decoder reads.
+        WriteError: the disk is full, the folder read-only, ...
+    """
+    path, out = Path(path), Path(out)
+    folder.check_overwriting(out)
+    checkpoint = load_checkpoint(path, trust=trust)
+    decoder = deployed(checkpoint)
+    told = {"format": form, **folder.about(checkpoint, path)}
+    if session is None:
+        spikes = forms.random_spikes(decoder.channels)
+        vectors = f"random spikes, {forms.RATE} per channel and bin, of NumPy's generator of seed 0"
+    else:
+        test = session.split("neurobench").test
+        spikes = input_spikes(checkpoint, session)[test.start : test.stop][: forms.BINS]
+        vectors = f"session {session.name} from step {test.start}"
+    files = forms.contents(form, decoder, told, spikes)
+    # From the folder, so that both may move together.
+    told["checkpoint"] = Path(os.path.relpath(path, out)).as_posix()
+    if form == "c":
+        told["vectors"] = vectors
+    folder.write(out, files, told)
 
 
 def _binary(spikes: np.ndarray) -> np.ndarray:

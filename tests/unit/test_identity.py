@@ -239,7 +239,7 @@ def test_modules_outside_the_package(tmp_path, monkeypatch, digest, line):
     assert own.name not in sys.modules, "nothing is imported"
 
 
-@pytest.mark.parametrize("script", ["fetch_session", "bin_session", "report"])
+@pytest.mark.parametrize("script", ["fetch_session", "bin_session", "measure_firmware", "report"])
 def test_scripts_that_need_no_torch_do_not_import_it(repository, script):
     """Seen from the files, as the digest sees it: nothing they lead to imports torch."""
     from spikereach import identity

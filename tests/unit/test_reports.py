@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 from spikereach.config import ConfigError, overlay, validate
+from spikereach.export.firmware.machines import missing
 from spikereach.reporting.make import make as write_table
 from spikereach.reporting.registry import REGISTRY
 from spikereach.workflow import reports as module
+from spikereach.workflow.here import settle
 from spikereach.workflow.plan import Plan
 from spikereach.workflow.reports import Reports
 
@@ -138,15 +140,19 @@ def test_a_further_table_has_all_systems(make, monkeypatch):
         ("tables", "r2", "tables.r2 lists no systems"),
         ("tables", "cortex_ablation", "ablations.cortex lists no variants"),
         ("figures", "search", "search: null"),
+        ("tables", "deployment", "firmware: null"),
+        ("figures", "deployment", "firmware: null"),
     ],
 )
 def test_what_the_configuration_does_not_have_is_named(make, kind, name, message):
-    reports = make(tables={"r2": []}, ablations={"cortex": []}, search=None)
+    reports = make(tables={"r2": []}, ablations={"cortex": []}, search=None, firmware=None)
     with pytest.raises(ConfigError, match=message):
         reports.inputs(kind, name)
 
 
-@pytest.mark.parametrize("inputs", ["results", "systems", "trials", "nothing", "predictions"])
+@pytest.mark.parametrize(
+    "inputs", ["results", "firmware", "systems", "trials", "nothing", "predictions"]
+)
 def test_an_entry_is_all_that_a_further_one_takes(make, monkeypatch, inputs):
     entry = REGISTRY["figures"]["latency"].model_copy(update={"inputs": inputs})
     monkeypatch.setitem(REGISTRY["figures"], "mine", entry)
@@ -160,6 +166,35 @@ def test_an_entry_is_all_that_a_further_one_takes(make, monkeypatch, inputs):
         monkeypatch.setitem(REGISTRY["tables"], "mine", entry)
         for name in reports.written():
             reports.job("tables", name)
+
+
+def test_decoders_of_the_deployment_are_those_of_the_first_seed(make):
+    reports = make(tables={"deployment": ["sRTnet"]}, sessions=["loco_20170215_02"], seeds=[3, 1])
+    for kind in ("tables", "figures"):
+        files = reports.inputs(kind, "deployment")
+        place = "sRTnet/loco_20170215_02/seed3"
+        assert files["firmware"] == [f"results/firmware/{place}/firmware.json"]
+        assert files["metrics"] == [f"results/evaluate/{place}/metrics.json"]
+
+
+@pytest.mark.parametrize("change", [{"firmware": None}, {"tables": {"deployment": []}}])
+def test_without_firmware_neither_its_table_nor_its_figure_is_a_target(make, change):
+    for reports, there in ((make(), True), (make(**change), False)):
+        assert ("deployment" in reports.written()) == there
+        assert ("deployment" in reports.drawn()) == there
+        printed = reports.inputs("documents", "paper_tables/all")["tables"]
+        assert ("paper_tables/deployment.tex" in printed) == there
+
+
+def test_absent_compilers_are_why_there_is_no_firmware(make, monkeypatch, tmp_path):
+    config = make().plan.config.model_dump(mode="json")
+    settle(config, tmp_path)
+    assert (config["firmware"] is None) == (missing() is not None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settle(config, tmp_path)
+    assert config["firmware"] is None
+    with pytest.raises(ConfigError, match=r"firmware: null .*: arm-none-eabi-gcc.* not found here"):
+        make(firmware=None).inputs("tables", "deployment")
 
 
 def test_the_figure_of_a_session_has_its_name_behind(make):

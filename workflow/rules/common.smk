@@ -11,6 +11,7 @@ from spikereach.config import ConfigError, validate
 from spikereach.data.errors import SessionError
 from spikereach.kinds import Kind, mistaken
 from spikereach.workflow.encoding import check_encoding
+from spikereach.workflow.here import settle
 from spikereach.workflow.job import ERRORS, print_errors
 from spikereach.workflow.linked import make_own
 from spikereach.workflow.plan import Plan
@@ -27,10 +28,7 @@ try:
         make_own()
     check_encoding(config)
     run = validate(config)
-    # Jobs see these too, from wherever they run.
-    for key in ("folder", "weights_folder"):
-        if config[key] is not None:
-            config[key] = str(home / config[key])
+    settle(config, home)
     run = validate(config)
 except (ConfigError, RunFolderError) as error:
     sys.exit(f"error: {error}")

@@ -66,6 +66,7 @@ app = typer.Typer(
       spikereach evaluate results/.../checkpoint.safetensors loco.h5
       spikereach stream results/.../checkpoint.safetensors loco.h5
       spikereach decode results/.../checkpoint.safetensors loco.h5 --out velocity.csv
+      spikereach export results/.../checkpoint.safetensors decoder --format c
       spikereach compare runs/demo runs/other
       spikereach budget
       spikereach verify runs/demo
@@ -110,6 +111,7 @@ for name, command in {
     "evaluate": decoders.evaluate,
     "stream": decoders.stream,
     "closed-loop": closed_loop,
+    "export": decoders.export,
     "import-weights": weights.import_weights,
     "download-weights": weights.download_weights,
     "budget": budget,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from spikereach.cli.inputs import checkpoint_and_session, system_of
+from spikereach.cli.inputs import checkpoint_and_session, session_of, system_of
 from spikereach.cli.options import Areas, CheckpointFile, Configs, File, Json, Monkey, Trust
 from spikereach.cli.outputs import show
 
@@ -155,3 +155,39 @@ def stream(
     loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
     found = stream(loaded, binned, steps)
     show(found.model_dump(mode="json"), as_json, _STREAM + _TIMING)
+
+
+def export(
+    checkpoint: CheckpointFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    form: Annotated[
+        Literal["c", "onnx", "nir"],
+        typer.Option("--format", help="C99 for microcontrollers, or a graph of one step."),
+    ],
+    session: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Session on whose test part the C is compared with Python; else random spikes.",
+        ),
+    ] = None,
+    monkey: Monkey = None,
+    areas: Areas = None,
+    trust: Trust = None,
+    config: Configs = None,
+) -> None:
+    """Write a decoder for where it will run: integer C, or an ONNX or NIR graph.
+
+    In a folder of C, `make check` tells whether the last bit agrees. What lies at OUT must be an
+    export, which is replaced.
+
+    \b
+    Example: spikereach export checkpoint.safetensors decoder --format c --session indy.h5
+    """
+    from spikereach import api
+    from spikereach.export.folder import check_overwriting
+
+    check_overwriting(out)
+    binned = None if session is None else session_of(session, monkey, areas, config)
+    api.export(checkpoint, out, form, binned, trust=trust or ())
+    typer.echo(f"wrote {checkpoint} as {form} to {out}")

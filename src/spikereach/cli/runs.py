@@ -68,7 +68,10 @@ def compare(
 
 def verify(
     target: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, or one table, figure or result.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Run folder, one table, figure or result, or an exported decoder."
+        ),
     ] = Path(),
 ) -> None:
     """Recompute the checksums of a run, from its tables down to the recordings.
@@ -80,6 +83,7 @@ def verify(
     Examples:
       spikereach verify runs/demo
       spikereach verify paper_tables/coopt.csv
+      spikereach verify decoder
     """
     from spikereach.workflow.verify import verify
 
@@ -88,9 +92,10 @@ def verify(
         typer.echo(f"warning: {warning}")
     for each in report.breaks:
         typer.echo("\n".join(each.lines()))
-    if report.breaks:
+    if report.commands:
         typer.echo("\nThese lines do all of it, deletions too, when they are pasted here:\n")
         typer.echo("\n".join(report.commands))
+    if report.breaks:
         raise typer.Exit(1)
     recordings = [
         f"{number} recording{'s' * (number != 1)} ({name})"
@@ -98,5 +103,6 @@ def verify(
     ]
     down = ", down to " + " and ".join(recordings) if recordings else ""
     typer.echo(
-        f"{target}: {report.files:,} files of {report.jobs:,} jobs are what they were made as{down}"
+        f"{target}: {report.files:,} files of {report.jobs:,} job{'s' * (report.jobs != 1)} are "
+        f"what they were made as{down}"
     )

@@ -42,6 +42,7 @@ Table = Literal[
     "comparisons",
     "hyperparameters",
     "imported",
+    "deployment",
 ]
 Ablation = Literal["cortex", "compression"]
 #: Systems with published weights: the keys of published/weights.json.
@@ -343,6 +344,13 @@ class Evaluation(Model):
     stream_steps: int = Field(ge=1, description="test bins streamed one by one")
 
 
+class Firmware(Model):
+    """Fixed-point decoders as programs of microcontrollers, which QEMU emulates."""
+
+    bins: int = Field(ge=1, description="of the test part, decoded on each microcontroller")
+    clock_hz: Positive = Field(description="of the microcontroller whose load is given")
+
+
 class Trajectory(Model):
     """The figure of decoded movement: a stretch of the test part of each session."""
 
@@ -452,6 +460,9 @@ class Config(Model):
     evaluation: Evaluation
     tables: dict[Table, tuple[Name, ...]] = Field(
         description="systems in each table, in order; a table without systems is not written"
+    )
+    firmware: Firmware | None = Field(
+        description="null: no firmware is measured, as where compilers or emulators are absent"
     )
     trajectory: Trajectory
     ablations: dict[Ablation, tuple[Variant, ...]] = Field(

@@ -158,6 +158,8 @@ def _kept(name: str, largest: int, bits: int) -> Bound:
 
 def _stored(name: str, largest: int, bits: int, grid: tuple[int, int], last: int = 0) -> Bound:
     """``last``: the largest term that may be added to a sum that lies beyond the end."""
+    finer = max(grid[1] - bits, 0)  # it is multiplied before it saturates
+    largest, bits, last = largest << finer, bits + finer, last << finer
     saturates = 1 << grid[0] + bits
     whole = saturates + last < 2**FLOAT32_BITS
     return Bound(name, largest, bits, saturates, whole or largest <= 2**FLOAT32_BITS)

@@ -19,8 +19,8 @@ from spikereach.reporting.render import MISSING, Align, Column, Table
 Systems = Mapping[str, System]
 """The rows of a table in order: system name to its entry in the configuration."""
 
-_WORST = {"realtime": min, "latency_ms": max, "execution_rate_hz": min}
-_WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured"), max)
+_WORST = {"realtime": min, "latency_ms": max, "execution_rate_hz": min, "in_time": min}
+_WORST |= dict.fromkeys(("lookahead_declared", "lookahead_measured", "load"), max)
 
 
 class Rows:
@@ -120,6 +120,8 @@ def _row(frame: pd.DataFrame, name: str, system: System) -> dict[str, Any]:
     for metric in part.select_dtypes(["number", "bool"]).columns.drop("seed"):
         if metric in _WORST:
             row[metric] = _WORST[metric](part[metric])
+        elif metric.endswith("_worst"):
+            row[metric] = max(part[metric])
         else:
             row[metric], row[f"{metric}_std"] = spread(by_seed[metric].mean())
     return row

@@ -12,14 +12,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spikereach.config import Config, ConfigError, Search, Stage, System, Training
+from spikereach.config import Config, ConfigError, Firmware, Search, Stage, System, Training
 from spikereach.config.architectures import locate
 from spikereach.config.nearest import nearest
 from spikereach.config.sessions import Session, evaluation_session, find
 from spikereach.data import sources
+from spikereach.export.firmware.machines import missing
 from spikereach.identity import canonical, code_digest
 from spikereach.published import weights
 from spikereach.workflow import demand, gpus
+
+EXPORTED = (
+    *("decoder.h", "decoder.c", "weights.h", "weights.c", "main.c", "Makefile"),
+    *("spikes.bin", "velocities.bin", "manifest.json"),
+)
+"""The files of a decoder as C."""
 
 
 def _known(kind: str, entries: Mapping[str, Any], name: str) -> Any:
@@ -255,6 +262,30 @@ class Plan:
     def final_checkpoints(self) -> list[str]:
         """The checkpoints of all decoders, each once."""
         return list(dict.fromkeys(self.final_checkpoint(*each) for each in self.decoders()))
+
+    # ---- Firmware ---------------------------------------------------------------------------
+
+    @property
+    def firmware(self) -> Firmware:
+        if self.config.firmware is None:
+            because = f": {lacking}" if (lacking := missing()) else ""
+            raise ConfigError(f"firmware: null in this configuration{because}")
+        return self.config.firmware
+
+    @staticmethod
+    def exported(system: str, session: str, seed: int | str) -> list[str]:
+        """The decoder as C, and bins with the velocities that it gives for them."""
+        folder = f"results/export/{system}/{session}/seed{seed}"
+        return [f"{folder}/{file}" for file in EXPORTED]
+
+    @staticmethod
+    def measured(system: str, session: str, seed: int | str) -> str:
+        return f"results/firmware/{system}/{session}/seed{seed}/firmware.json"
+
+    def deployed(self) -> list[tuple[str, str, int]]:
+        """(system, session, seed) of the table: the first seed of each on all sessions."""
+        systems = self.table("deployment")
+        return list(product(systems, self.config.sessions, self.config.seeds[:1]))
 
     # ---- Figures and ablations --------------------------------------------------------------
 

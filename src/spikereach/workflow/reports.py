@@ -56,6 +56,8 @@ class Reports:
         config, entries, listed = self.plan.config, REGISTRY["tables"], get_args(Table)
         left_out = {name for name in entries if entries[name].inputs == "ablation"}
         left_out |= {name for name in listed if not config.tables.get(name)}
+        if config.firmware is None:
+            left_out |= {name for name in entries if entries[name].inputs == "firmware"}
         if config.search is None:
             left_out |= {name for name in entries if entries[name].inputs == "trials"}
         if not any(map(evaluation_session, config.sessions)):
@@ -68,11 +70,13 @@ class Reports:
 
     def drawn(self) -> list[str]:
         """The figures of a run, without those that are targets of their own."""
-        names = []
+        names, left_out = [], {"ablation", "trials"}
+        if "deployment" not in self.written():
+            left_out.add("firmware")
         for name, entry in REGISTRY["figures"].items():
             if entry.inputs == "predictions":
                 names += [f"{name}_{session}" for session in self.plan.config.sessions]
-            elif entry.inputs not in ("ablation", "trials"):
+            elif entry.inputs not in left_out:
                 names.append(name)
         return names
 
@@ -102,6 +106,14 @@ class Reports:
                     for file in ("metrics", "realtime")
                 }
                 return files, {"systems": self._pairs(systems)}
+            case "firmware":
+                decoders = plan.deployed()
+                files = {
+                    "metrics": [plan.evaluation(*each) for each in decoders],
+                    "firmware": [plan.measured(*each) for each in decoders],
+                }
+                systems = self._pairs(plan.table("deployment"))
+                return files, {"systems": systems, "clock_hz": plan.firmware.clock_hz}
             case "ablation":
                 ablation = name.removesuffix("_ablation")
                 labels = plan.ablation_systems(ablation)

@@ -1,11 +1,14 @@
 """Checksums of a run, recomputed from its tables down to the recordings."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spikereach.config.sessions import ZENODO
+from spikereach.export import folder as exports
 from spikereach.identity import file_checksum
 from spikereach.progress import progress_bar
 from spikereach.provenance import short_commit
@@ -87,11 +90,15 @@ def verify(target: str | Path) -> Report:
     those of the jobs that its inputs came from, recordings with the MD5 of the Zenodo record
     and published weights with their published SHA-256.
 
+    An exported decoder is compared with its own manifest, and its checkpoint as any file.
+
     Args:
-        target: a run folder, or a file in one.
+        target: a run folder, a file in one, or the folder of an exported decoder.
     Raises:
         VerifyError: it is no run folder, or no file in one; no job made anything there.
     """
+    if (told := exports.read(Path(target))) is not None:
+        return _export(Path(target), told)
     run, start = _locate(Path(target))
     made, damaged = _manifests(run)
     if start is not None and start[0] not in made and Path(start[0]).parts[0] not in PARTS:
@@ -119,6 +126,31 @@ def verify(target: str | Path) -> Report:
             for path, job in chain.files.items()
             if (known := job or chain.checked.get(path)) and _is_recording(path)
         ),
+    )
+
+
+def _export(folder: Path, told: dict[str, Any]) -> Report:
+    """Of an exported decoder and, where it was made by a run, of its checkpoint."""
+    again = "export it again"
+    known, breaks = told["files"] | {told["checkpoint"]: told["checkpoint_sha256"]}, []
+    for name, expected in known.items():
+        path = folder / name
+        if not path.is_file():
+            breaks.append(Break(str(path), "is missing", f"put it back, or {again}"))
+        elif (found := file_checksum(path)) != expected:
+            problem = "is not what the decoder was exported from or with"
+            breaks.append(Break(str(path), problem, again, expected, found))
+    checkpoint = Path(os.path.normpath(folder / told["checkpoint"]))
+    place, below = in_run(checkpoint), None
+    if checkpoint.is_file() and place and Path(place[1]).parts[0] in PARTS:
+        below = verify(checkpoint)
+    return Report(
+        breaks=(below.breaks if below else []) + breaks,
+        warnings=below.warnings if below else [],
+        files=len(known) - len(breaks) + (below.files - 1 if below else 0),
+        jobs=1 + (below.jobs if below else 0),
+        commands=below.commands if below else [],
+        recordings=below.recordings if below else Counter(),
     )
 
 

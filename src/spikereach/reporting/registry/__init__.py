@@ -14,6 +14,7 @@ Inputs = Literal[
     "results",  # frame, systems: those of the table; all tabled ones where it lists none
     "ablation",  # frame, labels, systems
     "predictions",  # predictions, trajectory, source: a figure per session
+    "firmware",  # frame, firmware, systems, clock_hz: those of the table deployment, first seed
     "trials",  # trials, search, systems, source
     "systems",  # systems: their configuration alone
     "tables",  # tables: LaTeX files, where_made: names of those that may be there
