@@ -146,8 +146,8 @@ def test_what_s1_hears_of_matters_to_s1_alone(decoder):
 
 def test_measures_of_trials_by_hand():
     rules = Rules(trials=2, width_mm=15.0)
-    won = Trial((45.0, 0.0), 0, 500, True, 300, 400, 45.0, 75.0)
-    lost = Trial((0.0, 0.0), 500, 1500, False, None, None, 45.0, 90.0)
+    won = Trial((45.0, 0.0), 0, 500, True, 300, 400, 45.0, 37.5, 75.0)
+    lost = Trial((0.0, 0.0), 500, 1500, False, None, None, 45.0, 20.0, 90.0)
     found = control([won, lost], rules, feedback="moving", added_delay=25)
     assert found.success_rate == 0.5
     assert found.time_to_target_s == 2.0

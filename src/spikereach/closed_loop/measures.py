@@ -17,7 +17,6 @@ def control(
     won = [trial for trial in trials if trial.success]
     bits = sum(math.log2(1 + trial.distance_mm / rules.width_mm) for trial in won)
     moved = [trial for trial in won if trial.path_mm > 0]
-    straight = [max(0.0, trial.distance_mm - rules.width_mm / 2) for trial in moved]
     return Control(
         task=rules.kind,
         feedback=feedback,
@@ -26,9 +25,7 @@ def control(
         success_rate=len(won) / len(trials),
         time_to_target_s=_median([trial.steps * STEP_S for trial in won]),
         dial_in_s=_median([(trial.settled - trial.entered) * STEP_S for trial in won]),
-        path_efficiency=_median(
-            [way / trial.path_mm for way, trial in zip(straight, moved, strict=True)]
-        ),
+        path_efficiency=_median([trial.straight_mm / trial.path_mm for trial in moved]),
         throughput_bit_s=bits / (sum(trial.steps for trial in trials) * STEP_S),
     )
 

@@ -49,8 +49,10 @@ class Trial(NamedTuple):
     """Steps until it was there to stay, if it was."""
     distance_mm: float
     """From the cursor to the target's centre at first."""
+    straight_mm: float
+    """From where the cursor was at first to where it entered to stay, or was at the end."""
     path_mm: float
-    """Of the cursor until it was in the target to stay, or until the end."""
+    """The cursor's way between the two."""
 
 
 def targets(rules: Rules, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -91,7 +93,7 @@ class Task:
     def _begin(self, cursor: np.ndarray) -> None:
         self.target = next(self.coming)
         self.first, self.origin, self.cursor = self.step, cursor, cursor
-        self.entered, self.since, self.path, self.until = None, None, 0.0, 0.0
+        self.entered, self.since, self.path = None, None, 0.0
 
     def __call__(self, cursor: np.ndarray) -> None:
         """The cursor's next position in mm."""
@@ -101,15 +103,15 @@ class Task:
         self.cursor = cursor
         if np.abs(cursor - self.target).max() < self.rules.width_mm / 2:
             if self.since is None:
-                self.since, self.until = steps, self.path
+                self.since, self.inside = steps, (cursor, self.path)
             self.entered = steps if self.entered is None else self.entered
         else:
             self.since = None
         held = self.since is not None and steps - self.since >= self.rules.dwell_s / STEP_S
         if held or steps >= round(self.rules.timeout_s / STEP_S):
-            distance = float(np.hypot(*(self.target - self.origin)))
-            path = self.until if held else self.path
+            end, path = self.inside if held else (cursor, self.path)
+            way = (float(np.hypot(*(point - self.origin))) for point in (self.target, end))
             settled = self.since if held else None
-            found = self.first, steps, held, self.entered, settled, distance, path
+            found = self.first, steps, held, self.entered, settled, *way, path
             self.trials.append(Trial(tuple(map(float, self.target)), *found))
             self._begin(cursor)

@@ -138,7 +138,17 @@ class Control(BaseModel):
     """Median over successful trials of the time from the first contact with the target to the last
     entry (Gilja et al. 2012)."""
     path_efficiency: float | None
-    """Median over successful trials: the straight way to the target's edge, over the cursor's."""
+    """Median over successful trials: the straight way to the last entry, over the cursor's."""
     throughput_bit_s: float
     """Sum of the indices of difficulty of successful trials, ``log2(1 + distance / width)``
     (Fitts' law as in ISO 9241-411), over the time of all trials."""
+
+
+class Loop(Record):
+    """The content of ``loop.json``: a decoder in the hands of a simulated user."""
+
+    gain: float
+    """Factor of its velocities, fitted on the training part."""
+    lookahead_ms: float
+    controls: tuple[Control, ...]
+    provenance: Provenance
