@@ -67,13 +67,14 @@ def closed_loop(frame: pd.DataFrame, loops: Sequence[Loop], systems: Systems) ->
     each = number("{:.2f}")
     return rows.table(
         "closed_loop",
-        "Simulated users control a cursor through decoders; users and brains are simulated "
+        "Control of a cursor through decoders; users and brains are simulated "
         f"(docs/closed-loop.md). {', '.join(map(str, trials))} random targets of 15 mm, held for "
         "400 ms, given up after 6 s. Latency by the paper's rule. Medians over successful trials: "
         "time to the end of the dwell; from the first contact to the last entry (dial-in); the "
-        "straight way to the last entry over the cursor's. Throughput: log2(1 + distance / width) of successful "
-        "trials over the time of all; beside it that of centre-out reaches, and with S1 silent or "
-        "driven by the cursor seen, for decoders that read S1. The arm itself: direct control",
+        "straight way to the last entry over the cursor's. Throughput: log2(1 + distance / width) "
+        "of successful trials over the time of all; beside it that of centre-out reaches and, for "
+        "decoders that read S1, with S1 silent or driven by the cursor seen. The arm itself: "
+        "direct control",
         [
             rows.names()[0],
             rows.column("Open-loop R²", "", cells.r2, "r2"),
