@@ -42,17 +42,20 @@ def jobs(reports):
 
 
 def test_every_function_gets_the_arguments_that_it_names(make):
-    reports = make()
     made = {"metrics": "frame", "realtime": "frame"}
-    planned = jobs(reports)
-    for kind, name in planned:
+    synthetic = make(source="synthetic", sessions=["synthetic_loco_1"])
+    planned = [
+        *((make(), job) for job in jobs(make())),
+        *((synthetic, job) for job in jobs(synthetic)),
+    ]
+    for reports, (kind, name) in planned:
         job = reports.job(kind, name)
         given = {
             *json.loads(job["settings"]),
             *(made.get(n, n) for n in reports.inputs(kind, name)),
         }
         assert signature(resolve_name(job["function"])).parameters.keys() <= given, name
-    listed = {(kind, "trajectory" if "trajectory" in name else name) for kind, name in planned}
+    listed = {(kind, "trajectory" if "trajectory" in name else name) for _, (kind, name) in planned}
     assert listed == set(ENTRIES), "nothing is listed and never made"
 
 

@@ -10,6 +10,7 @@ import typer
 
 from spikereach.cli import decoders, nwb, runs, sessions, weights
 from spikereach.cli.budget import budget
+from spikereach.cli.loop import closed_loop
 from spikereach.surroundings import settle
 
 
@@ -111,6 +112,7 @@ for name, command in {
     "decode": decoders.decode,
     "evaluate": decoders.evaluate,
     "stream": decoders.stream,
+    "closed-loop": closed_loop,
     "export": decoders.export,
     "import-weights": weights.import_weights,
     "download-weights": weights.download_weights,

@@ -44,6 +44,7 @@ Table = Literal[
     "hyperparameters",
     "imported",
     "deployment",
+    "closed_loop",
 ]
 Ablation = Literal["cortex", "compression"]
 #: Systems with published weights: the keys of published/weights.json.
@@ -395,6 +396,16 @@ class Firmware(Model):
     clock_hz: Positive = Field(description="of the microcontroller whose load is given")
 
 
+class ClosedLoop(Model):
+    """Simulated users who control a cursor through decoders: docs/closed-loop.md."""
+
+    trials: int = Field(ge=1, description="targets per decoder and condition")
+    delayed: Name = Field(description="the system whose output is delayed, too")
+    added_delays_ms: tuple[Annotated[int, Field(ge=0, multiple_of=4)], ...] = Field(
+        description="by which its output is delayed"
+    )
+
+
 class Trajectory(Model):
     """The figure of decoded movement: a stretch of the test part of each session."""
 
@@ -508,6 +519,9 @@ class Config(Model):
     firmware: Firmware | None = Field(
         description="null: no firmware is measured, as where compilers or emulators are absent"
     )
+    closed_loop: ClosedLoop | None = Field(
+        description="on synthetic sessions only, whose brains can be driven; null: none"
+    )
     trajectory: Trajectory
     ablations: dict[Ablation, tuple[Variant, ...]] = Field(
         description="variants in order; cortex: on the sessions with all areas that they read; an "
@@ -534,6 +548,8 @@ class Config(Model):
     def _references_exist(self):
         lists = {f"tables.{table}": names for table, names in self.tables.items()}
         lists["trajectory.systems"] = self.trajectory.systems
+        if self.closed_loop is not None:
+            lists["closed_loop.delayed"] = (self.closed_loop.delayed,)
         lists |= {
             f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
         }

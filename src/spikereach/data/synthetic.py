@@ -8,6 +8,7 @@ listed in docs/assumptions.md; the mean number of spikes is calibrated to the re
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import lfilter
@@ -76,6 +77,44 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
         SessionError: the session is no synthetic one, or the duration is too short.
         WriteError: the disk is full, the folder read-only, ...
     """
+    made = simulate(session, duration_s=duration_s, seed=seed)
+    steps = made.position.shape[1] - 2 * MARGIN
+    shown = slice(MARGIN, MARGIN + steps)
+    x, y = cursor = made.position[:, shown]
+    fields = {
+        "t": made.start_s + np.arange(steps)[None] * STEP_S,
+        "cursor_pos": cursor,
+        "target_pos": made.target[:, shown],
+        "finger_pos": np.stack([np.full(steps, 150.0), -x, -y]) / 10,  # (z, -x, -y) in cm
+    }
+    note = f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording"
+    spikes = [[_clock(times, made.start_s, steps) for times in units] for units in made.cells]
+    names = [f"{area} {i + 1:03d}" for area, count in session.areas.items() for i in range(count)]
+    title = "synthetic session made by spikereach"
+    write_session(path, fields, spikes, names, title=title, attributes={"synthetic": note})
+
+
+class Simulated(NamedTuple):
+    """A session before it is written."""
+
+    position: np.ndarray
+    """(2, T + 2 MARGIN) in mm."""
+    target: np.ndarray
+    start_s: float
+    channels: "list[list[Recorded]]"
+    """Units of each channel."""
+    cells: list[list[np.ndarray]]
+    """Spike times in seconds from the session's start, per channel and unit row."""
+    thinning: float
+    """Factor from the units' rates to those of the spikes in ``cells``."""
+
+
+def simulate(session: Session, *, duration_s: float, seed: int) -> Simulated:
+    """What :func:`generate` writes.
+
+    Raises:
+        SessionError: the session is no synthetic one, or the duration is too short.
+    """
     if session.monkey not in MEAN_SPIKES:
         raise SessionError(
             f"{session.name} is a recording, not a synthetic session; "
@@ -88,29 +127,16 @@ def generate(session: Session, path: Path, *, duration_s: float, seed: int) -> N
     number = int(session.name.rsplit("_", 1)[1])
     means = MEAN_SPIKES[session.monkey]
     steps = round(duration_s * RATE_HZ)
-    rng = _rng(seed, session.name)
+    rng = random_stream(seed, session.name)
 
     position, target = _reach(steps + 2 * MARGIN, rng)
     start_s = round(rng.uniform(60.0, 900.0), 3)
     channels = _record(session, position, steps, seed, rng)
-    cells = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
-
-    shown = slice(MARGIN, MARGIN + steps)
-    x, y = cursor = position[:, shown]
-    fields = {
-        "t": start_s + np.arange(steps)[None] * STEP_S,
-        "cursor_pos": cursor,
-        "target_pos": target[:, shown],
-        "finger_pos": np.stack([np.full(steps, 150.0), -x, -y]) / 10,  # (z, -x, -y) in cm
-    }
-    note = f"synthetic session {session.name}, seed {seed}: made by spikereach, no recording"
-    spikes = [[_clock(times, start_s, steps) for times in units] for units in cells]
-    names = [f"{area} {i + 1:03d}" for area, count in session.areas.items() for i in range(count)]
-    title = "synthetic session made by spikereach"
-    write_session(path, fields, spikes, names, title=title, attributes={"synthetic": note})
+    cells, thinning = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
+    return Simulated(position, target, start_s, channels, cells, thinning)
 
 
-def _rng(*key: object) -> np.random.Generator:
+def random_stream(*key: object) -> np.random.Generator:
     """A random stream of its own for every key."""
     entropy = bytes.fromhex(text_checksum(repr(key)))
     return np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
@@ -152,7 +178,7 @@ def _reach(steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
         target[:, now:held] = goal[:, None]
         hand, now = goal, held
     position = origin[:, None] + np.cumsum(increments, axis=1)
-    position += 0.6 * _smooth_noise((2, steps), 0.12, rng)  # mm; the hand is never quite still
+    position += 0.6 * smooth_noise((2, steps), 0.12, rng)  # mm; the hand is never quite still
     return position, target
 
 
@@ -169,7 +195,7 @@ def _minimum_jerk(way: np.ndarray, bend: float, duration_s: float) -> np.ndarray
     return np.diff(way[:, None] * along + across[:, None] * aside, axis=1)
 
 
-def _smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generator) -> np.ndarray:
+def smooth_noise(shape: tuple[int, ...], time_s: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise of unit variance along the last axis, smooth (two poles at ``time_s``)."""
     pole = np.exp(-STEP_S / time_s)
     # Variance of white noise after two equal poles.
@@ -200,6 +226,9 @@ class Unit:
 
 
 SHARED = 4  # rate fluctuations per area that have nothing to do with the movement
+SHARED_S = 0.06  # their time constant
+PRIVATE_S = 0.08  # that of the error of the velocity that an area encodes
+AROUSAL, AROUSAL_S = 0.15, 2.0  # deviation of the logarithm of all rates together, time constant
 
 
 def _draw_unit(row: int, area: AreaModel, rng: np.random.Generator) -> Unit:
@@ -228,21 +257,31 @@ def _draw_channel(area: AreaModel, rng: np.random.Generator) -> list[Unit]:
     return [_draw_unit(row, area, rng) for row in rows]
 
 
+class Recorded(NamedTuple):
+    """A unit in a session, before spikes are thinned."""
+
+    unit: Unit
+    rate: np.ndarray
+    """(T,) in Hz, mean as in ``Unit.rate``."""
+    last_hz: float
+    """At the session's end, for a relative rate (:func:`relative_rate`) of one."""
+
+
 def _record(
     session: Session, position: np.ndarray, steps: int, seed: int, rng: np.random.Generator
-) -> list[list[tuple[Unit, np.ndarray]]]:
-    """Every channel's units with their rates (T,) in Hz, mean as in ``Unit.rate``."""
+) -> list[list[Recorded]]:
+    """The units of every channel."""
     seconds = np.arange(steps) * STEP_S
     knots = np.arange(0, seconds[-1] + 60, 30.0)
-    arousal = np.exp(0.15 * _smooth_noise((steps,), 2.0, rng))
+    arousal = np.exp(AROUSAL * smooth_noise((steps,), AROUSAL_S, rng))
     velocity = np.gradient(position, STEP_S, axis=1)  # mm/s
     channels = []
     for name, count in session.areas.items():
         area = AREAS[name]
-        tuning = _rng(seed, session.monkey, name)
-        noise = area.private_noise * _smooth_noise(velocity.shape, 0.08, rng)
+        tuning = random_stream(seed, session.monkey, name)
+        noise = area.private_noise * smooth_noise(velocity.shape, PRIVATE_S, rng)
         encoded = velocity / VELOCITY_MM_S + noise
-        shared = _smooth_noise((SHARED, steps), 0.06, rng)
+        shared = smooth_noise((SHARED, steps), SHARED_S, rng)
         for _ in range(count):
             units = _draw_channel(area, tuning)
             if rng.random() < 0.05:  # another cell has come near the electrode
@@ -258,8 +297,10 @@ def _record(
                 rate = arousal * _rate(found, encoded, position, shared, steps)
                 # It changes slowly: a random walk with a step of some 5 % per minute.
                 walk = np.cumsum(rng.normal(0, 0.05, size=knots.size))
-                rate *= np.exp(np.interp(seconds, knots, walk))
-                channels[-1].append((found, rate * (found.rate / rate.mean())))
+                change = np.exp(np.interp(seconds, knots, walk))
+                rate *= change
+                scale = found.rate / rate.mean()
+                channels[-1].append(Recorded(found, rate * scale, change[-1] * scale))
     return channels
 
 
@@ -273,9 +314,23 @@ def _rate(
     """
     begin = MARGIN + round(unit.lead_s * RATE_HZ)
     x, y = encoded[:, begin : begin + steps]
+    px, py = position[:, begin : begin + steps] / POSITION_MM
+    return relative_rate(unit, x, y, px, py, shared)
+
+
+def relative_rate(unit, x, y, px, py, shared):
+    """Of a unit at T steps, or, its fields being arrays, of N units at one step.
+
+    Args:
+        unit: a :class:`Unit`, or one with arrays (N,) as fields.
+        x: encoded velocity in VELOCITY_MM_S.
+        y: as x.
+        px: position in POSITION_MM.
+        py: as px.
+        shared: the area's fluctuations, SHARED of them.
+    """
     along = np.cos(unit.direction) * x + np.sin(unit.direction) * y
     speed = np.sqrt(x**2 + y**2)
-    px, py = position[:, begin : begin + steps] / POSITION_MM
     drive = 1 + unit.speed * (speed - 0.8)
     drive += unit.depth * along * (1 - unit.compression + unit.compression / (0.5 + speed))
     drive += unit.position[0] * px + unit.position[1] * py
@@ -285,22 +340,21 @@ def _rate(
 
 
 def _calibrate(
-    channels: list[list[tuple[Unit, np.ndarray]]],
-    steps: int,
-    mean_spikes: float,
-    rng: np.random.Generator,
-) -> list[list[np.ndarray]]:
+    channels: list[list[Recorded]], steps: int, mean_spikes: float, rng: np.random.Generator
+) -> tuple[list[list[np.ndarray]], float]:
     """Sorted spike times in seconds from the session's start, per channel and unit row, such that
-    exactly the wanted number of (channel, bin) pairs is occupied.
+    exactly the wanted number of (channel, bin) pairs is occupied; and the factor of all rates.
 
     More spikes than needed are drawn, each with a random mark; those with marks below a
     threshold stay. Thinning keeps tuning, the spread of rates and refractoriness.
     """
-    rates = np.array([sum(unit.rate for unit, _ in units) for units in channels])
+    rates = np.array([sum(each.unit.rate for each in units) for units in channels])
     gain = 1.0
     while (occupied := -np.expm1(-gain * rates * STEP_S).sum()) < 1.3 * mean_spikes:
         gain *= 1.3 * mean_spikes / occupied
-    drawn = [[(unit.row, _spikes(gain * rate, rng)) for unit, rate in units] for units in channels]
+    drawn = [
+        [(each.unit.row, _spikes(gain * each.rate, rng)) for each in units] for units in channels
+    ]
     marked = [[(row, times, rng.random(times.size)) for row, times in units] for units in drawn]
     lowest = []  # the mark at which each occupied bin of each channel appears
     for units in marked:
@@ -311,7 +365,8 @@ def _calibrate(
         lowest.append(first[np.isfinite(first)])
     threshold = np.sort(np.concatenate(lowest))[round(mean_spikes * steps) - 1]
     kept = [{row: times[marks <= threshold] for row, times, marks in units} for units in marked]
-    return [[units.get(row, np.empty(0)) for row in range(UNITS)] for units in kept]
+    cells = [[units.get(row, np.empty(0)) for row in range(UNITS)] for units in kept]
+    return cells, gain * threshold
 
 
 def _spikes(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:

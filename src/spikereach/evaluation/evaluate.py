@@ -131,6 +131,17 @@ def _identity(checkpoint: Checkpoint, binned: BinnedSession) -> dict[str, Any]:
 def input_spikes(checkpoint: Checkpoint, binned: BinnedSession) -> np.ndarray:
     """The channels of a session that the decoder reads, (T, C) uint8 of 0 and 1.
 
+    Raises:
+        EvaluationError: as :func:`input_channels`.
+    Warns:
+        MismatchWarning: as :func:`input_channels`.
+    """
+    return np.ascontiguousarray(binned.spikes[:, input_channels(checkpoint, binned)])
+
+
+def input_channels(checkpoint: Checkpoint, binned: BinnedSession) -> np.ndarray:
+    """Which channels of a session the decoder reads, (C,) int.
+
     They are those in its cortex areas, or all of them where only all are as many as it reads.
 
     Raises:
@@ -151,9 +162,9 @@ def input_spikes(checkpoint: Checkpoint, binned: BinnedSession) -> np.ndarray:
         warnings.warn(
             f"{trained}, {given}: what it decodes there may mean nothing",
             MismatchWarning,
-            stacklevel=3,  # that of who calls `spikereach.decode`
+            stacklevel=4,  # that of who calls `spikereach.decode`
         )
-    return np.ascontiguousarray(binned.spikes[:, columns])
+    return columns
 
 
 def _layout(checkpoint: Checkpoint) -> str:

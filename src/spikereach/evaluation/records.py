@@ -118,3 +118,37 @@ class Realtime(Record):
     median_us: float
     """Wall time per bin; it enters no table, so that tables are repeatable to the byte."""
     p99_us: float
+
+
+class Control(BaseModel):
+    """How well a simulated user controls the cursor, over trials; None where no trial says it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    task: str
+    """random or centre-out."""
+    feedback: str
+    """What S1 hears of: moving (the arm), silent, seen (the cursor)."""
+    added_delay_ms: float
+    trials: int
+    success_rate: float
+    time_to_target_s: float | None
+    """Median over successful trials, from the target's appearance to the end of the dwell."""
+    dial_in_s: float | None
+    """Median over successful trials of the time from the first contact with the target to the last
+    entry (Gilja et al. 2012)."""
+    path_efficiency: float | None
+    """Median over successful trials: the straight way to the last entry, over the cursor's."""
+    throughput_bit_s: float
+    """Sum of the indices of difficulty of successful trials, ``log2(1 + distance / width)``
+    (Fitts' law as in ISO 9241-411), over the time of all trials."""
+
+
+class Loop(Record):
+    """The content of ``loop.json``: a decoder in the hands of a simulated user."""
+
+    gain: float
+    """Factor of its velocities, fitted on the training part."""
+    lookahead_ms: float
+    controls: tuple[Control, ...]
+    provenance: Provenance

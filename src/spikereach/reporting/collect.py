@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from spikereach.data.sources import Source, named
-from spikereach.evaluation.records import Metrics, Realtime, faults
+from spikereach.evaluation.records import Loop, Metrics, Realtime, faults
 from spikereach.files import read_error
 from spikereach.kinds import Kind, again, mistaken
 from spikereach.provenance import short_commit
@@ -121,3 +121,18 @@ def check_present(frame: pd.DataFrame, systems: Iterable[str], purpose: str = "t
     for name in systems:
         if name not in set(frame["system"]):
             raise ResultError(f"no results of the system {name!r} {purpose}")
+
+
+def read_loop(path: str | Path) -> Loop:
+    """A ``loop.json``.
+
+    Raises:
+        ResultError: it is damaged, or of another version.
+        ReadError: it cannot be read.
+    """
+    try:
+        return Loop.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise read_error(path, error) or error from error
+    except ValidationError as error:
+        raise ResultError(f"{path}: {faults(error)}; delete it and run it again") from None

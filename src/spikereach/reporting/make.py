@@ -11,7 +11,7 @@ from typing import Any
 from spikereach import files
 from spikereach.config import Search, System, Trajectory
 from spikereach.export.firmware.record import Firmware
-from spikereach.reporting.collect import collect
+from spikereach.reporting.collect import collect, read_loop
 
 
 def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, bytes]:
@@ -20,7 +20,8 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, b
     Args:
         function: ``package.module:function``.
         inputs: name -> file or files. Results (``metrics``, ``realtime``) reach the function as
-            one ``frame``, ``firmware`` and ``trials`` as what is in them, all others as paths.
+            one ``frame``, ``firmware``, ``loops`` and ``trials`` as what is in them, all others as
+            paths.
         settings: JSON; ``systems`` as pairs of name and entry, ``remark`` what the run says under
             each table.
     Returns:
@@ -36,6 +37,8 @@ def make(function: str, inputs: Mapping[str, Any], settings: str) -> dict[str, b
         known["frame"] = collect([*known["metrics"], *known.get("realtime", ())])
     if "firmware" in known:
         known["firmware"] = [Firmware.read(path) for path in known["firmware"]]
+    if "loops" in known:
+        known["loops"] = [read_loop(path) for path in known["loops"]]
     if "trials" in known:
         known["trials"] = [json.loads(Path(path).read_bytes()) for path in known["trials"]]
     build = resolve_name(function)

@@ -22,6 +22,8 @@ from spikereach.identity import canonical, code_digest
 from spikereach.published import weights
 from spikereach.workflow import demand, gpus
 
+ARM = "arm"
+"""In the place of a system: the arm itself moves the cursor."""
 EXPORTED = (
     *("decoder.h", "decoder.c", "weights.h", "weights.c", "main.c", "Makefile"),
     *("spikes.bin", "velocities.bin", "manifest.json"),
@@ -287,6 +289,50 @@ class Plan:
     def deployed(self) -> list[tuple[str, str, int]]:
         """(system, session, seed) of the table: the first seed of each on all sessions."""
         systems = self.table("deployment")
+        return list(product(systems, self.config.sessions, self.config.seeds[:1]))
+
+    # ---- Closed loop ------------------------------------------------------------------------
+
+    @staticmethod
+    def loop(system: str, session: str, seed: int | str) -> str:
+        return f"results/closed_loop/{system}/{session}/seed{seed}/loop.json"
+
+    def loop_inputs(self, system: str, session: str, seed: int | str) -> dict[str, str]:
+        """The session, and of a decoder its checkpoint."""
+        inputs = {"binned": self.binned(session)}
+        if system != ARM:
+            inputs["checkpoint"] = self.final_checkpoint(system, session, seed)
+        return inputs
+
+    def loop_code(self, system: str) -> str:
+        return self.code("close_loop", None if system == ARM else system)
+
+    def loop_spec(self, system: str) -> str:
+        """What is played with a system, or with the arm itself."""
+        if not self.loops:
+            raise ConfigError(
+                "closed_loop: a brain can be driven on synthetic sessions only (source: "
+                "synthetic), and closed_loop must not be null"
+            )
+        played = self.config.closed_loop
+        delays = played.added_delays_ms if system == played.delayed else ()
+        return canonical(
+            {
+                "architecture": None if system == ARM else self.architecture(system),
+                "trials": played.trials,
+                "added_delays_ms": delays,
+                "synthetic_seed": self.config.synthetic.seed,
+            }
+        )
+
+    @property
+    def loops(self) -> bool:
+        """Whether the loop is closed in this run."""
+        return self.config.closed_loop is not None and not self.source.real
+
+    def looped(self) -> list[tuple[str, str, int]]:
+        """(system, session, seed) of the table: the first seed of each on all sessions."""
+        systems = self.table("closed_loop")
         return list(product(systems, self.config.sessions, self.config.seeds[:1]))
 
     # ---- Figures and ablations --------------------------------------------------------------

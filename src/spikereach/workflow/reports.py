@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, get_args
 
 from spikereach.config import ConfigError, Table
@@ -11,7 +12,7 @@ from spikereach.config.nearest import nearest
 from spikereach.config.sessions import evaluation_session
 from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
-from spikereach.workflow.plan import Plan
+from spikereach.workflow.plan import ARM, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,8 @@ class Reports:
         left_out |= {name for name in listed if not config.tables.get(name)}
         if config.firmware is None:
             left_out |= {name for name in entries if entries[name].inputs == "firmware"}
+        if not self.plan.loops:
+            left_out |= {name for name in entries if entries[name].inputs == "loop"}
         if config.search is None:
             left_out |= {name for name in entries if entries[name].inputs == "trials"}
         if not any(map(evaluation_session, config.sessions)):
@@ -73,6 +76,8 @@ class Reports:
         names, left_out = [], {"ablation", "trials"}
         if "deployment" not in self.written():
             left_out.add("firmware")
+        if "closed_loop" not in self.written():
+            left_out.add("loop")
         for name, entry in REGISTRY["figures"].items():
             if entry.inputs == "predictions":
                 names += [f"{name}_{session}" for session in self.plan.config.sessions]
@@ -114,6 +119,16 @@ class Reports:
                 }
                 systems = self._pairs(plan.table("deployment"))
                 return files, {"systems": systems, "clock_hz": plan.firmware.clock_hz}
+            case "loop":
+                decoders = plan.looped()
+                arms = [(ARM, *each) for each in product(config.sessions, config.seeds[:1])]
+                files = {
+                    "metrics": [plan.evaluation(*each) for each in decoders],
+                    "realtime": [plan.evaluation(*each, "realtime.json") for each in decoders],
+                    "loops": [plan.loop(*each) for each in [*arms, *decoders]],
+                }
+                settings = {"systems": self._pairs(plan.table("closed_loop"))}
+                return files, settings | {"delayed": config.closed_loop.delayed}
             case "ablation":
                 ablation = name.removesuffix("_ablation")
                 labels = plan.ablation_systems(ablation)

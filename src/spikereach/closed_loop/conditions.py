@@ -1,0 +1,83 @@
+"""What is played for the table and the figure: tasks, states of S1, delays."""
+
+from typing import Any, TypedDict
+
+from spikereach.closed_loop.control import brain_of, in_loop
+from spikereach.closed_loop.loop import Played, play
+from spikereach.closed_loop.measures import control
+from spikereach.closed_loop.task import Rules
+from spikereach.data.binning import BinnedSession
+from spikereach.evaluation.records import Control, Loop
+from spikereach.models.checkpoint import Checkpoint
+
+STEP_MS = 4
+
+
+class Settings(TypedDict):
+    architecture: str | None
+    """Of the decoder; None: the arm itself."""
+    trials: int
+    """Per condition."""
+    added_delays_ms: list[int]
+    """On random targets with a moving arm."""
+    synthetic_seed: int
+    """Of the session."""
+
+
+def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenance: Any) -> Loop:
+    """The ideal user: the arm itself moves the cursor, in both tasks.
+
+    Raises:
+        LoopError: as :func:`.brain_of`.
+    """
+    brain = brain_of(binned, settings["synthetic_seed"])
+    found = [
+        _measured(play(brain, None, rules=rules, seed=seed), rules, "moving", 0)
+        for rules in _tasks(settings)
+    ]
+    about = {"system": "arm", "session": binned.name, "seed": seed}
+    return Loop(**about, gain=1, lookahead_ms=0, controls=tuple(found), provenance=provenance)
+
+
+def played_by_decoder(
+    checkpoint: Checkpoint, binned: BinnedSession, seed: int, settings: Settings, provenance: Any
+) -> Loop:
+    """A decoder in both tasks; with S1 silent, or hearing of the cursor, where it reads S1; and
+    delayed.
+
+    Raises:
+        LoopError: as :func:`.in_loop`.
+    """
+    decoder = in_loop(checkpoint, binned, settings["synthetic_seed"])
+    random, centre_out = _tasks(settings)
+    conditions = [(random, "moving", 0), (centre_out, "moving", 0)]
+    if "S1" in checkpoint.areas:
+        conditions += [(random, "silent", 0), (random, "seen", 0)]
+    conditions += [(random, "moving", ms // STEP_MS) for ms in settings["added_delays_ms"]]
+    found = [
+        _measured(
+            decoder.play(feedback=feedback, rules=rules, added_delay=delay, seed=seed),
+            rules,
+            feedback,
+            delay,
+        )
+        for rules, feedback, delay in conditions
+    ]
+    return Loop(
+        system=checkpoint.system_name,
+        session=binned.name,
+        seed=seed,
+        gain=decoder.gain,
+        lookahead_ms=decoder.lookahead * STEP_MS,
+        controls=tuple(found),
+        provenance=provenance,
+    )
+
+
+def _tasks(settings: Settings) -> tuple[Rules, Rules]:
+    trials = settings["trials"]
+    return Rules("random", trials), Rules("centre-out", trials)
+
+
+def _measured(played: Played, rules: Rules, feedback: str, delay: int) -> Control:
+    return control(played.trials, rules, feedback=feedback, added_delay=delay)

@@ -1,0 +1,167 @@
+"""The closed loop: limits that any decoder keeps to, and the open loop inside it."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+
+import spikereach
+from spikereach import config
+from spikereach.closed_loop import loop
+from spikereach.closed_loop.brain import EXECUTION_S, Brain
+from spikereach.closed_loop.control import brain_of, in_loop
+from spikereach.closed_loop.errors import LoopError
+from spikereach.closed_loop.loop import play
+from spikereach.closed_loop.measures import control
+from spikereach.closed_loop.task import Rules, Trial
+from spikereach.config.sessions import Session
+from spikereach.data.binning import bin_session
+from spikereach.data.matfile import STEP_S
+from spikereach.data.synthetic import generate, random_stream
+from spikereach.models.checkpoint import Checkpoint
+from spikereach.models.linear import Wiener
+
+SESSION = Session("synthetic_loco_1", "synthetic_loco", {"M1": 32, "S1": 32})
+FEW = Rules(trials=8)
+LEAD = round(EXECUTION_S / STEP_S)
+
+
+@pytest.fixture(scope="module")
+def binned(tmp_path_factory):
+    path = tmp_path_factory.mktemp("loop") / "synthetic_loco_1.mat"
+    generate(SESSION, path, duration_s=60, seed=3)
+    return bin_session(path, SESSION)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(binned, repository):
+    decoder = Wiener(channels=64, lags=10, width=8)
+    part = slice(binned.split("neurobench").train.stop)
+    spikes = torch.from_numpy(binned.spikes[part]).float()
+    assert decoder.fit_closed_form(spikes, torch.from_numpy(binned.velocity[part]))
+    system = config.read(repository / "config.yaml").systems["Wiener"]
+    names = binned.name, binned.monkey, binned.areas
+    return Checkpoint(decoder.eval(), system, "Wiener", *names, 0)
+
+
+@pytest.fixture(scope="module")
+def decoder(checkpoint, binned):
+    return in_loop(checkpoint, binned, 3)
+
+
+def bits(played, rules=FEW):
+    found = control(played.trials, rules, feedback="moving", added_delay=0)
+    return found.throughput_bit_s
+
+
+def test_a_perfect_decoder_controls_as_the_arm_does(decoder, monkeypatch):
+    wanted = deque([np.zeros(2)] * LEAD)
+
+    class Told(Brain):
+        def __call__(self, now, *rest):
+            wanted.append(now)
+            return super().__call__(now, *rest)
+
+    monkeypatch.setattr(loop, "Brain", Told)
+    found = play(decoder.population, lambda _: wanted.popleft() * STEP_S, rules=FEW)
+    arm = play(decoder.population, None, rules=FEW)
+    np.testing.assert_allclose(found.cursor, arm.cursor, atol=1e-9)
+    assert control(arm.trials, FEW, feedback="moving", added_delay=0).success_rate == 1
+
+
+def test_a_decoder_of_zeros_never_arrives(decoder):
+    played = play(decoder.population, lambda _: np.zeros(2), rules=Rules(trials=3))
+    found = control(played.trials, FEW, feedback="moving", added_delay=0)
+    assert (found.success_rate, found.throughput_bit_s) == (0, 0)
+    assert found.time_to_target_s is found.dial_in_s is found.path_efficiency is None
+    assert len(played.cursor) == 3 * 6 * 250
+
+
+def test_delay_never_helps(decoder):
+    """On average over seeds, for the arm itself."""
+    delays = (0, 50, 150)
+    found = [
+        np.mean([
+            bits(play(decoder.population, None, added_delay=delay, rules=FEW, seed=seed))
+            for seed in range(3)
+        ])
+        for delay in delays
+    ]  # fmt: skip
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 1.2 * found[-1]
+
+
+def test_a_decoder_controls_and_one_of_shuffled_channels_does_not(decoder, checkpoint, binned):
+    order = np.random.default_rng(0).permutation(64)
+    stream = spikereach.Stream(checkpoint)
+    played = decoder.play(feedback="moving", rules=FEW)
+    shuffled = play(decoder.population, lambda spikes: stream(spikes[order]), rules=FEW)
+    assert bits(played) > 3 * bits(shuffled)
+    assert 0.8 < decoder.gain < 2
+
+
+def test_equal_seeds_give_equal_bytes(decoder):
+    threads = torch.get_num_threads()
+    rules, found = Rules(trials=2), []
+    for number, seed in ((1, 0), (2, 0), (1, 1)):
+        torch.set_num_threads(number)
+        found.append(decoder.play(feedback="seen", rules=rules, seed=seed))
+    torch.set_num_threads(threads)
+    one, two, other = ((each.cursor.tobytes(), each.spikes.tobytes()) for each in found)
+    assert one == two
+    assert one != other
+
+
+def test_movement_replayed_gives_the_ordinary_r2(checkpoint, decoder, binned):
+    """The user's feedback off: the brain is driven with the session's own movement."""
+    steps = len(binned.spikes) - LEAD
+    brain = Brain(decoder.population, "moving", steps, random_stream("replay"))
+    velocity = binned.velocity[LEAD:].astype(float) / STEP_S
+    position = binned.position[LEAD:].astype(float)
+    pairs = zip(velocity, position, strict=True)
+    spikes = np.array([brain(*pair, np.zeros(2)) for pair in pairs])
+    assert spikes.mean() == pytest.approx(binned.spikes.mean(), rel=0.1)
+    part = binned.split("neurobench").test
+
+    def r2(spikes):
+        found = spikereach.decode(checkpoint, spikes)[part.start : steps]
+        true = binned.velocity[part.start : steps]
+        return 1 - ((found - true) ** 2).sum() / ((true - true.mean(0)) ** 2).sum()
+
+    assert r2(spikes) == pytest.approx(r2(binned.spikes), abs=0.1)
+    assert r2(spikes) > 0.3
+
+
+def test_what_s1_hears_of_matters_to_s1_alone(decoder):
+    spikes = {
+        feedback: play(decoder.population, None, feedback=feedback, rules=Rules(trials=2)).spikes
+        for feedback in ("moving", "silent", "seen")
+    }
+    m1 = [each[:, :32] for each in spikes.values()]
+    assert all(np.array_equal(each, m1[0]) for each in m1)
+    s1 = [each[:, 32:].tobytes() for each in spikes.values()]
+    assert len(set(s1)) == 3
+
+
+def test_measures_of_trials_by_hand():
+    rules = Rules(trials=2, width_mm=15.0)
+    won = Trial((45.0, 0.0), 0, 500, True, 300, 400, 45.0, 37.5, 75.0)
+    lost = Trial((0.0, 0.0), 500, 1500, False, None, None, 45.0, 20.0, 90.0)
+    found = control([won, lost], rules, feedback="moving", added_delay=25)
+    assert found.success_rate == 0.5
+    assert found.time_to_target_s == 2.0
+    assert found.dial_in_s == pytest.approx(0.4)
+    assert found.path_efficiency == 0.5  # 37.5 mm of 75 mm
+    assert found.throughput_bit_s == pytest.approx(2 / 8)  # log2(1 + 45 / 15) in 8 s
+    assert found.added_delay_ms == 100
+
+
+def test_a_session_without_a_brain_is_refused(binned):
+    import dataclasses
+
+    with pytest.raises(LoopError, match=r"synthetic_loco_1 was not made with synthetic\.seed 4"):
+        brain_of(binned, 4)
+    real = dataclasses.replace(binned, name="loco_20170210_03", monkey="loco")
+    with pytest.raises(LoopError, match="of monkey loco, whose brain cannot be driven"):
+        brain_of(real, 3)
