@@ -81,6 +81,7 @@ def test_the_worst_bin_of_any_session_decides(frame, firmware, systems):
         assert row["load"] == pytest.approx(max(worst) * 250 / CLOCK_HZ)
         assert row["in_time"] == (max(worst) <= CLOCK_HZ / 250)
         assert row["deployment_bytes"] == frame[frame["system"] == name]["deployment_bytes"].mean()
+    assert "load of the worst bin on the Cortex-M4 at 64 MHz" in table.caption
     printed = {f"{column.group} {column.heading}".strip(): column.cells for column in table.columns}
     assert printed["In time"] == ["yes", "no"]
     assert printed["Load"] == ["0.4%", "117.2%"]
