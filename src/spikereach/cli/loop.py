@@ -29,7 +29,8 @@ def closed_loop(
         Path, typer.Argument(metavar="SESSION", help="Synthetic session that it was trained on.")
     ],
     task: Annotated[
-        Literal["random", "centre-out"], typer.Option(help="Targets of the grid, or around it.")
+        Literal["random", "centre-out"],
+        typer.Option(help="Targets of the grid, or from the centre and back."),
     ] = "random",
     trials: Annotated[int, typer.Option(min=1, help="Targets.")] = 200,
     feedback: Annotated[
