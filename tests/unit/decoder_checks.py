@@ -9,8 +9,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spikereach.models.decoder import Decoder
+from spikereach.models.stages import Stage
 from spikereach.ops.common import record
 from spikereach.ops.common.backends import only
+
+
+class Handmade(Decoder):
+    """Nothing but stages, to be exported."""
+
+    def __init__(self, channels: int, *made: Stage):
+        super().__init__(channels=channels)
+        self.made = list(made)
+
+    def stages(self):
+        return self.made
 
 
 def random_spikes(steps: int, batch: int, channels: int, seed: int = 0, rate: float = 0.2):

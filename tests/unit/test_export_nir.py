@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from decoder_checks import random_spikes
+from decoder_checks import Handmade, random_spikes
 
 from spikereach.export import nir as export
 from spikereach.export.errors import ExportError
@@ -90,17 +90,6 @@ class Simulator:
 
     def factors(self, tau, gain):
         return (1 - self.dt / tau).astype(self.kind), (self.dt / tau * gain).astype(self.kind)
-
-
-class Handmade(Decoder):
-    """Only stages."""
-
-    def __init__(self, channels: int, *made: stages.Stage):
-        super().__init__(channels=channels)
-        self.made = list(made)
-
-    def stages(self):
-        return self.made
 
 
 def read_back(decoder: Decoder, path, metadata=()):

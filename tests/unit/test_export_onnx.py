@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from decoder_checks import random_spikes
+from decoder_checks import Handmade, random_spikes
 from torch.nn import functional
 
 from spikereach.export import onnx as export
@@ -77,17 +77,6 @@ def snn2(reset: str) -> SNN2:
     with torch.no_grad():
         decoder.fc1.weight.uniform_(-0.5, 1)
     return in_format(decoder, "float32")
-
-
-class Handmade(Decoder):
-    """Only stages."""
-
-    def __init__(self, channels: int, *made: stages.Stage):
-        super().__init__(channels=channels)
-        self.made = list(made)
-
-    def stages(self):
-        return self.made
 
 
 def steps(model):

@@ -6,7 +6,7 @@ steps. Metadata say what NIR leaves open: when within a step neurons fire, reset
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from spikereach.export.errors import ExportError
 from spikereach.export.graphs import array, description, package, stages_of
 from spikereach.models import stages
 from spikereach.models.decoder import STEP_S, Decoder
+
+if TYPE_CHECKING:
+    from nir import NIRGraph
 
 RULE = (
     "Forward Euler with steps of dt seconds: tau dx/dt = -x + y becomes x = (1 - dt/tau) x + "
@@ -54,7 +57,7 @@ LACKING = {
 }
 
 
-def graph(decoder: Decoder, metadata: Mapping[str, Any]):
+def graph(decoder: Decoder, metadata: Mapping[str, Any]) -> "NIRGraph":
     """A decoder as a network of NIR's nodes.
 
     Args:
@@ -64,7 +67,7 @@ def graph(decoder: Decoder, metadata: Mapping[str, Any]):
             SHA-256; stored beside what :func:`.description` adds, :data:`RULE`, ``dt`` in seconds
             and ``arithmetic``.
     Returns:
-        ``nir.NIRGraph`` from ``spikes`` (channels,) to ``velocity`` (2,), standardised as trained.
+        The network from ``spikes`` (channels,) to ``velocity`` (2,), standardised as trained.
     Raises:
         ExportError: a stage that NIR cannot hold, and why; or the package nir is missing.
     """
@@ -110,7 +113,7 @@ class _Network:
                 found = next(within, stage)
                 _refuse(found, LACKING.get(type(found), "no node is known for it"))
 
-    def graph(self, metadata: Mapping[str, Any]):
+    def graph(self, metadata: Mapping[str, Any]) -> "NIRGraph":
         """All nodes, from spikes to velocity."""
         self._follow("velocity", self.nir.Output(np.array([self.size])), self.size)
         return self.nir.NIRGraph(self.nodes, self.edges, metadata=dict(metadata))

@@ -8,7 +8,7 @@ number, of all its values. They are no default values of inputs, which tools tak
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,11 @@ from spikereach.export.onnx.stages import sequence
 from spikereach.models.decoder import Decoder
 from spikereach.models.stages import Convolution, Linear, Parallel, Stage, flat
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
-def graph(decoder: Decoder, metadata: Mapping[str, Any]):
+
+def graph(decoder: Decoder, metadata: Mapping[str, Any]) -> "ModelProto":
     """One step of a decoder.
 
     Args:
@@ -28,7 +31,7 @@ def graph(decoder: Decoder, metadata: Mapping[str, Any]):
         metadata: where it comes from, such as system, session, commit and the checkpoint's
             SHA-256; stored beside what :func:`.description` adds.
     Returns:
-        ``onnx.ModelProto`` with the input ``spikes``, the output ``velocity``, and states.
+        A model with the input ``spikes``, the output ``velocity``, and states.
     Raises:
         ExportError: a stage has no ONNX graph, the decoder has no velocity at some steps, or the
             package onnx is missing.
@@ -44,14 +47,14 @@ def graph(decoder: Decoder, metadata: Mapping[str, Any]):
     return builder.model("decoder", description(decoder, metadata))
 
 
-def convolutions(decoder: Decoder, metadata: Mapping[str, Any]):
+def convolutions(decoder: Decoder, metadata: Mapping[str, Any]) -> "ModelProto":
     """One step of a decoder's convolutional half: all stages before the first neurons.
 
     Args:
         decoder: one that begins with convolutions.
         metadata: as for :func:`graph`.
     Returns:
-        ``onnx.ModelProto`` with the input ``spikes``, the outputs ``frames`` (features,), those of
+        A model with the input ``spikes``, the outputs ``frames`` (features,), those of
         several areas joined, and ``complete``, a Boolean: whether this step completes frames
         (without it they mean nothing), and buffers as states.
     Raises:
@@ -71,7 +74,7 @@ def convolutions(decoder: Decoder, metadata: Mapping[str, Any]):
     return builder.model("convolutions", description(decoder, metadata))
 
 
-def initial_states(model) -> dict[str, np.ndarray]:
+def initial_states(model: "ModelProto") -> dict[str, np.ndarray]:
     """The states with which a stream begins, by name, of a graph made here."""
     helper = package("onnx.helper")
     start = json.loads({each.key: each.value for each in model.metadata_props}["start"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from spikereach import __version__
 from spikereach.export.errors import ExportError
 from spikereach.export.graphs import package
 from spikereach.ops.common.fixed_point import Format, bounds
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 OPSET, IR_VERSION = 13, 7
 """Of 2020, and pinned: the first operators that take axes and sizes as inputs, as later ones do.
@@ -116,8 +119,8 @@ class Builder:
         steps = self.op("Round", self.op("Mul", value, scale))  # ties to even
         return self.op("Clip", self.op("Mul", steps, 1 / scale), lowest, highest)
 
-    def model(self, name: str, metadata: Mapping[str, str]):
-        """The graph as a checked ``onnx.ModelProto``; its metadata also say how states begin.
+    def model(self, name: str, metadata: Mapping[str, str]) -> "ModelProto":
+        """The graph as a checked model; its metadata also say how states begin.
 
         States come in the same order among inputs and outputs, after what is no state.
         """

@@ -77,13 +77,12 @@ def _lif(b: Builder, stage: stages.LIF, x: Signal) -> Signal:
     current = _send(b, stage.input, x.value)
     if stage.recurrent is not None:
         current = b.op("Add", current, _send(b, stage.recurrent, z))
-    silent = b.op("Sub", 1.0, z)
-    before = b.op("Mul", v, silent) if stage.reset == "zero" else v
+    before = _unless(b, z, v) if stage.reset == "zero" else v
     after = b.op("Add", b.op("Mul", before, stage.decay), current)
     if stage.reset == "subtract":
         after = b.op("Sub", after, b.op("Mul", z, stage.threshold))
     elif stage.reset == "zero_and_input":
-        after = b.op("Mul", after, silent)
+        after = _unless(b, z, after)
     after = b.stored(after, stage.membranes)
     b.update(v, after, x.ready)
     return Signal(_fire(b, after, stage.threshold), size, x.ready)
@@ -95,7 +94,7 @@ def _current_lif(b: Builder, stage: stages.CurrentLIF, x: Signal) -> Signal:
     v, i, arriving = (b.state(f"{stage.name}.{name}", (size,)) for name in ("v", "i", "arriving"))
     fired = _fire(b, v, 1.0)
     membrane, current = _filtered(b, stage, rounded, v, i, arriving)
-    membrane = b.op("Mul", membrane, b.op("Sub", 1.0, fired))
+    membrane = _unless(b, fired, membrane)
     received, recurrent = _send(b, stage.input, x.value), _send(b, stage.recurrent, fired)
     sent = rounded(b.op("Add", rounded(received), rounded(recurrent)))
     b.update(v, b.stored(membrane, stage.membranes), x.ready)
@@ -151,6 +150,11 @@ def _rounding(b: Builder, half: bool) -> Callable[[str], str]:
 
 def _fire(b: Builder, v: str, threshold: float) -> str:
     return b.cast(b.op("Greater", v, threshold), np.float32)
+
+
+def _unless(b: Builder, z: str, v: str) -> str:
+    """Membranes, of neurons that spike zero."""
+    return b.op("Mul", v, b.op("Sub", 1.0, z))
 
 
 def _mean(b: Builder, stage: stages.Mean, x: Signal) -> Signal:
