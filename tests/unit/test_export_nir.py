@@ -123,6 +123,7 @@ def test_rsnn_spikes_as_its_graph(number_format, readouts, tmp_path):
     decoder = RSNN(channels=6, hidden=16, readouts=[(50, 10), (20, 5), (9, 3)][:readouts]).eval()
     if number_format == "float16":
         decoder.half()
+        decoder.weight_format = decoder.buffer_format = "float16"  # as the compression sets them
     spikes = random_spikes(400, 1, 6)[:, 0]
     graph = read_back(decoder, tmp_path)
     assert graph.metadata["arithmetic"] == number_format

@@ -195,10 +195,11 @@ class RSNN(Decoder):
             for decays in (self._hidden_decays(), self._readout_decays())
         )
         start = self.init_state(1).readout.v[0, 0].item()
+        membranes = bits_of(self.buffer_format) or "float32"
         return [
-            stages.CurrentLIF("hidden", *layers, *hidden, self.buffer_format),
+            stages.CurrentLIF("hidden", *layers, *hidden, membranes),
             stages.linear("readout", self.readout),
-            stages.CurrentIntegrator("readouts", *readouts, start, self.buffer_format),
+            stages.CurrentIntegrator("readouts", *readouts, start, membranes),
             stages.Mean(len(self.readouts)),
         ]
 

@@ -97,6 +97,7 @@ class SNN2(Decoder):
         )
 
     def stages(self) -> list[stages.Stage]:
+        membranes = bits_of(self.buffer_format) or "float32"
         return [
             stages.LIF(
                 "lif1",
@@ -105,12 +106,10 @@ class SNN2(Decoder):
                 float(self._neuron(self.lif1).decay),
                 float(self.lif1.threshold),
                 self.lif1.reset,
-                self.buffer_format,
+                membranes,
             ),
             stages.linear("fc_out", self.fc_out),
-            stages.Integrator(
-                "lif_out", float(self._neuron(self.lif_out).decay), self.buffer_format
-            ),
+            stages.Integrator("lif_out", float(self._neuron(self.lif_out).decay), membranes),
         ]
 
     def _neuron(self, leaky: Leaky) -> LIFParameters:
