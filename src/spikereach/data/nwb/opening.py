@@ -76,7 +76,21 @@ def schema_version(path: Path) -> str:
 
 def _check(path: Path) -> None:
     """Refuse what pynwb does not read, or would read by half."""
-    with h5py.File(path, "r") as file:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())
+        raise SessionError(
+            f"{path}: is damaged or was not copied whole ({reason}); fetch or export it again"
+        ) from error
+    with file:
+        if "nwb_version" not in file.attrs and "nwb_version" not in file:
+            raise SessionError(
+                f"{path}: is an HDF5 file, but says of no version of NWB that it is of it; give an "
+                "NWB file (version 2)"
+            )
         if "nwb_version" not in file.attrs:
             raise SessionError(
                 f"{path}: is of NWB 1, which is not read: ask its makers for NWB 2, or write a "

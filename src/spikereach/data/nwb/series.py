@@ -31,7 +31,8 @@ PIECE = 2**16
 
 _MM = {"m": 1e3, "meter": 1e3, "metre": 1e3, "cm": 10.0, "centimeter": 10.0, "centimetre": 10.0}
 _MM |= {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "um": 1e-3, "micrometer": 1e-3}
-_MM |= {"micrometre": 1e-3, "in": 25.4, "inch": 25.4, "inche": 25.4}
+_MM |= {"\u00b5m": 1e-3, "\u03bcm": 1e-3, "micrometre": 1e-3}  # micro sign, Greek mu
+_MM |= {"in": 25.4, "inch": 25.4, "inche": 25.4}
 """Millimetres per unit of length; a plural's s is taken off."""
 _PER_S = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e3, "millisecond": 1e3}
 _VELOCITY = re.compile(r"(.+?)\s*(?:/|\bper\b|\*|·|\s)\s*([a-z]+)\s*(?:\^?-1|\*\*-1|⁻¹)?")
