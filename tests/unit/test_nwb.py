@@ -474,6 +474,23 @@ def test_timestamps_are_checked(tmp_path):
             )
 
 
+def test_a_target_may_have_one_sample(tmp_path):
+    for times in ([0.5, 2.24, 30.0], [100.0, 101.0]):
+        nwb = recording()
+        add_electrodes(nwb, ["M1"])
+        add_units(nwb, poisson(1, 0, 40), [0])
+        add_series(nwb, "cursor_pos", wiggle(np.arange(10000) / 250), rate=250.0)
+        data = np.arange(2.0 * len(times)).reshape(-1, 2)
+        add_series(nwb, "target_pos", data, timestamps=np.array(times))
+        path = save(nwb, tmp_path / "a.nwb")
+        if len(times) == 3:
+            found = as_session(path, tmp_path / "a.mat")
+            assert found.segments[:, 0].tolist() == [0, 559, 7499]
+        else:
+            with pytest.raises(SessionError, match=r"target_pos: lies outside the behaviour"):
+                as_session(path, tmp_path / "a.mat")
+
+
 def test_invalid_times_have_a_start_and_then_an_end(tmp_path):
     for start, stop in ((30.0, np.nan), (30.0, 20.0), (30.0, 30.0)):
         nwb = recording()

@@ -245,6 +245,13 @@ def _marks(nwb: NWBFile, options: Nwb, own: np.ndarray, fail: Fail) -> tuple[np.
         times, good = found.times, found.finite
         if not good.any():
             raise fail(found.path, "has no values", "write nwb: {target: null}")
+        if times[-1] < own[0] or times[0] > own[-1]:
+            raise fail(
+                found.path,
+                f"lies outside the behaviour ({own[0]:g} to {own[-1]:g} s)",
+                "give times in seconds, on the clock of the behaviour, or write nwb: {target: "
+                "null}",
+            )
         values = found.scaled(found.values(0, len(found)))[good]
         same = times.shape == own.shape and good.all() and np.array_equal(times, own)
         at = np.arange(own.size) if same else times[good].searchsorted(own + _SAME_S, "right") - 1

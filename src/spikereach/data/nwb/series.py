@@ -80,6 +80,7 @@ class Series:
     columns: tuple[int, ...]
     fail: Fail
     stated_kind: str | None = None
+    slowest_hz: float = SLOWEST_HZ
 
     @cached_property
     def unit(self) -> Unit:
@@ -147,10 +148,10 @@ class Series:
         return times
 
     def _check_rate(self, rate: float) -> None:
-        if rate < SLOWEST_HZ:
+        if rate < self.slowest_hz:
             raise self.fail(
                 self.path,
-                f"has {rate:.3g} samples per second, fewer than {SLOWEST_HZ:g}",
+                f"has {rate:.3g} samples per second, fewer than {self.slowest_hz:g}",
                 "state times in seconds, not in samples or milliseconds",
             )
 
@@ -192,14 +193,14 @@ def behaviour(nwb: NWBFile, options: Nwb, fail: Fail) -> Series:
 
 
 def target(nwb: NWBFile, options: Nwb, fail: Fail) -> Series | None:
-    """The series of targets, where the file has it."""
+    """The series of targets, where the file has it; it may have one sample for each of them."""
     known = _all(nwb)
     if options.target is None or not _ending(known, options.target):
         return None
     path, series = _named(known, options.target, fail)
     shape = tuple(series.data.shape)
     columns = tuple(range(min(2, shape[1]))) if len(shape) == 2 else (0,)
-    return Series(series, path, columns, fail)
+    return Series(series, path, columns, fail, slowest_hz=0.0)
 
 
 def _all(nwb: NWBFile) -> dict[str, TimeSeries]:
