@@ -24,7 +24,7 @@ from spikereach.data.nwb import opening, resampling, series
 from spikereach.data.nwb.channels import area_of
 from spikereach.data.nwb.reading import to_session_file
 from spikereach.data.nwb.series import unit_of
-from spikereach.data.nwb.writing import times_of, to_nwb
+from spikereach.data.nwb.writing import add_velocity, times_of, to_nwb
 from spikereach.workflow.plan import Plan
 
 ARRAYS = ("spikes", "velocity", "position", "segments")
@@ -676,6 +676,23 @@ def test_decode_adds_to_a_copy(gappy, tmp_path, monkeypatch):
     )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["a.mat", "tiny.safetensors", "v.nwb"]
+
+
+def test_links_to_other_files_are_kept_in_a_copy(small, tmp_path):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.copy(small, folder / "raw.nwb")
+    shutil.copy(small, folder / "a.nwb")
+    place = "processing/behavior/cursor_pos/data"
+    with h5py.File(folder / "a.nwb", "a") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink("raw.nwb", f"/{place}")
+    (tmp_path / "linked.nwb").symlink_to(folder / "a.nwb")
+    expected = as_session(small, tmp_path / "small.mat")
+    about = {"unit": "mm", "stretches": [[0, 0.0]]}
+    for copy in (folder / "b.nwb", tmp_path / "two" / "b.nwb"):
+        add_velocity(tmp_path / "linked.nwb", np.zeros((10000, 2)), about, "nothing", copy)
+        assert equal(as_session(copy, tmp_path / "b.mat"), expected)
 
 
 def test_what_was_read_is_in_the_session_file(small, tmp_path):

@@ -99,16 +99,27 @@ def _check(path: Path) -> None:
         _refuse_absent(path, file)
 
 
+def external_links(file: h5py.File) -> dict[str, h5py.ExternalLink]:
+    """Links to other files by their place; what they name counts from the folder of the file."""
+    found: dict[str, h5py.ExternalLink] = {}
+
+    def visit(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found[name] = link
+
+    file.visititems_links(visit)
+    return found
+
+
 def _refuse_absent(path: Path, file: h5py.File) -> None:
     """Refuse links to files that are not there: pynwb would leave out what they lead to, with a
     warning or without."""
-    absent: list[str] = []
-
-    def visit(name: str, link: object) -> None:
-        if isinstance(link, h5py.ExternalLink) and not (path.parent / link.filename).exists():
-            absent.append(f"{name} is a link to {link.filename}")
-
-    file.visititems_links(visit)
+    folder = path.resolve().parent
+    absent = [
+        f"{name} is a link to {link.filename}"
+        for name, link in external_links(file).items()
+        if not (folder / link.filename).exists()
+    ]
     if absent:
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise SessionError(

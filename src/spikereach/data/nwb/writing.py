@@ -21,7 +21,7 @@ from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.binning import channel_areas, segments_of
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import STEP_S, SessionFile
-from spikereach.data.nwb.opening import library, opened
+from spikereach.data.nwb.opening import external_links, library, opened
 from spikereach.data.nwb.origin import origin
 from spikereach.files import WriteError
 from spikereach.identity import file_checksum
@@ -159,6 +159,7 @@ def add_velocity(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, part)
+        _relink(part, Path(path).resolve().parent, out.resolve().parent)
         with pynwb.NWBHDF5IO(part, "a") as file:
             nwb = file.read()
             module = nwb.create_processing_module(MODULE, "velocity decoded from spikes")
@@ -183,6 +184,15 @@ def add_velocity(
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _relink(part: Path, before: Path, now: Path) -> None:
+    """Let the links of a copy to other files lead from its folder to where they led before."""
+    with h5py.File(part, "a") as file:
+        for name, link in external_links(file).items():
+            del file[name]
+            there = os.path.relpath(before / link.filename, now)
+            file[name] = h5py.ExternalLink(there, link.path)
 
 
 def times_of(stretches: list[list[float]], steps: int) -> np.ndarray:
