@@ -586,6 +586,10 @@ def test_a_file_is_named_by_its_path(small, paper, tmp_path):
     config = local(paper, tmp_path, file=name)
     session = find("mine", config.catalogue)
     assert sources.of(config).local_file(session) == tmp_path / name
+    shutil.copy(small, tmp_path / "A.NWB")  # a suffix in capitals
+    source = sources.of(local(paper, tmp_path, file="A.NWB"))
+    source.fetch(session, tmp_path / "made.mat")
+    source.check(session, tmp_path / "made.mat")
     with pytest.raises(SessionError, match=r"nothing\.nwb: no such file.*catalogue\.mine\.file"):
         sources.of(local(paper, tmp_path, file="nothing.nwb")).local_file(session)
 
