@@ -106,6 +106,18 @@ def kind_of(path: str | Path) -> Kind | None:
     return _text(path, head)
 
 
+def recording_kind(path: str | Path) -> Kind:
+    """NWB file or session file: by its content and, where that leaves it open (damage, nothing
+    there), by its name.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if (found := kind_of(path)) in (Kind.NWB, Kind.SESSION):
+        return found
+    return Kind.NWB if Path(path).suffix.lower() == ".nwb" else Kind.SESSION
+
+
 def check_overwriting(out: Path, made: Kind, reads: Iterable[Path] = ()) -> None:
     """Refuse to write ``out`` over something that the writer reads, or that is not of its kind.
 

@@ -110,6 +110,12 @@ def test_provenance(path, binned):
     assert binned.provenance["bin_width_s"] == 0.004
 
 
+def test_a_clock_too_late_to_count_steps_of_4_ms_is_refused(tmp_path):
+    path = random_session(tmp_path / "a.mat", channels=1, steps=60000, start=1.7e9)
+    with pytest.raises(SessionError, match=r"t: starts at 1700000000.0 s; let t start near 0"):
+        bin_session(path, Session("a", "rex", {"M1": 1}))
+
+
 def test_spikes_outside_the_recording_are_counted(tmp_path):
     t = 10 + 0.004 * np.arange(50)
     positions = np.arange(100.0).reshape(2, -1) ** 2

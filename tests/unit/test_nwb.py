@@ -24,7 +24,7 @@ from spikereach.data.nwb import opening, resampling, series
 from spikereach.data.nwb.channels import area_of
 from spikereach.data.nwb.reading import to_session_file
 from spikereach.data.nwb.series import unit_of
-from spikereach.data.nwb.writing import times_of, to_nwb
+from spikereach.data.nwb.writing import add_velocity, times_of, to_nwb
 from spikereach.workflow.plan import Plan
 
 ARRAYS = ("spikes", "velocity", "position", "segments")
@@ -97,6 +97,27 @@ def test_a_real_recording_comes_back_with_equal_bins(name, shared, tmp_path):
     assert equal(bin_session(path, session), bin_session(tmp_path / "back.mat", session))
 
 
+def test_areas_of_any_name_come_back(tmp_path):
+    path = random_session(tmp_path / "a.mat", channels=4, steps=3000, names=list("abcd"))
+    session = Session("a", "rex", {"M1/S1": 2, "M1:2": 1, ".": 1})
+    to_nwb(path, session, nwb_files.START, tmp_path / "a.nwb")
+    to_session_file(tmp_path / "a.nwb", session.areas, Nwb(), tmp_path / "back.mat")
+    assert equal(bin_session(path, session), bin_session(tmp_path / "back.mat", session))
+
+
+def test_a_unit_that_is_no_length_comes_back(tmp_path):
+    nwb = recording()
+    add_electrodes(nwb, ["M1"])
+    add_units(nwb, poisson(1, 0, 40), [0])
+    add_series(nwb, "cursor_pos", wiggle(np.arange(10000) / 250), "pixels", rate=250.0)
+    there = as_session(save(nwb, tmp_path / "a.nwb"), tmp_path / "a.mat")
+    session = Session("a", "rex", {"M1": 1})
+    to_nwb(tmp_path / "a.mat", session, nwb_files.START, tmp_path / "b.nwb")
+    back = as_session(tmp_path / "b.nwb", tmp_path / "b.mat")
+    assert equal(there, back)
+    assert back.provenance["nwb"]["unit"] == there.provenance["nwb"]["unit"] == "pixels"
+
+
 def test_the_inspector_finds_nothing_critical(tmp_path):
     from nwbinspector import Importance, inspect_nwbfile
 
@@ -130,6 +151,22 @@ def test_the_benchmarks_train_file(behaviour, rtt, tmp_path):
     assert len(found.segments) == 16
     # A target appears at 1.5 s; its segment begins at the sample before.
     assert found.segments[1, 0] == 374
+
+
+def test_a_clock_that_counts_from_1970_gives_the_same_bins(tmp_path):
+    made = [
+        as_session(
+            nwb_files.simple(
+                tmp_path / f"{start}.nwb", seconds=80.0, rate=250.0, starting_time=start
+            ),
+            tmp_path / f"{start}.mat",
+        )
+        for start in (0.0, 1.7e9)
+    ]
+    unlike = np.count_nonzero(made[0].spikes != made[1].spikes)
+    assert unlike <= 4  # such a clock has steps of 0.24 us
+    assert made[1].start_s == 0.0
+    assert made[1].provenance["nwb"]["stretches"] == [[0, 1.7e9]]
 
 
 def test_a_movement_is_read_piece_by_piece(rtt, tmp_path, monkeypatch):
@@ -171,6 +208,7 @@ def test_a_file_describes_itself(rtt):
         ("m/s", 1000, 1, "mm"), ("cm/s", 10, 1, "mm"), ("mm / ms", 1, 1000, "mm"),
         ("meters per second", 1000, 1, "mm"), ("mm s^-1", 1, 1, "mm"), ("mm*s-1", 1, 1, "mm"),
         ("pixels", None, None, "pixels"), ("pixels/s", None, 1, "pixels"),
+        ("\u00b5m", 1e-3, None, "mm"), ("\u03bcm/s", 1e-3, 1, "mm"),
         ("", None, None, "unstated"), ("a.u.", None, None, "a.u."),
     ],
 )  # fmt: skip
@@ -250,6 +288,7 @@ def test_units_of_an_electrode_are_one_channel_or_several(joined, expected, tmp_
         ("PMd/M1", {}, None, "PMd/M1"), ("PMd/M1", {"PMd/M1": "M1"}, None, "M1"),
         ("AIP", {}, None, "AIP"), ("AIP", {}, {"M1": 1}, None), ("AIP", {"*": "M1"}, None, "M1"),
         ("m1 LEFT", {}, {"M1 left": 1, "M1": 2}, "M1 left"), ("AM12", {}, {"M1": 1}, None),
+        ("left_M1", {}, None, "M1"), ("PMd_R", {}, {"PMd": 1}, "PMd"),
         ("", {}, None, None),
     ],
 )  # fmt: skip
@@ -435,6 +474,59 @@ def test_timestamps_are_checked(tmp_path):
             )
 
 
+def test_a_target_may_have_one_sample(tmp_path):
+    for times in ([0.5, 2.24, 30.0], [100.0, 101.0]):
+        nwb = recording()
+        add_electrodes(nwb, ["M1"])
+        add_units(nwb, poisson(1, 0, 40), [0])
+        add_series(nwb, "cursor_pos", wiggle(np.arange(10000) / 250), rate=250.0)
+        data = np.arange(2.0 * len(times)).reshape(-1, 2)
+        add_series(nwb, "target_pos", data, timestamps=np.array(times))
+        path = save(nwb, tmp_path / "a.nwb")
+        if len(times) == 3:
+            found = as_session(path, tmp_path / "a.mat")
+            assert found.segments[:, 0].tolist() == [0, 559, 7499]
+        else:
+            with pytest.raises(SessionError, match=r"target_pos: lies outside the behaviour"):
+                as_session(path, tmp_path / "a.mat")
+
+
+def test_invalid_times_have_a_start_and_then_an_end(tmp_path):
+    for start, stop in ((30.0, np.nan), (30.0, 20.0), (30.0, 30.0)):
+        nwb = recording()
+        add_electrodes(nwb, ["M1"])
+        add_units(nwb, poisson(1, 0, 40), [0])
+        add_series(nwb, "cursor_pos", wiggle(np.arange(10000) / 250), rate=250.0)
+        nwb.add_invalid_time_interval(start_time=start, stop_time=stop)
+        path = save(nwb, tmp_path / "a.nwb")
+        if start == stop:  # no time at all
+            assert len(as_session(path, tmp_path / "a.mat").spikes) == 10000
+        else:
+            with pytest.raises(SessionError, match=r"invalid_times: .*ends before it starts"):
+                as_session(path, tmp_path / "a.mat")
+
+
+def test_a_lost_sample_does_not_make_a_series_faster(tmp_path):
+    t = np.arange(10000) / 250
+    for lost in (1, 2500, 7777):
+        found = resampling.resample(np.delete(t, lost), lambda a, b: np.zeros((b - a, 2)))
+        assert found.how == "from irregular times, usually at 250 Hz by a cubic spline"
+
+
+def test_a_file_that_was_not_copied_whole(small, tmp_path):
+    part = tmp_path / "part.nwb"
+    part.write_bytes(small.read_bytes()[:30000])
+    for command in (("check",), ("convert", part, tmp_path / "a.mat")):
+        said = run(command[0], part, *command[2:], fails=True)
+        assert "is damaged or was not copied whole" in " ".join(said.split())
+    with pytest.raises(SessionError, match="is damaged or was not copied whole"):
+        to_session_file(part, {"M1": 4}, Nwb(), tmp_path / "a.mat")
+    assert "not exist" in run("convert", tmp_path / "no.nwb", tmp_path / "a.mat", fails=True)
+    with h5py.File(tmp_path / "plain.nwb", "w") as file:
+        file["a"] = 1
+    assert "no version of NWB" in run("check", tmp_path / "plain.nwb", fails=True)
+
+
 def test_other_files_are_no_nwb(tmp_path):
     (tmp_path / "a.nwb").write_text("no")
     with pytest.raises(SessionError, match=r"a\.nwb: is a text file, not an NWB file"):
@@ -494,6 +586,10 @@ def test_a_file_is_named_by_its_path(small, paper, tmp_path):
     config = local(paper, tmp_path, file=name)
     session = find("mine", config.catalogue)
     assert sources.of(config).local_file(session) == tmp_path / name
+    shutil.copy(small, tmp_path / "A.NWB")  # a suffix in capitals
+    source = sources.of(local(paper, tmp_path, file="A.NWB"))
+    source.fetch(session, tmp_path / "made.mat")
+    source.check(session, tmp_path / "made.mat")
     with pytest.raises(SessionError, match=r"nothing\.nwb: no such file.*catalogue\.mine\.file"):
         sources.of(local(paper, tmp_path, file="nothing.nwb")).local_file(session)
 
@@ -584,6 +680,23 @@ def test_decode_adds_to_a_copy(gappy, tmp_path, monkeypatch):
     )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["a.mat", "tiny.safetensors", "v.nwb"]
+
+
+def test_links_to_other_files_are_kept_in_a_copy(small, tmp_path):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.copy(small, folder / "raw.nwb")
+    shutil.copy(small, folder / "a.nwb")
+    place = "processing/behavior/cursor_pos/data"
+    with h5py.File(folder / "a.nwb", "a") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink("raw.nwb", f"/{place}")
+    (tmp_path / "linked.nwb").symlink_to(folder / "a.nwb")
+    expected = as_session(small, tmp_path / "small.mat")
+    about = {"unit": "mm", "stretches": [[0, 0.0]]}
+    for copy in (folder / "b.nwb", tmp_path / "two" / "b.nwb"):
+        add_velocity(tmp_path / "linked.nwb", np.zeros((10000, 2)), about, "nothing", copy)
+        assert equal(as_session(copy, tmp_path / "b.mat"), expected)
 
 
 def test_what_was_read_is_in_the_session_file(small, tmp_path):

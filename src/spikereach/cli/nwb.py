@@ -46,9 +46,11 @@ def convert(
     from spikereach.data.nwb.reading import to_session_file
     from spikereach.data.nwb.writing import to_nwb
     from spikereach.data.recordings import described
-    from spikereach.kinds import Kind, check_absent, kind_of
+    from spikereach.kinds import Kind, check_absent, mistaken, recording_kind
 
-    nwb = kind_of(file) is Kind.NWB
+    nwb = (kind := recording_kind(file)) is Kind.NWB
+    if problem := mistaken(file, kind):
+        raise SessionError(f"{file}: {problem}")
     if out.suffix != (wanted := ".mat" if nwb else ".nwb"):
         what = "a session file" if nwb else "an NWB file"
         raise SessionError(f"{out}: {file} becomes {what}: give a name that ends in {wanted}")

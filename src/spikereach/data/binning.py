@@ -293,7 +293,8 @@ def _spikes(file: SessionFile) -> tuple[np.ndarray, int]:
     edges = np.arange(file.t[0] - STEP_S, file.t[-1], STEP_S)
     # Rounding may give one edge more than t has samples, never another number, unless the
     # times are so large that a double cannot tell 4 ms apart.
-    if len(edges) not in (steps, steps + 1):
+    drift = edges[-1] - (edges[0] + STEP_S * (len(edges) - 1))
+    if len(edges) not in (steps, steps + 1) or abs(drift) >= STEP_S / 2:
         raise file.error("t", f"starts at {file.t[0]} s", "let t start near 0")
     spikes = np.empty((steps, channels), np.uint8)
     spikes.fill(0)  # unlike those of numpy.zeros, on huge pages where there are any: 5 times faster

@@ -11,7 +11,7 @@ from spikereach.config.sessions import AREA_LENGTH, Session, find, is_area
 from spikereach.data.binning import BinnedSession, bin_session
 from spikereach.data.errors import SessionError
 from spikereach.data.nwb.reading import describe, to_session_file
-from spikereach.kinds import Kind, kind_of, mistaken
+from spikereach.kinds import Kind, kind_of, mistaken, recording_kind
 
 
 def load_session(
@@ -51,7 +51,7 @@ def load_session(
             )
         return binned
     session, options = described(path, monkey=monkey, areas=areas, config=config)
-    if kind_of(path) is not Kind.NWB:
+    if recording_kind(path) is not Kind.NWB:
         return bin_session(path, session)
     with TemporaryDirectory() as folder:
         made = Path(folder, f"{session.name}.mat")
@@ -73,8 +73,8 @@ def described(
 
     Arguments and errors are those of `load_session`.
     """
-    nwb = kind_of(path) is Kind.NWB
-    if not nwb and (problem := mistaken(path, Kind.SESSION)):
+    nwb = (kind := recording_kind(path)) is Kind.NWB
+    if problem := mistaken(path, kind):
         raise SessionError(f"{path}: {problem}")
     known_as = re.fullmatch(r"(.+?)( \(\d+\))?\.(mat|nwb)\b.*", path.name, re.IGNORECASE)
     name = known_as[1] if known_as else path.stem

@@ -133,7 +133,9 @@ def area_of(
 
 def _called(location: str, name: str) -> bool:
     words = [name.casefold(), *_CALLED.get(name, ())]
-    return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", location.casefold()) for word in words)
+    ends = r"[^\W_]"  # M1_left has M1 in it, M10 has not
+    apart = rf"(?<!{ends})({'|'.join(map(re.escape, words))})(?!{ends})"
+    return re.search(apart, location.casefold()) is not None
 
 
 def _electrodes(nwb: NWBFile, fail: Fail) -> list[np.ndarray] | None:

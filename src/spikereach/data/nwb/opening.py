@@ -76,7 +76,21 @@ def schema_version(path: Path) -> str:
 
 def _check(path: Path) -> None:
     """Refuse what pynwb does not read, or would read by half."""
-    with h5py.File(path, "r") as file:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())
+        raise SessionError(
+            f"{path}: is damaged or was not copied whole ({reason}); fetch or export it again"
+        ) from error
+    with file:
+        if "nwb_version" not in file.attrs and "nwb_version" not in file:
+            raise SessionError(
+                f"{path}: is an HDF5 file, but says of no version of NWB that it is of it; give an "
+                "NWB file (version 2)"
+            )
         if "nwb_version" not in file.attrs:
             raise SessionError(
                 f"{path}: is of NWB 1, which is not read: ask its makers for NWB 2, or write a "
@@ -85,16 +99,27 @@ def _check(path: Path) -> None:
         _refuse_absent(path, file)
 
 
+def external_links(file: h5py.File) -> dict[str, h5py.ExternalLink]:
+    """Links to other files by their place; what they name counts from the folder of the file."""
+    found: dict[str, h5py.ExternalLink] = {}
+
+    def visit(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found[name] = link
+
+    file.visititems_links(visit)
+    return found
+
+
 def _refuse_absent(path: Path, file: h5py.File) -> None:
     """Refuse links to files that are not there: pynwb would leave out what they lead to, with a
     warning or without."""
-    absent: list[str] = []
-
-    def visit(name: str, link: object) -> None:
-        if isinstance(link, h5py.ExternalLink) and not (path.parent / link.filename).exists():
-            absent.append(f"{name} is a link to {link.filename}")
-
-    file.visititems_links(visit)
+    folder = path.resolve().parent
+    absent = [
+        f"{name} is a link to {link.filename}"
+        for name, link in external_links(file).items()
+        if not (folder / link.filename).exists()
+    ]
     if absent:
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise SessionError(

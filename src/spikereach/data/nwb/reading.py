@@ -37,6 +37,9 @@ MOST = 1000
 """Most stretches that a session is put together from."""
 _SAME_S = 1e-6
 """Times of two series that are nearer are the same."""
+_FAR_S = 1e6
+"""Of a file whose clock starts later, such as one that counts from 1970, the session's starts at 0:
+so large a number holds steps of 4 ms too roughly to count on from."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def to_session_file(
         own = np.concatenate([part.times for part in parts])
         whole = len(parts) == 1
         clock = own if whole else own[0] + STEP_S * np.arange(own.size)
+        if abs(own[0]) > _FAR_S:
+            clock = clock - own[0]
         position, moves = _joined(parts, movement.kind)
         marks, segments = _marks(nwb, options, own, fail)
         target = _targets(marks, first_steps, moves)
@@ -154,6 +159,12 @@ def _stretches(
     recorded = stretches.sampled(movement.times, movement.finite)
     invalid = nwb.invalid_times
     times = [] if invalid is None else [invalid["start_time"][:], invalid["stop_time"][:]]
+    if times and not (np.asarray(times[0]) <= np.asarray(times[1])).all():  # or one is NaN
+        raise fail(
+            "invalid_times",
+            "has an interval that ends before it starts, or has no start or no end",
+            "correct its start_time and stop_time",
+        )
     kept, left_out = stretches.usable(
         (float(movement.times[0]), float(movement.times[-1])),
         recorded,
@@ -234,6 +245,13 @@ def _marks(nwb: NWBFile, options: Nwb, own: np.ndarray, fail: Fail) -> tuple[np.
         times, good = found.times, found.finite
         if not good.any():
             raise fail(found.path, "has no values", "write nwb: {target: null}")
+        if times[-1] < own[0] or times[0] > own[-1]:
+            raise fail(
+                found.path,
+                f"lies outside the behaviour ({own[0]:g} to {own[-1]:g} s)",
+                "give times in seconds, on the clock of the behaviour, or write nwb: {target: "
+                "null}",
+            )
         values = found.scaled(found.values(0, len(found)))[good]
         same = times.shape == own.shape and good.all() and np.array_equal(times, own)
         at = np.arange(own.size) if same else times[good].searchsorted(own + _SAME_S, "right") - 1

@@ -23,6 +23,8 @@ PASS_HZ, STOP_HZ = 100.0, RATE_HZ / 2
 ATTENUATION_DB = 60.0
 BLOCK = 2**16
 """Samples that are filtered at a time."""
+_SAME_HZ = 1e-3
+"""A rate that exceeds 250 Hz by less is not faster: it is the quotient of rounded times."""
 _SPLINE_HZ = 1000
 """Rate down to which a filtered series is thinned before the spline."""
 
@@ -64,7 +66,7 @@ def resample(times: np.ndarray, read: Callable[[int, int], np.ndarray]) -> Resam
         rate, count, read = usual, regular.size, lambda begin, end: even[begin:end]
         how = f"from irregular times, usually at {rate:.6g} Hz"
     steps = _steps(count, rate)
-    if rate <= RATE_HZ:
+    if rate <= RATE_HZ + _SAME_HZ:
         values = _spline(read(0, count), rate)
         return Resampled(_grid(times, values), values, f"{how} by a cubic spline")
     ratio = rate / RATE_HZ

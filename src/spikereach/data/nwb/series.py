@@ -31,7 +31,8 @@ PIECE = 2**16
 
 _MM = {"m": 1e3, "meter": 1e3, "metre": 1e3, "cm": 10.0, "centimeter": 10.0, "centimetre": 10.0}
 _MM |= {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "um": 1e-3, "micrometer": 1e-3}
-_MM |= {"micrometre": 1e-3, "in": 25.4, "inch": 25.4, "inche": 25.4}
+_MM |= {"\u00b5m": 1e-3, "\u03bcm": 1e-3, "micrometre": 1e-3}  # micro sign, Greek mu
+_MM |= {"in": 25.4, "inch": 25.4, "inche": 25.4}
 """Millimetres per unit of length; a plural's s is taken off."""
 _PER_S = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e3, "millisecond": 1e3}
 _VELOCITY = re.compile(r"(.+?)\s*(?:/|\bper\b|\*|·|\s)\s*([a-z]+)\s*(?:\^?-1|\*\*-1|⁻¹)?")
@@ -79,6 +80,7 @@ class Series:
     columns: tuple[int, ...]
     fail: Fail
     stated_kind: str | None = None
+    slowest_hz: float = SLOWEST_HZ
 
     @cached_property
     def unit(self) -> Unit:
@@ -146,10 +148,10 @@ class Series:
         return times
 
     def _check_rate(self, rate: float) -> None:
-        if rate < SLOWEST_HZ:
+        if rate < self.slowest_hz:
             raise self.fail(
                 self.path,
-                f"has {rate:.3g} samples per second, fewer than {SLOWEST_HZ:g}",
+                f"has {rate:.3g} samples per second, fewer than {self.slowest_hz:g}",
                 "state times in seconds, not in samples or milliseconds",
             )
 
@@ -191,14 +193,14 @@ def behaviour(nwb: NWBFile, options: Nwb, fail: Fail) -> Series:
 
 
 def target(nwb: NWBFile, options: Nwb, fail: Fail) -> Series | None:
-    """The series of targets, where the file has it."""
+    """The series of targets, where the file has it; it may have one sample for each of them."""
     known = _all(nwb)
     if options.target is None or not _ending(known, options.target):
         return None
     path, series = _named(known, options.target, fail)
     shape = tuple(series.data.shape)
     columns = tuple(range(min(2, shape[1]))) if len(shape) == 2 else (0,)
-    return Series(series, path, columns, fail)
+    return Series(series, path, columns, fail, slowest_hz=0.0)
 
 
 def _all(nwb: NWBFile) -> dict[str, TimeSeries]:

@@ -40,9 +40,11 @@ def sampled(times: np.ndarray, finite: np.ndarray) -> Intervals:
 
 
 def merged(intervals: np.ndarray) -> Intervals:
-    """Intervals (n, 2) in any order, those that overlap or nearly touch joined."""
+    """Intervals (n, 2) in any order, those that overlap or nearly touch joined, and without those
+    that have no length."""
     found: Intervals = []
-    for start, stop in sorted(map(tuple, np.asarray(intervals, float).reshape(-1, 2).tolist())):
+    each = np.asarray(intervals, float).reshape(-1, 2)
+    for start, stop in sorted(map(tuple, each[each[:, 0] < each[:, 1]].tolist())):
         if found and start <= found[-1][1] + TOUCH_S:
             found[-1] = (found[-1][0], max(found[-1][1], stop))
         else:

@@ -21,13 +21,14 @@ from spikereach.config.sessions import ZENODO, Session
 from spikereach.data.binning import channel_areas, segments_of
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import STEP_S, SessionFile
-from spikereach.data.nwb.opening import library, opened
+from spikereach.data.nwb.opening import external_links, library, opened
 from spikereach.data.nwb.origin import origin
 from spikereach.files import WriteError
 from spikereach.identity import file_checksum
 
 _MM = 0.001
-"""Metres; positions of session files are taken to be in mm."""
+"""Metres; positions of session files are taken to be in mm, unless they were read from NWB and are
+in another unit."""
 MODULE = "spikereach"
 """The processing module of decoded velocities."""
 
@@ -45,7 +46,7 @@ def to_nwb(path: str | Path, session: Session, start: datetime, out: Path) -> No
     trial for each segment. `reading` makes the same binned session of it.
 
     Args:
-        path: the session file, positions in mm.
+        path: the session file.
         session: what it holds.
         start: when the recording began, with its time zone; times of the file count from there.
         out: the NWB file.
@@ -67,7 +68,7 @@ def to_nwb(path: str | Path, session: Session, start: datetime, out: Path) -> No
             subject=_subject(session),
         )
         _add_units(nwb, file, areas)
-        _add_behaviour(nwb, file)
+        _add_behaviour(nwb, file, "mm" if told is None else told["unit"])
     image = io.BytesIO()  # a full disk then meets Python's own file and not the HDF5 library
     with h5py.File(image, "w") as content, pynwb.NWBHDF5IO(file=content, mode="w") as writer:
         writer.write(nwb)
@@ -84,7 +85,7 @@ def _subject(session: Session) -> Any:
 def _add_units(nwb: Any, file: SessionFile, areas: tuple[str, ...]) -> None:
     array = nwb.create_device("array", description="the electrodes, of which no more is known")
     groups = {
-        area: nwb.create_electrode_group(area, f"electrodes in {area}", area, array)
+        area: nwb.create_electrode_group(_named(area), f"electrodes in {area}", area, array)
         for area in dict.fromkeys(areas)
     }
     nwb.add_electrode_column("channel_name", "name of the channel in the session file")
@@ -99,7 +100,12 @@ def _add_units(nwb: Any, file: SessionFile, areas: tuple[str, ...]) -> None:
         raise file.error("spikes", "no channel has a spike", "give a recording with spikes")
 
 
-def _add_behaviour(nwb: Any, file: SessionFile) -> None:
+def _named(area: str) -> str:
+    """What a group of electrodes may be called: HDF5 has / and the dot for itself, pynwb the :."""
+    return re.sub(r"[/:]|^\.+$", lambda found: f"%{ord(found[0][0]):X}" * len(found[0]), area)
+
+
+def _add_behaviour(nwb: Any, file: SessionFile, unit: str) -> None:
     from hdmf.backends.hdf5 import H5DataIO
 
     t = file.t
@@ -115,8 +121,8 @@ def _add_behaviour(nwb: Any, file: SessionFile) -> None:
             name=name,
             description=f"position of {what}: x and y",
             data=H5DataIO(np.ascontiguousarray(file.position(name).T), compression="gzip"),
-            unit="meters",
-            conversion=_MM,
+            unit="meters" if unit == "mm" else unit,
+            conversion=_MM if unit == "mm" else 1.0,
             reference_frame="that of the session file",
             **clock,
         )
@@ -153,6 +159,7 @@ def add_velocity(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, part)
+        _relink(part, Path(path).resolve().parent, out.resolve().parent)
         with pynwb.NWBHDF5IO(part, "a") as file:
             nwb = file.read()
             module = nwb.create_processing_module(MODULE, "velocity decoded from spikes")
@@ -177,6 +184,15 @@ def add_velocity(
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _relink(part: Path, before: Path, now: Path) -> None:
+    """Let the links of a copy to other files lead from its folder to where they led before."""
+    with h5py.File(part, "a") as file:
+        for name, link in external_links(file).items():
+            del file[name]
+            there = os.path.relpath(before / link.filename, now)
+            file[name] = h5py.ExternalLink(there, link.path)
 
 
 def times_of(stretches: list[list[float]], steps: int) -> np.ndarray:

@@ -122,7 +122,7 @@ class Local(Source):
 
 
 def _is_nwb(path: Path) -> bool:
-    return path.suffix == ".nwb"
+    return path.suffix.lower() == ".nwb"
 
 
 def _contents(folder: Path) -> str:
