@@ -135,6 +135,13 @@ def test_hybrids_agree(merge, tmp_path):
 
 
 @needs_compiler
+@pytest.mark.parametrize("buffers", [(0, 0), (1, 1), (6, 0)])
+def test_buffers_may_be_coarse(buffers, tmp_path):
+    decoder = in_fixed_point(Hybrid(channels=5, blocks=2, **SIZES), (1, 7), buffers)
+    check(program(decoder), tmp_path, rare=True)
+
+
+@needs_compiler
 @pytest.mark.parametrize("reset", sorted(RESETS))
 def test_leaky_neurons_agree(reset, tmp_path):
     check(leaky(9, reset, (1, 7), (3, 8), recurrent=reset == "zero", bias=True), tmp_path)
