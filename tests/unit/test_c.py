@@ -285,6 +285,12 @@ def test_programs_without_a_form_in_c_are_refused():
             c.files(handmade(5, made, weights, buffers), spikes_of(5))
 
 
+def test_channels_have_numbers_of_sixteen_bits():
+    made = [Drawn((0, 2)).linear("readout", 2, 2**16)]
+    with pytest.raises(ExportError, match=r"65536 channels: lists .* up to 65534"):
+        c.files(handmade(2**16, made, (0, 2), (3, 8)), spikes_of(2**16, 1))
+
+
 @needs_compiler
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
