@@ -263,13 +263,16 @@ def test_a_comment_stays_a_comment():
 
 @needs_compiler
 def test_layers_may_be_called_like_words_of_c(tmp_path):
-    drawn = Drawn((1, 7))
-    layers = [drawn.linear(name, 2, size) for name, size in [("word", 5), ("int", 2), ("x1", 2)]]
-    check(handmade(5, layers, (1, 7), (3, 8)), tmp_path)
+    drawn = Drawn((1, 1))
+    names = ["word", "int", "x1", "exp", "int32_t", "decoder_step", "a", "a_weight"]
+    layers = [drawn.linear(name, 2, 2 if n else 5) for n, name in enumerate(names)]
+    for layer in layers[1:]:
+        layer.weight[:] = torch.eye(2)
+    check(handmade(5, layers, (1, 1), (3, 8)), tmp_path)
 
 
 def test_programs_without_a_form_in_c_are_refused():
-    drawn = Drawn((1, 7))
+    drawn = Drawn((1, 1))
     readout, buffers = drawn.linear("readout", 2, 5), (3, 8)
     decay = [stages.Integrator("velocity", 0.5, buffers)]
     conv = stages.Convolution("conv", drawn.values(2, 5, 3), drawn.values(2), 1, buffers)

@@ -25,8 +25,12 @@ TAKEN = re.compile(
     r"|auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if"
     r"|inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef"
     r"|union|unsigned|void|volatile|while"
+    r"|abs|ceil|cos|exit|exp|floor|free|log|pow|round|sin|sqrt|tan"
+    r"|decoder_\w*|DECODER_\w*|u?int\d*_t"
+    r"|\w*_(weight|bias|input|recurrent|mem|syn|add|ahead)"
 )
-"""Names that a layer's function cannot have: those of the templates, and of C."""
+"""Names that a layer's function cannot have: those of the templates, of C, and of the tables and
+helpers of another layer."""
 
 
 def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
