@@ -248,6 +248,12 @@ def test_verify_finds_what_was_changed(exported):
     assert "These lines" not in result.output
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000])
+def test_a_damaged_manifest_is_none(exported, content):
+    (exported / "manifest.json").write_text(content)
+    assert folders.read(exported) is None
+
+
 def test_verify_follows_the_checkpoint_of_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small_run.run_all()

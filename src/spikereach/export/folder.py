@@ -66,7 +66,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     one."""
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         return None
