@@ -152,6 +152,11 @@ def test_current_based_neurons_agree(tmp_path):
     check(currents(9, (2, 7), (3, 8), bias=True), tmp_path)
 
 
+@needs_compiler
+def test_membranes_may_be_too_narrow_for_a_spike(tmp_path):
+    check(currents(5, (2, 4), (0, 7)), tmp_path, rare=True)
+
+
 @pytest.fixture(scope="module")
 def srtnet(tmp_path_factory):
     """sRTnet's sizes with random weights, and its folder of C."""
