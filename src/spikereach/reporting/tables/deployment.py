@@ -95,10 +95,10 @@ def deployment(
         f"test part ({bins}), where every velocity equals that of the reference in integers. R² "
         f"over the whole test split; bytes of the linked image on the {machines[FIRST]} and, for "
         "the stack, measured in its run, means over the sessions; instructions per bin, the "
-        "median as the mean over the sessions and the worst of all; load of the worst bin at "
-        f"{clock_hz / 1e6:g} MHz with one cycle per instruction, and whether it ends within the "
-        f"{1000 * STEP_S:g} ms of a bin; footprint where deployed as computed from bit widths, "
-        "and as published (publ.)",
+        "median as the mean over the sessions and the worst of all; load of the worst bin on "
+        f"the {machines[FIRST]} at {clock_hz / 1e6:g} MHz with one cycle per "
+        f"instruction, and whether it ends within the {1000 * STEP_S:g} ms of a bin; footprint "
+        "where deployed as computed from bit widths, and as published (publ.)",
         [
             rows.names()[0],
             rows.column("R²", "", cells.r2, "r2"),
