@@ -135,6 +135,13 @@ def test_hybrids_agree(merge, tmp_path):
 
 
 @needs_compiler
+@pytest.mark.parametrize("buffers", [(0, 0), (1, 1), (6, 0)])
+def test_buffers_may_be_coarse(buffers, tmp_path):
+    decoder = in_fixed_point(Hybrid(channels=5, blocks=2, **SIZES), (1, 7), buffers)
+    check(program(decoder), tmp_path, rare=True)
+
+
+@needs_compiler
 @pytest.mark.parametrize("reset", sorted(RESETS))
 def test_leaky_neurons_agree(reset, tmp_path):
     check(leaky(9, reset, (1, 7), (3, 8), recurrent=reset == "zero", bias=True), tmp_path)
@@ -143,6 +150,11 @@ def test_leaky_neurons_agree(reset, tmp_path):
 @needs_compiler
 def test_current_based_neurons_agree(tmp_path):
     check(currents(9, (2, 7), (3, 8), bias=True), tmp_path)
+
+
+@needs_compiler
+def test_membranes_may_be_too_narrow_for_a_spike(tmp_path):
+    check(currents(5, (2, 4), (0, 7)), tmp_path, rare=True)
 
 
 @pytest.fixture(scope="module")
@@ -256,13 +268,16 @@ def test_a_comment_stays_a_comment():
 
 @needs_compiler
 def test_layers_may_be_called_like_words_of_c(tmp_path):
-    drawn = Drawn((1, 7))
-    layers = [drawn.linear(name, 2, size) for name, size in [("word", 5), ("int", 2), ("x1", 2)]]
-    check(handmade(5, layers, (1, 7), (3, 8)), tmp_path)
+    drawn = Drawn((1, 1))
+    names = ["word", "int", "x1", "exp", "int32_t", "decoder_step", "a", "a_weight"]
+    layers = [drawn.linear(name, 2, 2 if n else 5) for n, name in enumerate(names)]
+    for layer in layers[1:]:
+        layer.weight[:] = torch.eye(2)
+    check(handmade(5, layers, (1, 1), (3, 8)), tmp_path)
 
 
 def test_programs_without_a_form_in_c_are_refused():
-    drawn = Drawn((1, 7))
+    drawn = Drawn((1, 1))
     readout, buffers = drawn.linear("readout", 2, 5), (3, 8)
     decay = [stages.Integrator("velocity", 0.5, buffers)]
     conv = stages.Convolution("conv", drawn.values(2, 5, 3), drawn.values(2), 1, buffers)
@@ -276,6 +291,12 @@ def test_programs_without_a_form_in_c_are_refused():
     ]:
         with pytest.raises(ExportError, match=told):
             c.files(handmade(5, made, weights, buffers), spikes_of(5))
+
+
+def test_channels_have_numbers_of_sixteen_bits():
+    made = [Drawn((0, 2)).linear("readout", 2, 2**16)]
+    with pytest.raises(ExportError, match=r"65536 channels: lists .* up to 65534"):
+        c.files(handmade(2**16, made, (0, 2), (3, 8)), spikes_of(2**16, 1))
 
 
 @needs_compiler

@@ -153,6 +153,29 @@ def test_an_export_is_replaced_and_nothing_else(exported, checkpoint):
     assert sorted(os.listdir(exported.parent)) == ["checkpoint.safetensors", "decoder"]
 
 
+def test_folders_beside_it_are_left_alone(checkpoint, tmp_path):
+    for name in (".decoder.tmp", ".decoder.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+        line = fails("export", checkpoint, tmp_path / "decoder", "--format", "c")
+        assert f"{name}: holds notes.txt" in line
+        assert os.listdir(tmp_path) == [name]
+        shutil.rmtree(tmp_path / name)
+
+
+def test_an_interrupt_leaves_the_earlier_folder(exported, checkpoint, monkeypatch):
+    def interrupted(path, content):
+        raise KeyboardInterrupt
+
+    manifest = (exported / "manifest.json").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            spikereach.export_decoder(checkpoint, exported, "onnx")
+    assert (exported / "manifest.json").read_bytes() == manifest
+    assert sorted(os.listdir(exported.parent)) == ["checkpoint.safetensors", "decoder"]
+
+
 @pytest.mark.parametrize(
     ("weights", "told"),
     [
@@ -223,6 +246,12 @@ def test_verify_finds_what_was_changed(exported):
     result = run("verify", exported)
     assert result.exit_code == 1
     assert "These lines" not in result.output
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000])
+def test_a_damaged_manifest_is_none(exported, content):
+    (exported / "manifest.json").write_text(content)
+    assert folders.read(exported) is None
 
 
 def test_verify_follows_the_checkpoint_of_a_run(tmp_path, monkeypatch):

@@ -38,8 +38,8 @@ def exact(program: Program) -> bool:
     """Whether the decoder in float32 equals its integers to the last bit.
 
     All values are multiples of powers of two. A sum is exact in float32 up to ``2**24`` of its
-    smallest unit. Beyond that it may be rounded, which changes nothing where all that is stored of
-    it is that it lies beyond the format's end.
+    smallest unit. The last addition before a value is stored may be rounded beyond that, which
+    changes nothing where all that is stored is that it lies beyond the format's end.
     """
     return all(bound.exact for bound in bounds(program))
 
@@ -65,10 +65,10 @@ def _of(layers: tuple[Layer, ...], largest: int, fraction: int) -> Iterator[Boun
     for layer in layers:
         found = list(_layer(layer, largest, fraction))
         yield from found
-        largest = _output(layer.stage, found, largest)
+        largest = _output(layer.stage, found, largest, fraction)
 
 
-def _output(stage: stages.Stage, found: list[Bound], largest: int) -> int:
+def _output(stage: stages.Stage, found: list[Bound], largest: int, fraction: int) -> int:
     """Largest magnitude of what a stage gives, in the unit of its output."""
     match stage:
         case stages.LIF() | stages.CurrentLIF():
@@ -78,10 +78,17 @@ def _output(stage: stages.Stage, found: list[Bound], largest: int) -> int:
         case stages.Integrator(membranes=grid) | stages.CurrentIntegrator(membranes=grid):
             return 2 ** sum(grid)
         case stages.Parallel():
-            ends = (branch[-1].stage for branch in stage.branches)
-            return max(_output(end, found, largest) for end in ends)
+            return max(_end(branch, largest, fraction) for branch in stage.branches)
         case _:
             return found[-1].largest
+
+
+def _end(layers: tuple[Layer, ...], largest: int, fraction: int) -> int:
+    """Largest magnitude of what these layers give."""
+    for layer in layers:
+        found = list(_layer(layer, largest, fraction))
+        largest = _output(layer.stage, found, largest, fraction)
+    return largest
 
 
 def _layer(layer: Layer, largest: int, fraction: int) -> Iterator[Bound]:
@@ -89,7 +96,8 @@ def _layer(layer: Layer, largest: int, fraction: int) -> Iterator[Bound]:
     match stage:
         case stages.Convolution():
             sums = np.abs(stage.weight).sum((1, 2)) * largest + (np.abs(stage.bias) << before)
-            yield _stored(stage.name, int(sums.max()), fraction + before, stage.buffers)
+            sums = int(sums.max())
+            yield _stored(stage.name, sums, fraction + before, stage.buffers, first=sums)
         case stages.Linear():
             yield _kept(stage.name, _received(stage, largest, before), fraction + before)
         case stages.LIF():
@@ -101,13 +109,9 @@ def _layer(layer: Layer, largest: int, fraction: int) -> Iterator[Bound]:
             ]
             if stage.recurrent is not None:
                 terms.append(_received(stage.recurrent, 1, 0) << (bits - fraction))
-            yield _stored(
-                stage.name,
-                sum(map(abs, terms)),
-                bits,
-                stage.membranes,
-                stage.threshold << (bits - fraction),
-            )
+            decayed, threshold, total = abs(terms[0]), abs(terms[2]), sum(map(abs, terms))
+            first = max(decayed, total - decayed - threshold)
+            yield _stored(stage.name, total, bits, stage.membranes, last=threshold, first=first)
         case stages.CurrentLIF():
             arriving = _received(stage.input, largest, before)
             arriving += _received(stage.recurrent, 1, 0) << before
@@ -156,10 +160,13 @@ def _kept(name: str, largest: int, bits: int) -> Bound:
     return Bound(name, largest, bits, None, largest <= 2**FLOAT32_BITS)
 
 
-def _stored(name: str, largest: int, bits: int, grid: tuple[int, int], last: int = 0) -> Bound:
-    """``last``: the largest term that may be added to a sum that lies beyond the end."""
+def _stored(
+    name: str, largest: int, bits: int, grid: tuple[int, int], last: int = 0, first: int = 0
+) -> Bound:
+    """``first``: the largest sum before the last addition but ``last``, the largest term that may
+    be added to a sum that lies beyond the end."""
     finer = max(grid[1] - bits, 0)  # it is multiplied before it saturates
-    largest, bits, last = largest << finer, bits + finer, last << finer
+    largest, bits, last, first = largest << finer, bits + finer, last << finer, first << finer
     saturates = 1 << grid[0] + bits
-    whole = saturates + last < 2**FLOAT32_BITS
+    whole = saturates + last < 2**FLOAT32_BITS and first <= 2**FLOAT32_BITS
     return Bound(name, largest, bits, saturates, whole or largest <= 2**FLOAT32_BITS)

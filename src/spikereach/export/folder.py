@@ -66,7 +66,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     one."""
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         return None
@@ -108,19 +108,24 @@ def write(out: Path, files: Mapping[str, bytes], told: Mapping[str, Any]) -> Non
     check_overwriting(out)
     out = Path(os.path.abspath(out))
     made, earlier = (out.with_name(f".{out.name}.{end}") for end in ("tmp", "old"))
+    for leftover in (made, earlier):  # of a process that was killed
+        check_overwriting(leftover)
     try:
-        for leftover in (made, earlier):  # of a process that was killed
+        for leftover in (made, earlier):
             if leftover.exists():
                 shutil.rmtree(leftover)
         made.mkdir(parents=True)
-        for name, content in {**files, MANIFEST: manifest(files, told)}.items():
+        # First what says that the folder may be deleted.
+        for name, content in {MANIFEST: manifest(files, told), **files}.items():
             (made / name).write_bytes(content)
         if out.exists():
             os.replace(out, earlier)
         os.replace(made, out)
         shutil.rmtree(earlier, ignore_errors=True)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(made, ignore_errors=True)
         if earlier.exists() and not out.exists():
             os.replace(earlier, out)
-        raise WriteError(error.errno, error.strerror, str(out)) from error
+        if isinstance(error, OSError):
+            raise WriteError(error.errno, error.strerror, str(out)) from error
+        raise

@@ -104,7 +104,7 @@ class SNN2(Decoder):
                 stages.linear("fc1", self.fc1),
                 None,
                 float(self._neuron(self.lif1).decay),
-                float(self.lif1.threshold),
+                float(self._neuron(self.lif1).threshold),
                 self.lif1.reset,
                 membranes,
             ),
@@ -114,7 +114,7 @@ class SNN2(Decoder):
 
     def _neuron(self, leaky: Leaky) -> LIFParameters:
         decay, threshold = leaky.neuron
-        return LIFParameters(self.constant(decay), threshold)
+        return LIFParameters(self.constant(decay), self.constant(threshold))
 
     def buffer_sizes(self) -> list[BufferSize]:
         return [

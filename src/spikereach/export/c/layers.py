@@ -164,7 +164,7 @@ def _lif(layer: Layer, x: Input, name: str, numbers: Numbers) -> Part:
         of_weights=1 << finest,
         decay=stage.decay << finest - fraction,
         threshold=stage.threshold << finest,
-        fires_above=stage.threshold << fraction >> numbers.fraction,
+        fires_above=stage.threshold << finest >> numbers.fraction + finest - fraction,
         reset=stage.reset,
         bits=(fraction, numbers.fraction + finest),
         grid=grid(numbers.fraction + finest, stage.membranes),

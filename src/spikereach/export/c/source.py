@@ -17,14 +17,20 @@ from spikereach.models import stages
 from spikereach.models.decoder import STEP_S
 
 NAMES = ("decoder.h", "decoder.c", "weights.h", "weights.c")
+MOST_CHANNELS = 2**16 - 1
+"""Whose numbers, and how many they are, fit into 16 bits."""
 TAKEN = re.compile(
     r"x\d*|y|state|network|keypoints|decode|next_bin|word|weight|add_row|add_rows|add_spikes"
     r"|keep_spikes|clear|clip|stored|main"
     r"|auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if"
     r"|inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef"
     r"|union|unsigned|void|volatile|while"
+    r"|abs|ceil|cos|exit|exp|floor|free|log|pow|round|sin|sqrt|tan"
+    r"|decoder_\w*|DECODER_\w*|u?int\d*_t"
+    r"|\w*_(weight|bias|input|recurrent|mem|syn|add|ahead)"
 )
-"""Names that a layer's function cannot have: those of the templates, and of C."""
+"""Names that a layer's function cannot have: those of the templates, of C, and of the tables and
+helpers of another layer."""
 
 
 def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
@@ -37,6 +43,11 @@ def files(program: Program, origin: Sequence[str]) -> dict[str, str]:
         ExportError: 32-bit accumulators do not suffice, or the program has no form in C.
     """
     bounds.check(program)
+    if program.channels > MOST_CHANNELS:
+        raise ExportError(
+            f"{program.channels} channels: lists of spikes in C have numbers up to "
+            f"{MOST_CHANNELS - 1}; give the decoder fewer channels"
+        )
     width = 1 + sum(program.weights)
     if width > WIDEST:
         raise ExportError(
