@@ -62,7 +62,9 @@ SIZES = {"steps": 20, "batch": 2, "seed": 0, "inputs": 5, "outputs": 2}
 LIF = {"surrogate": fast_sigmoid(5.0), "reset": "subtract", "fixed_point": (1, 4)}
 LAUNCHES = {
     "lif": {"recurrent": True} | LIF,
-    "current_lif": {"dropout": (0.3, 0.3), "kind": torch.uint8, "wide": False} | LIF,
+    "current_lif": {"dropout": (0.3, 0.3), "kind": torch.uint8, "wide": False}
+    | LIF
+    | {"fixed_point": None},  # it has no kernel in fixed point
 }
 OTHERS = {
     "lif alone": ("lif", {"recurrent": False} | LIF | {"fixed_point": None}),

@@ -235,7 +235,7 @@ def wheel(name, needs=()):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_settings_of_pip_and_python_do_not_count(repository, tmp_path):
     """Only those of the index do, of which there is none here but a folder."""
     folder, wheels = tmp_path / "my checkout", tmp_path / "wheels"

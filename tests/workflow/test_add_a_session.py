@@ -127,7 +127,7 @@ def test_check_prints_what_is_in_the_file(written):
         assert part in written
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_workflow_takes_the_file(checkout, document, written):
     (checkout.folder / "recordings" / "rex_02.mat").write_bytes(
         (checkout.folder / "recordings" / "rex_01.mat").read_bytes()

@@ -52,8 +52,8 @@ def undisturbed(small, make_checkout, tmp_path):
     return results(other)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [1, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [1, 20])
 def test_kills(number, small, undisturbed):
     assert len(undisturbed) > 10
     seed = random.randrange(2**32)

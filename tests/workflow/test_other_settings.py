@@ -11,6 +11,7 @@ TARGETS = ("figures/latency.pdf", "paper_tables/hyperparameters.md")
 """Made without recordings."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("locale_variables", ["EUC-JP"], indirect=True)
 def test_a_run_in_a_notebook_and_another_locale(checkout, locale_variables, monkeypatch):
     """And no job is repeated without them."""

@@ -89,6 +89,7 @@ def backups(checkout):
 BINNED = [f"data/binned/{way}.h5" for way in WAYS]
 
 
+@pytest.mark.long
 def test_right_copies_are_used_as_they_are(lab):
     for way in WAYS:  # links lead to the recordings themselves
         place(way, lab.recordings / f"{way}.mat", lab.raw / f"{way}.mat")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from browser import FRAME, needs_chromium
 
-pytestmark = [pytest.mark.slow, needs_chromium]
+pytestmark = [pytest.mark.long, needs_chromium]
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,7 @@ def jobs(printed, rule):
     return {tuple(pair.partition("=")[2] for pair in each.split(", ")) for each in found}
 
 
+@pytest.mark.long
 def test_every_command(reader, document):
     """What is told, and by a dry run which systems are trained, on what."""
     look, one, table, paper, scratch = markdown.commands(document)

@@ -200,7 +200,7 @@ class Server:
         answers.check_status(response)
         return response
 
-    def _wait(self, number: int, response: requests.Response | None) -> tuple[float, str]:
+    def _wait(self, number: int, response: "requests.Response | None") -> tuple[float, str]:
         """Seconds until the next try, and a remark where the server asks for more."""
         asked_s, header = waits.asked(response)
         granted_s = min(asked_s, waits.LIMIT_S - self._held_s)

@@ -1,10 +1,10 @@
 """How long a server asks to be left alone before the next try."""
 
 import time
+from typing import TYPE_CHECKING
 
-import requests
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
+if TYPE_CHECKING:
+    from requests import Response
 
 LIMIT_S = 600.0
 """Longest wait between two tries, and longest time in all that one file is held because a server
@@ -14,13 +14,15 @@ _EPOCH_S = 10**9
 """Larger numbers are seconds since 1970 (this is one of 2001), smaller ones seconds from now."""
 
 
-def asked(response: requests.Response | None) -> tuple[float, str]:
+def asked(response: "Response | None") -> tuple[float, str]:
     """Seconds that a server asks to wait and the header that says so; 0 and nothing where it asks
     for no time.
 
     ``Retry-After`` comes first. ``X-RateLimit-Reset`` stands in every answer, and asks for a wait
     only where too many requests are the reason.
     """
+    from urllib3.exceptions import InvalidHeader  # where nothing is downloaded, not needed
+
     headers = {} if response is None else response.headers
     names = ["Retry-After"]
     if headers.get("X-RateLimit-Remaining") == "0" or getattr(response, "status_code", 0) == 429:
@@ -38,6 +40,8 @@ def asked(response: requests.Response | None) -> tuple[float, str]:
 
 def _seconds(text: str) -> float:
     """From now, of seconds, of seconds since 1970, or of a date."""
+    from urllib3.util import Retry
+
     if text.isdecimal() and int(text) > _EPOCH_S:
         return min(int(text), 2**40) - time.time()
     return Retry().parse_retry_after(text)

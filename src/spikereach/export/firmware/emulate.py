@@ -1,11 +1,11 @@
 """An image run in QEMU: what it decoded, and the instructions that each bin took."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from spikereach import programs
 from spikereach.export.firmware.errors import FirmwareError
 from spikereach.export.firmware.image import Image
 
@@ -43,24 +43,16 @@ def run(image: Image) -> Run:
     command = [*machine.emulator, *quiet, *calls, *counting, "-kernel", image.path.name]
     failed = f"{image.path}: {machine.emulator[0]}"
     try:
-        done = subprocess.run(
-            command,
-            cwd=image.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LIMIT_S,
-        )
+        done = programs.run(command, limit_s=LIMIT_S, folder=image.folder)
     except FileNotFoundError:
         raise FirmwareError(f"{failed} is not installed: apt install {machine.packages}") from None
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         raise FirmwareError(
             f"{failed} did not end within {LIMIT_S:g} s; decode fewer bins than {image.bins}"
         ) from None
-    if done.returncode or not written.exists():
-        said = done.stderr.strip() or "it wrote no results"
-        raise FirmwareError(f"{failed} failed ({done.returncode}): {said}")
+    if done.code or not written.exists():
+        said = done.errors.strip() or "it wrote no results"
+        raise FirmwareError(f"{failed} failed ({done.code}): {said}")
     return _read(written, image)
 
 

@@ -1,7 +1,6 @@
 """From an exported folder to a linked image, and what lies in its memories."""
 
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -10,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from spikereach import programs
 from spikereach.export.firmware import target
 from spikereach.export.firmware.errors import FirmwareError
 from spikereach.export.firmware.machines import Machine
 from spikereach.export.firmware.record import Item
 
+LIMIT_S = 300.0
+"""For a compiler."""
 FLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 HARNESS_FLAGS = ("-fno-tree-loop-distribute-patterns",)
 """The harness calls no library: all that is linked of one is there for the decoder."""
@@ -119,13 +121,11 @@ def tool(machine: Machine, name: str, *arguments: str, folder: Path | None = Non
     """
     program = f"{machine.tools}{name}"
     try:
-        done = subprocess.run(
-            [program, *arguments], cwd=folder, capture_output=True, text=True, errors="replace"
-        )
+        done = programs.run([program, *arguments], limit_s=LIMIT_S, folder=folder)
     except FileNotFoundError:
         raise FirmwareError(
             f"{program} is not installed; on Debian and Ubuntu: apt install {machine.packages}"
         ) from None
-    if done.returncode:
-        raise FirmwareError(f"{program} failed with {arguments[-1]}:\n{done.stderr.strip()}")
-    return done.stdout
+    if done.code:
+        raise FirmwareError(f"{program} failed with {arguments[-1]}:\n{done.errors.strip()}")
+    return done.printed
