@@ -3,8 +3,10 @@
 import hashlib
 import json
 import re
+import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -141,3 +143,14 @@ def source(download: Download, progress: bool = False) -> Zenodo:
 
 def fetch(server, target, session=SESSION, **changes):
     source(settings(server.record, **changes)).fetch(session, target)
+
+
+@contextmanager
+def running(server):
+    """A server that answers while within."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

@@ -1,7 +1,5 @@
 """Fixtures of downloads."""
 
-import threading
-
 import pytest
 
 import zenodo_server
@@ -12,12 +10,8 @@ from spikereach.data import transfer
 def server(monkeypatch):
     """A record on this machine, which behaves as Zenodo does."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with zenodo_server.Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with zenodo_server.running(zenodo_server.Server()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from collections import deque
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import spikereach
 from spikereach import config
+from spikereach.cli import app
 from spikereach.closed_loop import loop
 from spikereach.closed_loop.brain import EXECUTION_S, Brain
 from spikereach.closed_loop.control import brain_of, in_loop
@@ -19,7 +21,8 @@ from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
 from spikereach.data.matfile import STEP_S
 from spikereach.data.synthetic import generate, random_stream
-from spikereach.models.checkpoint import Checkpoint
+from spikereach.kinds import Kind, kind_of
+from spikereach.models.checkpoint import Checkpoint, save
 from spikereach.models.linear import Wiener
 
 SESSION = Session("synthetic_loco_1", "synthetic_loco", {"M1": 32, "S1": 32})
@@ -165,3 +168,20 @@ def test_a_session_without_a_brain_is_refused(binned):
     real = dataclasses.replace(binned, name="loco_20170210_03", monkey="loco")
     with pytest.raises(LoopError, match="of monkey loco, whose brain cannot be driven"):
         brain_of(real, 3)
+
+
+def test_the_command_draws_over_its_own_figure_only(checkpoint, binned, tmp_path, repository):
+    save(checkpoint, tmp_path / "checkpoint.safetensors")
+    binned.save(tmp_path / "session.h5")
+    (tmp_path / "seed.yaml").write_text("synthetic: {seed: 3}")
+    files = (tmp_path / name for name in ("checkpoint.safetensors", "session.h5"))
+    configs = (f"--config={path}" for path in (repository / "config.yaml", tmp_path / "seed.yaml"))
+    figure = tmp_path / "loop.png"
+    command = ["closed-loop", *map(str, files), "--trials=1", f"--figure={figure}", *configs]
+    for _ in range(2):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        assert kind_of(figure) is Kind.FIGURE
+    figure.write_text("mine")
+    assert CliRunner().invoke(app, command).exit_code == 1
+    assert figure.read_text() == "mine"

@@ -4,7 +4,6 @@ import hashlib
 import socket
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,6 +15,7 @@ from spikereach.config import Download
 from spikereach.data import transfer
 from spikereach.published import figures, weights
 from spikereach.published.weights import WeightsError, fetch, of_system, sources
+from zenodo_server import running
 
 SETTINGS = Download(record="unused", retries=2, backoff_s=0.01, timeout_s=5.0)
 
@@ -47,14 +47,11 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(transfer.time, "sleep", lambda _: None)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.requests, server.cuts = [], []
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.requests, server.cuts = [], []
+    with running(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

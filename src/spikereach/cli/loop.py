@@ -42,7 +42,7 @@ def closed_loop(
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of targets and noise.")] = 0,
     figure: Annotated[
-        Path | None, typer.Option(help="Draws paths and velocities: .png or .pdf.")
+        Path | None, typer.Option(metavar="PNG", help="Draws paths and velocities.")
     ] = None,
     as_json: Json = False,
     trust: Trust = None,
@@ -56,31 +56,30 @@ def closed_loop(
     \b
     Example: spikereach closed-loop checkpoint.safetensors synthetic_loco_1.h5 --figure loop.png
     """
+    from spikereach.closed_loop.conditions import STEP_MS
     from spikereach.closed_loop.control import in_loop
     from spikereach.closed_loop.errors import LoopError
     from spikereach.closed_loop.measures import control
     from spikereach.closed_loop.task import Rules
-    from spikereach.data.matfile import STEP_S
     from spikereach.files import replace
     from spikereach.kinds import Kind, check_overwriting
 
-    if added_delay_ms % 4:
+    if added_delay_ms % STEP_MS:
         raise LoopError(f"--added-delay-ms {added_delay_ms}: give a multiple of 4 ms, one bin")
     if figure is not None:
-        if figure.suffix not in (".png", ".pdf"):
-            raise LoopError(f"{figure}: figures are written as .png or .pdf: choose one of them")
+        if figure.suffix != ".png":
+            raise LoopError(f"{figure}: the figure is written as .png: give such a name")
         check_overwriting(figure, Kind.FIGURE, [checkpoint, file, *(config or [])])
     loaded, binned = checkpoint_and_session(checkpoint, trust, file, None, None, config)
     decoder = in_loop(loaded, binned, config_of(config).synthetic.seed)
-    rules, delay = Rules(kind=task, trials=trials), added_delay_ms // 4
+    rules, delay = Rules(kind=task, trials=trials), added_delay_ms // STEP_MS
     played = decoder.play(feedback=feedback, rules=rules, added_delay=delay, seed=seed)
     found = control(played.trials, rules, feedback=feedback, added_delay=delay)
     if figure is not None:
         from spikereach.reporting.plots.loop import loop
 
-        plot = loop(played, loaded.system_name)
-        replace(figure, plot.files()[figure.suffix])
-    lookahead_ms = round(decoder.lookahead * STEP_S * 1000)
+        replace(figure, loop(played, loaded.system_name, rules.width_mm))
+    lookahead_ms = decoder.lookahead * STEP_MS
     about = {"system": loaded.system_name, "session": binned.name, "seed": loaded.seed}
     about |= {"gain": decoder.gain, "lookahead_ms": lookahead_ms}
     show(

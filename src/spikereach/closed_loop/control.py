@@ -54,7 +54,11 @@ class InLoop:
     """Channels of the session that it reads."""
     gain: float
     """Factor of its velocities."""
-    lookahead: int
+
+    @property
+    def lookahead(self) -> int:
+        """In steps."""
+        return self.checkpoint.decoder.timing.lookahead
 
     def play(
         self, *, feedback: Feedback, rules: Rules, added_delay: int = 0, seed: int = 0
@@ -99,4 +103,4 @@ def in_loop(checkpoint: Checkpoint, binned: BinnedSession, seed: int) -> InLoop:
             "train it before it is put into the loop"
         )
     gain = float((decoded * true).sum()) / power
-    return InLoop(checkpoint, brain, columns, gain, Stream(checkpoint).lookahead)
+    return InLoop(checkpoint, brain, columns, gain)

@@ -60,6 +60,13 @@ def drawn(width: float, height: float) -> Iterator[Figure]:
         yield Figure(figsize=(width, height))
 
 
+def single(figure: Figure) -> bytes:
+    """A PNG of its own, of a command and not of a run: `kinds` knows it by its mark."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=200, metadata={"Software": "spikereach"})
+    return image.getvalue()
+
+
 def legend_above(figure: Figure, entries: Mapping[str, Artist]) -> None:
     """A legend of these labels and handles, in rows."""
     # as many entries per row as their text leaves room for, at about 0.045 in per character

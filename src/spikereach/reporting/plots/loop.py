@@ -3,13 +3,12 @@
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from spikereach.data.matfile import STEP_S
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.plots.drawing import DOUBLE, Plot, drawn
+from spikereach.reporting.plots.drawing import DOUBLE, drawn, single
 
 SHOWN = 12
 """Trials."""
@@ -31,8 +30,8 @@ class Played(Protocol):
     decoded: np.ndarray
 
 
-def loop(played: Played, system: str, width_mm: float = 15.0) -> Plot:
-    """The first trials: cursor paths between targets, and what was wanted and decoded.
+def loop(played: Played, system: str, width_mm: float) -> bytes:
+    """The first trials as PNG: cursor paths between targets, and what was wanted and decoded.
 
     Args:
         played: of one decoder.
@@ -42,7 +41,7 @@ def loop(played: Played, system: str, width_mm: float = 15.0) -> Plot:
     trials = played.trials[:SHOWN]
     stop = trials[-1].first + trials[-1].steps
     time = np.arange(stop) * STEP_S
-    shade, series = colour(system), []
+    shade = colour(system)
     with drawn(DOUBLE, 3.2) as figure:
         grid = figure.add_gridspec(2, 2, width_ratios=[1.45, 1])
         lines = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
@@ -53,8 +52,7 @@ def loop(played: Played, system: str, width_mm: float = 15.0) -> Plot:
                 ("decoded", played.decoded, {"color": shade, "linewidth": 0.7}),
                 ("wanted", played.wanted, {"color": TRUE, "linewidth": 0.9}),
             ):
-                series.append((f"velocity_{name}", label, time, values[:stop, axis]))
-                axes.plot(*series[-1][2:], label=label, **look)
+                axes.plot(time, values[:stop, axis], label=label, **look)
             axes.set_ylabel(f"$v_{name}$ (mm/s)")
             axes.set_xlim(0, stop * STEP_S)
         lines[0].tick_params(labelbottom=False)
@@ -65,7 +63,6 @@ def loop(played: Played, system: str, width_mm: float = 15.0) -> Plot:
             corner = x - width_mm / 2, y - width_mm / 2
             look = {"edgecolor": TRUE, "linestyle": "-" if trial.success else ":"}
             path.add_patch(Rectangle(corner, width_mm, width_mm, fill=False, linewidth=0.6, **look))
-        series.append(("path", "cursor", *played.cursor[:stop].T))
         path.plot(*played.cursor[:stop].T, color=shade, linewidth=0.7)
         path.set(xlabel="$x$ (mm)", ylabel="$y$ (mm)")
         path.set_aspect("equal", adjustable="datalim")
@@ -75,6 +72,4 @@ def loop(played: Played, system: str, width_mm: float = 15.0) -> Plot:
         about = {"loc": "left", "color": GREY, "fontsize": 6, "pad": 3}
         lines[0].set_title(f"{system}: simulated user and brain", **about)
         path.set_title(f"the first {len(trials)} targets (dotted: not reached)", **about)
-    columns = ("panel", "series", "x", "y")
-    frames = [pd.DataFrame(dict(zip(columns, each, strict=True))) for each in series]
-    return Plot(figure, pd.concat(frames))
+        return single(figure)

@@ -1,6 +1,5 @@
 """A recording at a glance: channels, movement, segments, and what they mean for a decoder."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from itertools import cycle
@@ -15,7 +14,7 @@ from spikereach.data.binning import BinnedSession
 from spikereach.data.matfile import STEP_S
 from spikereach.data.suspicion import Suspicion
 from spikereach.reporting.plots.colours import GREY, TRUE
-from spikereach.reporting.plots.drawing import DOUBLE, dot, drawn, legend_above
+from spikereach.reporting.plots.drawing import DOUBLE, dot, drawn, legend_above, single
 
 AREAS = ("#0072B2", "#56B4E9", "#005A8C", "#9CC3E0")
 """Blues of cortex areas in turn; what is wrong stands out in other hues."""
@@ -58,9 +57,7 @@ def recording(
         words.axis("off")
         words.text(0, 1, text, va="top", transform=words.transAxes, linespacing=1.35)
         _legend(figure, session, suspicions)
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=200, metadata={"Software": "spikereach"})
-    return image.getvalue()
+        return single(figure)
 
 
 def _legend(figure: Figure, session: BinnedSession, suspicions: Sequence[Suspicion]) -> None:
