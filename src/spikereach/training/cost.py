@@ -83,15 +83,14 @@ def _measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: floa
     batch = min(FIRST, stage.batch)
     update = windows(batch)
     update()  # compiles
-    clock = _clock(device)
-    end = clock() + seconds
     spent, memory = _watched(update, device)
+    left = seconds - spent  # of the updates: watching the memory of a large process takes long
     times, memories = _Line(batch, spent), _Line(batch, memory)
     while batch < stage.batch:
         larger = min(GROWTH * batch, stage.batch)
         larger = min(larger, memories.reaches(_free(device) / SPARE))
         if batch > FIRST:  # the larger one is to be run twice; two batches are the least
-            larger = min(larger, times.reaches((end - clock()) / 2))
+            larger = min(larger, times.reaches(left / 2))
         if larger <= batch:
             break
         try:
@@ -103,11 +102,13 @@ def _measure(decoder: Decoder, stage: Stage, device: torch.device, seconds: floa
             update = windows(batch)
             break
         batch = larger
+        left -= spent
         times.add(batch, spent)
         memories.add(batch, memory)
     repeated = []
-    while len(repeated) < REPEATS and clock() + spent < end:
+    while len(repeated) < REPEATS and spent < left:
         repeated.append(_timed(update, device))
+        left -= repeated[-1]
     if repeated:
         times.last = batch, median(repeated)
     return Cost(
