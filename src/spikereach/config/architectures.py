@@ -21,6 +21,7 @@ ARCHITECTURES: dict[str, str] = {
     "aegru": "spikereach.models.aegru:AEGRU",
     "wiener": "spikereach.models.linear:Wiener",
     "kalman": "spikereach.models.linear:Kalman",
+    "counted": "spikereach.models.counted:Counted",
 }
 
 
