@@ -18,10 +18,11 @@ from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics, neurobench, realtime
 from spikereach.evaluation.errors import EvaluationError, MismatchWarning
 from spikereach.evaluation.footprint import deployment
-from spikereach.evaluation.records import Measured, Realtime, faults
+from spikereach.evaluation.records import Measured, Realtime
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
 from spikereach.models.passes import usable_steps
+from spikereach.records import faults
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from spikereach.data.sources import Source, named
-from spikereach.evaluation.records import Loop, Metrics, Realtime, faults
+from spikereach.evaluation.records import Loop, Metrics, Realtime
 from spikereach.files import read_error
 from spikereach.kinds import Kind, again, mistaken
 from spikereach.provenance import short_commit
+from spikereach.records import faults
 
 KEY = ["system", "session", "seed"]
 

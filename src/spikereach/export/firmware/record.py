@@ -1,6 +1,5 @@
 """The content of ``firmware.json``: a decoder on emulated microcontrollers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spikereach import files
 from spikereach.export.firmware.errors import FirmwareError
+from spikereach.records import Record, faults
 
 
 class Item(BaseModel):
@@ -53,28 +53,14 @@ class Measured(BaseModel):
         return self.state_bytes + self.stack_bytes
 
 
-class Firmware(BaseModel):
+class Firmware(Record):
     """A decoder on all machines."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    system: str
-    session: str
-    seed: int
     bins: int
     """Of the test part, from its beginning, that were decoded and compared."""
     machines: dict[str, Measured]
     """By their names, see `machines.MACHINES`."""
     provenance: dict[str, Any]
-
-    def write(self, path: str | Path) -> None:
-        """Write strict JSON, whole or not at all.
-
-        Raises:
-            WriteError: the file cannot be written.
-        """
-        text = json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False)
-        files.replace(path, f"{text}\n".encode())
 
     @classmethod
     def read(cls, path: str | Path) -> "Firmware":
@@ -90,6 +76,6 @@ class Firmware(BaseModel):
             raise files.read_error(path, error) or error from error
         except ValidationError as error:
             raise FirmwareError(
-                f"{path}: damaged, or not of this version ({error.errors()[0]['msg']}); delete it "
-                "and measure again"
+                f"{path}: damaged, or not of this version ({faults(error)}); delete it and measure "
+                "again"
             ) from None
