@@ -66,7 +66,7 @@ class Judge:
         off, near = distance[flipped].abs(), ROUNDING * (1 + distance.detach().abs().max())
         assert not len(off) or off.max() <= near, f"{off.max():g} from the threshold"
         self.flips += int(flipped.sum())
-        return _Given.apply(distance, surrogate, given)
+        return _Given.apply(distance, surrogate, given.to(distance.dtype))
 
     def quantise(self, values: Tensor, integer_bits: int, fractional_bits: int) -> Tensor:
         """In the place of `fixed_point.quantise`; doubts values in the middle between two."""

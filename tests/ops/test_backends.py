@@ -54,6 +54,14 @@ FLIPS = 1e-4
 """Share of spikes, and one more, that may differ from those of float64."""
 
 
+ROUNDING = 1e-5
+"""What gradients in float32 may be off, as a share of the largest or of one."""
+
+
+def _largest(gradient, expected):
+    return (gradient.double() - expected).abs().max().item()
+
+
 def assert_agrees(operation, options, backend=BACKEND):
     """With the reference in float64, which follows the backend's spikes (`replay`)."""
     outputs, ours = differentiated(operation, options, backend)
@@ -73,13 +81,11 @@ def assert_agrees(operation, options, backend=BACKEND):
             assert ours[name] is None or not ours[name].any(), name
             continue
         scale = max(1.0, gradient.abs().max().item())
-        torch.testing.assert_close(
-            ours[name].double() / scale,
-            gradient / scale,
-            rtol=0,
-            atol=1e-5,
-            msg=lambda m, n=name: n + m,
-        )
+        if (off := _largest(ours[name], gradient)) > ROUNDING * scale:
+            # Long sums may cancel: then those of the reference are as far off in float32.
+            with judged(outputs[0], parts) if parts else nullcontext():
+                _, single = differentiated(operation, options, "reference")
+            assert off <= 4 * _largest(single[name], gradient), name
     return outputs[0]
 
 
