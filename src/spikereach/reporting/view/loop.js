@@ -106,22 +106,21 @@ function drawTask({ panel, loop: played, colour, dash }, trial, begun, step, ove
     g.lineTo(...point(cursor, step));
   });
   disc(g, ...point(cursor, begun), 4, colour, false);
+  disc(g, ...point(cursor, step), 5, colour, true);
   if (!over) {
     const ahead = velocity => [0, 1].map(axis =>
       cursor[2 * step + axis] + AHEAD_S * velocity[2 * step + axis]);
     const go = (velocity, shade, thick) =>
       arrow(g, ...point(cursor, step), ...point(ahead(velocity), 0), shade, thick);
-    go(decoded, "#fff", 6.5);
-    go(decoded, colour, 4);
+    go(decoded, colour, 3.5);
     go(wanted, data.true, 1.5);
   }
-  disc(g, ...point(cursor, step), 5, colour, true);
   g.restore();
   axes.frame();
 }
 
 function arrow(g, x0, y0, x1, y1, colour, width) {
-  const length = Math.hypot(x1 - x0, y1 - y0), head = Math.min(length, 9);
+  const length = Math.hypot(x1 - x0, y1 - y0), head = Math.min(0.7 * length, 5 + width);
   if (length < 2) return;
   const dx = (x1 - x0) / length, dy = (y1 - y0) / length;
   const barb = side => [x1 - head * (dx + side * 0.5 * dy), y1 - head * (dy - side * 0.5 * dx)];
