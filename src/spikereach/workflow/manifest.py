@@ -190,8 +190,8 @@ def inputs(path: Path) -> list[Path]:
     """
     if (found := _maker(path)) is None:
         raise ManifestError(
-            f"{path}: no manifest tells what it was made from: give a file of a run folder, with "
-            f"its {FOLDER}/"
+            f"{path}: no manifest tells what it was made from: give the one in the run folder that "
+            f"made it, which has {FOLDER}/ beside results/"
         )
     run, job = found
     for name, sha256 in job.inputs.items():
