@@ -1,6 +1,9 @@
 """The closed loop: limits that any decoder keeps to, and the open loop inside it."""
 
+import base64
+import dataclasses
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +13,9 @@ from typer.testing import CliRunner
 import spikereach
 from spikereach import config
 from spikereach.cli import app
-from spikereach.closed_loop import loop
+from spikereach.closed_loop import loop, result
 from spikereach.closed_loop.brain import EXECUTION_S, Brain
-from spikereach.closed_loop.control import brain_of, in_loop
+from spikereach.closed_loop.control import InLoop, brain_of, in_loop
 from spikereach.closed_loop.errors import LoopError
 from spikereach.closed_loop.loop import play
 from spikereach.closed_loop.measures import control
@@ -21,9 +24,13 @@ from spikereach.config.sessions import Session
 from spikereach.data.binning import bin_session
 from spikereach.data.matfile import STEP_S
 from spikereach.data.synthetic import generate, random_stream
+from spikereach.evaluation.errors import EvaluationError
+from spikereach.identity import file_checksum
 from spikereach.kinds import Kind, kind_of
 from spikereach.models.checkpoint import Checkpoint, save
 from spikereach.models.linear import Wiener
+from spikereach.reporting.view.packing import packed
+from spikereach.workflow.manifest import Manifest, ManifestError
 
 SESSION = Session("synthetic_loco_1", "synthetic_loco", {"M1": 32, "S1": 32})
 FEW = Rules(trials=8)
@@ -39,11 +46,13 @@ def binned(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def checkpoint(binned, repository):
-    decoder = Wiener(channels=64, lags=10, width=8)
+    sizes = {"lags": 10, "width": 8}
+    decoder = Wiener(channels=64, **sizes)
     part = slice(binned.split("neurobench").train.stop)
     spikes = torch.from_numpy(binned.spikes[part]).float()
     assert decoder.fit_closed_form(spikes, torch.from_numpy(binned.velocity[part]))
     system = config.read(repository / "config.yaml").systems["Wiener"]
+    system = system.model_copy(update={"sizes": sizes})
     names = binned.name, binned.monkey, binned.areas
     return Checkpoint(decoder.eval(), system, "Wiener", *names, 0)
 
@@ -161,8 +170,6 @@ def test_measures_of_trials_by_hand():
 
 
 def test_a_session_without_a_brain_is_refused(binned):
-    import dataclasses
-
     with pytest.raises(LoopError, match=r"synthetic_loco_1 was not made with synthetic\.seed 4"):
         brain_of(binned, 4)
     real = dataclasses.replace(binned, name="loco_20170210_03", monkey="loco")
@@ -185,3 +192,61 @@ def test_the_command_draws_over_its_own_figure_only(checkpoint, binned, tmp_path
     figure.write_text("mine")
     assert CliRunner().invoke(app, command).exit_code == 1
     assert figure.read_text() == "mine"
+
+
+def evaluated(checkpoint, binned):
+    """A result folder of a run in the working directory, as far as the loop needs it."""
+    Path("results").mkdir()
+    save(checkpoint, Path("results/checkpoint.safetensors"))
+    binned.save(Path("results/binned.h5"))
+    Path("results/metrics.json").write_text("{}", encoding="utf-8")
+    names = ["results/checkpoint.safetensors", "results/binned.h5"]
+    inputs = {name: file_checksum(Path(name)) for name in names}
+    outputs = {"results/metrics.json": file_checksum(Path("results/metrics.json"))}
+    Manifest(rule="evaluate_decoder", outputs=outputs, inputs=inputs, conditions={}).write()
+    return Path("results")
+
+
+def test_a_result_is_played_with_what_it_was_measured_with(
+    checkpoint, binned, decoder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = evaluated(checkpoint, binned)
+    kept = []
+    simply = InLoop.play
+    monkeypatch.setattr(
+        InLoop, "play", lambda *args, **options: kept.append(simply(*args, **options)) or kept[0]
+    )
+    found = result.play(folder, targets=2, synthetic_seed=3)
+    [played] = kept
+    assert found.gain == decoder.gain
+    assert found.trials is played.trials
+    first, both = found.throughput_bit_s
+    assert both == bits(played)
+    trial = played.trials[0]
+    bit = np.log2(1 + trial.distance_mm / 15) * trial.success
+    assert first == pytest.approx(bit / (trial.steps * STEP_S))
+    # The page has no cursor: it sums up what was decoded, as int16, and keeps to the edge.
+    coded = packed(found.decoded)
+    decoded = np.frombuffer(base64.b64decode(coded["data"]), "<i2").reshape(-1, 2) * coded["scale"]
+    cursor, now = [], np.zeros(2)
+    for velocity in decoded:
+        now = np.clip(now + velocity * STEP_S, -found.edge_mm, found.edge_mm)
+        cursor.append(now)
+    np.testing.assert_allclose(cursor, played.cursor, atol=0.05)
+
+    save(dataclasses.replace(checkpoint, seed=1), folder / "checkpoint.safetensors")
+    with pytest.raises(ManifestError, match=r"checkpoint\.safetensors: is missing, or another one"):
+        result.play(folder, targets=2, synthetic_seed=3)
+
+
+def test_a_decoder_of_other_channels_is_not_played(checkpoint, binned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keep = [area == "M1" for area in binned.areas]
+    areas = tuple(area for area in binned.areas if area == "M1")
+    few = dataclasses.replace(binned, spikes=binned.spikes[:, keep], areas=areas)
+    folder = evaluated(checkpoint, few)
+    with pytest.raises(
+        EvaluationError, match=r"trained on 32 M1 \+ 32 S1 .*, session .* has 32 M1 of"
+    ):
+        result.play(folder, targets=2, synthetic_seed=3)

@@ -8,14 +8,20 @@ import re
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
 import handmade_results as handmade
 from browser import FRAME, needs_chromium
 from spikereach.cli import app
+from spikereach.closed_loop import result as result_in_loop
+from spikereach.closed_loop.task import Trial
 from spikereach.kinds import Kind, kind_of
 from spikereach.reporting.plots.colours import colour
+from spikereach.reporting.view.loop import Looped
+from spikereach.reporting.view.packing import packed_spikes
 
 SESSION = "synthetic_loco_1"
 DT = 0.004
@@ -90,6 +96,23 @@ def unpacked(array):
     return values * array["scale"], array["scale"]
 
 
+def unpacked_spikes(packed, steps):
+    found, at = np.zeros(steps * packed["channels"], "uint8"), -1
+    for way in base64.b64decode(packed["spikes"]):
+        at += way
+        if way < 255:
+            found[at] = 1
+    return found.reshape(steps, packed["channels"])
+
+
+@settings(max_examples=50)
+@given(st.sets(st.integers(0, 1199)), st.sampled_from([1, 10, 300]))
+def test_spikes_are_packed_without_loss(places, channels):
+    fired = np.zeros((1200 // channels, channels), "uint8")
+    fired.flat[list(places)] = 1
+    np.testing.assert_array_equal(unpacked_spikes(packed_spikes(fired), len(fired)), fired)
+
+
 def test_page_holds_the_results_of_its_stretch(tmp_path):
     noise = np.random.default_rng(1).normal(size=(STEPS, 2)).astype("float32")
     few = result(tmp_path, "RTnet", noise, channels=5)
@@ -109,8 +132,7 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
         values, scale = unpacked(array)
         np.testing.assert_allclose(values, expected[here], atol=0.51 * scale)
         assert scale < np.abs(expected).max() / 30000
-    rows = np.frombuffer(base64.b64decode(data["spikes"]), "uint8").reshape(500, -1)
-    found = np.unpackbits(rows, axis=1, count=13)
+    found = unpacked_spikes(data, 500)
     np.testing.assert_array_equal(found, spikes(13)[here], "the most channels that a system reads")
     assert (data["start"], data["steps"], data["unit"]) == (4.0, 500, "mm")
     for shown, folder in zip(data["systems"], (few, many), strict=True):
@@ -122,6 +144,68 @@ def test_page_holds_the_results_of_its_stretch(tmp_path):
         assert shown["deployment_bytes"] == metrics["deployment_bytes"]
         assert shown["latency_ms"] == realtime["latency_ms"]
         assert shown["realtime"] is realtime["realtime"]
+
+
+WAITS = (500, 250)
+"""Steps of the two trials of a decoder that is shown in the loop."""
+
+
+def looped(folder, **options):
+    """The cursor of RTnet goes to the right at 60 mm/s and its user wants to go up at 120 mm/s; all
+    others stand still, take half as long for the first target, and give up."""
+    about = json.loads((folder / "metrics.json").read_text())
+    fast = about["system"] == "RTnet"
+    first = WAITS[0] if fast else WAITS[0] // 2
+    trials = [
+        Trial((60.0, 0.0), 0, first, fast, None, None, 60.0, 60.0, 60.0),
+        Trial((-30.0, 15.0), first, WAITS[1], False, None, None, 90.0, 60.0, 60.0),
+    ]
+    steps = first + WAITS[1]
+    return Looped(
+        gain=1.25,
+        lookahead_ms=104.0,
+        width_mm=15.0,
+        edge_mm=75.0,
+        trials=trials,
+        throughput_bit_s=[0.5, 0.25],
+        wanted=np.full((steps, 2), (0.0, 120.0)),
+        decoded=np.full((steps, 2), (60.0 * fast, 0.0)),
+        spikes=spikes(9)[:steps],
+    )
+
+
+def test_page_holds_the_loop(tmp_path, monkeypatch, repository):
+    asked = []
+    monkeypatch.setattr(
+        result_in_loop, "play", lambda folder, **options: asked.append(options) or looped(folder)
+    )
+    folders = [result(tmp_path, name, step_at(1)) for name in ("RTnet", "SNN2")]
+    seed = tmp_path / "seed.yaml"
+    seed.write_text("synthetic: {seed: 3}")
+    configs = (f"--config={path}" for path in (repository / "config.yaml", seed))
+    path, done = view(tmp_path, folders, "--loop=2", *configs)
+    assert done.exit_code == 0, done.output
+    assert asked == 2 * [{"targets": 2, "synthetic_seed": 3, "trust": ()}]
+    data = embedded(path)["loop"]
+    assert data["targets"] == [[60, 0], [-30, 15]]
+    assert (data["width"], data["edge"]) == (15, 75)
+    for folder, found in zip(folders, data["decoders"], strict=True):
+        expected = looped(folder)
+        for name in ("wanted", "decoded"):
+            values, scale = unpacked(found[name])
+            np.testing.assert_allclose(values, getattr(expected, name), atol=0.51 * scale)
+        shown = unpacked_spikes(found, len(expected.spikes))
+        np.testing.assert_array_equal(shown, expected.spikes)
+        assert found["starts"] == [0, found["lengths"][0]]
+        assert found["throughput"] == [0.5, 0.25]
+    assert [one["lengths"] for one in data["decoders"]] == [[500, 250], [250, 250]]
+    assert [one["success"] for one in data["decoders"]] == [[True, False], [False, False]]
+
+
+def test_a_result_without_its_run_is_not_played(tmp_path):
+    one = result(tmp_path, "RTnet", step_at(1))
+    assert "no manifest tells what it was made from" in fails(tmp_path, [one], "--loop", "2")
+    assert "given twice" in fails(tmp_path, [one, one], "--loop", "2")
 
 
 def test_a_silent_decoder_can_be_shown(tmp_path):
@@ -207,7 +291,9 @@ def written(tmp_path_factory):
         result(folder, "tinyRSNN", step_at(9.0), seed=1),
         result(folder, HOSTILE, step_at(9.5)),
     ]
-    path, done = view(folder, results)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result_in_loop, "play", looped)
+        path, done = view(folder, results, "--loop", "2")
     assert done.exit_code == 0, done.output
     return path
 
@@ -233,14 +319,14 @@ def choose(page, name, value):
     page.evaluate(FRAME)
 
 
-def pixels(page, selector, shade):
+def pixels(page, selector, shade, opaque=200):
     """(y, x) of the pixels of a canvas that have about this colour, in rows and columns."""
     url = page.evaluate(f"document.querySelector({json.dumps(selector)}).toDataURL()")
     picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
     image = np.array(picture.convert("RGBA")).astype(int)
     wanted = [int(shade[i : i + 2], 16) for i in (1, 3, 5)]
     near = np.abs(image[..., :3] - wanted).sum(axis=2) < 40
-    return np.argwhere(near & (image[..., 3] > 200))
+    return np.argwhere(near & (image[..., 3] > opaque))
 
 
 def only(page, *shown):
@@ -310,9 +396,8 @@ def test_systems_are_shown_and_hidden(page):
     only(page, 0, 2)
     shade = colour("tinyRSNN")
     assert len(pixels(page, "#vx", shade)) > 20
-    assert page.evaluate("[...document.querySelectorAll('.card')].map(card => card.hidden)") == [
-        False, True, False, True, True,
-    ]  # fmt: skip
+    hidden = "[...document.querySelectorAll('#cards .card')].map(card => card.hidden)"
+    assert page.evaluate(hidden) == [False, True, False, True, True]
     page.key("3")
     page.evaluate(FRAME)
     assert len(pixels(page, "#vx", shade)) == 0
@@ -336,7 +421,7 @@ def test_footprints_are_told_apart(page):
         found = [int(row[column].replace(",", "")) for row in rows]
         assert found == [system[key] for system in data["systems"]]
     cards = page.evaluate(
-        "[...document.querySelectorAll('.card')].map("
+        "[...document.querySelectorAll('#cards .card')].map("
         "card => card.querySelectorAll('dd')[1].textContent)"
     )
     for card, system in zip(cards, data["systems"], strict=True):
@@ -424,3 +509,75 @@ def test_page_fits_the_window(page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for selector in ("#raster", "#vx", "#vy", ".card canvas", "#overview"):
         assert page.evaluate(f"document.querySelector('{selector}').width") > 100
+    page.key("l")
+    page.evaluate(FRAME)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('#loops canvas').width") > 100
+
+
+@needs_chromium
+def test_the_loop_shows_what_was_wanted_and_decoded(page):
+    assert not page.evaluate("document.getElementById('loops').checkVisibility()")
+    page.key("l")
+    choose(page, "seek", "0.496")
+    assert page.evaluate("document.getElementById('loops').checkVisibility()")
+    assert not page.evaluate("document.getElementById('traces').checkVisibility()")
+    assert "User and brain are simulated" in page.evaluate("document.body.innerText")
+    assert len(pixels(page, "#loops .spikes", "#1a1f26", opaque=100)) > 50
+
+    def drawn(seconds):
+        """Of RTnet and its user: ranges of rows and of columns."""
+        choose(page, "seek", seconds)
+        places = (pixels(page, "#loops canvas", shade) for shade in (colour("RTnet"), "#000000"))
+        return [np.array([found.min(axis=0), found.max(axis=0)]).T for found in places]
+
+    (rows, columns), (wanted_rows, wanted_columns) = drawn("0.496")
+    (_, later), _ = drawn("0.996")
+    mm = (later[1] - columns[1]) / 30  # 0.5 s at 60 mm/s
+    assert later[0] == columns[0], "where it was when the target appeared"
+    up, ahead = rows.mean() - wanted_rows[0], columns[1] - wanted_columns.mean()
+    assert up / mm == pytest.approx(0.2 * 120, abs=2)
+    assert ahead / mm == pytest.approx(0.2 * 60, abs=2)
+    assert (wanted_columns.mean() - columns[0]) / mm == pytest.approx(30, abs=4)  # and the ring
+
+
+@needs_chromium
+def test_targets_begin_together_for_the_systems_shown(page):
+    def outcomes():
+        page.evaluate(FRAME)
+        return page.evaluate(
+            "[...document.querySelectorAll('#loops .card:not([hidden])')].map("
+            "card => card.querySelector('.verdict').textContent)"
+        )
+
+    def figures():
+        return page.evaluate(
+            "[...document.querySelectorAll('#loops .card')].map("
+            "card => [...card.querySelectorAll('dd')].slice(0, 3).map(cell => cell.textContent))"
+        )
+
+    text = "document.getElementById('time').textContent"
+    page.key("l")
+    only(page, 0, 1)
+    choose(page, "seek", "1.5")
+    assert outcomes() == ["1.50 s", "✗ given up: 1.00 s"]
+    assert figures()[:2] == [
+        ["0 of 0", "–", "104 ms, × 1.25"],
+        ["0 of 1", "0.50 bit/s", "104 ms, × 1.25"],
+    ]
+    choose(page, "seek", "2")
+    assert page.evaluate(text) == "target 2 of 2, 0.00 s"
+    assert figures()[0][:2] == ["1 of 1", "0.50 bit/s"]
+    choose(page, "seek", "1.5")
+    page.key("1")  # RTnet, the slower, is hidden
+    assert outcomes() == ["✗ given up: 1.00 s"]
+    assert page.evaluate(text) == "target 1 of 2, 1.00 s"
+    page.key("ArrowRight")
+    page.evaluate(FRAME)
+    assert page.evaluate(text) == "target 2 of 2, 0.20 s"
+    page.key("End")
+    assert outcomes() == ["✗ given up: 1.00 s"]
+    assert figures()[1][:2] == ["0 of 2", "0.25 bit/s"]
+    page.key("l")
+    page.evaluate(FRAME)
+    assert time_of(page) == 5, "the test part has kept its time"

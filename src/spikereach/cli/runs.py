@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from spikereach.cli.options import Json
+from spikereach.cli.inputs import config_of
+from spikereach.cli.options import Configs, Json, Trust
 from spikereach.cli.outputs import tell
 
 
@@ -25,19 +26,41 @@ def view(
         float, typer.Option(min=0, help="Start in seconds after the start of the test part.")
     ] = 0.0,
     seconds: Annotated[float, typer.Option(min=0, help="Length of the stretch shown.")] = 60.0,
+    loop: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="TARGETS",
+            help="Also play the loop on a synthetic session: so many targets with each decoder.",
+        ),
+    ] = 0,
+    trust: Trust = None,
+    config: Configs = None,
 ) -> None:
     """A page to explore decoders: spikes, velocities and cursor paths, systems side by side.
 
-    The page is one file that any browser opens; it needs no server and no network.
+    The page is one file that any browser opens; it needs no server and no network. With --loop, a
+    simulated user controls a cursor through each decoder (docs/closed-loop.md).
 
     \b
-    Example: spikereach view results/evaluate/*/indy_20160622_01/seed0 --out page.html
+    Examples:
+      spikereach view results/evaluate/*/indy_20160622_01/seed0 --out page.html
+      spikereach view results/evaluate/*/synthetic_loco_1/seed0 --loop 6 --out page.html
     """
+    from functools import partial
+
     from spikereach.kinds import Kind, check_overwriting
     from spikereach.reporting.view import write
 
-    check_overwriting(out, Kind.RESULTS_PAGE)
-    typer.echo(f"wrote {write(results, out, start_s=start, seconds=seconds)} to {out}")
+    check_overwriting(out, Kind.RESULTS_PAGE, config or [])
+    play = None
+    if loop:
+        from spikereach.closed_loop.result import play as play_result
+
+        seed = config_of(config).synthetic.seed
+        play = partial(play_result, targets=loop, synthetic_seed=seed, trust=trust or ())
+    shown = write(results, out, start_s=start, seconds=seconds, play=play)
+    typer.echo(f"wrote {shown} to {out}")
 
 
 def compare(

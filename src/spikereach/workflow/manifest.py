@@ -179,11 +179,37 @@ def written(path: str) -> bool:
 
 def conditions(path: Path) -> dict[str, Any]:
     """What the job ran with that wrote a file in some run folder; empty where no manifest tells."""
+    return found[1].conditions if (found := _maker(path)) else {}
+
+
+def inputs(path: Path) -> list[Path]:
+    """What the job read that wrote a file in some run folder, each file as it was then.
+
+    Raises:
+        ManifestError: no manifest tells, or a file is not there any more, or is another one.
+    """
+    if (found := _maker(path)) is None:
+        raise ManifestError(
+            f"{path}: no manifest tells what it was made from: give the one in the run folder that "
+            f"made it, which has {FOLDER}/ beside results/"
+        )
+    run, job = found
+    for name, sha256 in job.inputs.items():
+        if not (run / name).is_file() or file_checksum(run / name) != sha256:
+            raise ManifestError(
+                f"{run / name}: is missing, or another one than {path} was made from: "
+                f"`spikereach verify {run}` tells what to make again"
+            )
+    return [run / name for name in job.inputs]
+
+
+def _maker(path: Path) -> tuple[Path, Manifest] | None:
+    """The run folder of a file, and the manifest of the job that wrote it."""
     if (place := in_run(path)) is None:
-        return {}
+        return None
     run, name = place
     found = (manifest for _, manifest in _beside([name], run) if name in manifest.outputs)
-    return next((manifest.conditions for manifest in found), {})
+    return next(((run, manifest) for manifest in found), None)
 
 
 def in_run(path: Path) -> tuple[Path, str] | None:

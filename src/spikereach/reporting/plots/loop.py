@@ -9,16 +9,10 @@ from matplotlib.patches import Rectangle
 from spikereach.data.matfile import STEP_S
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
 from spikereach.reporting.plots.drawing import DOUBLE, drawn, single
+from spikereach.reporting.view.loop import Trial
 
 SHOWN = 12
 """Trials."""
-
-
-class Trial(Protocol):
-    target: tuple[float, float]
-    first: int
-    steps: int
-    success: bool
 
 
 class Played(Protocol):

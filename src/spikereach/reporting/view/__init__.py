@@ -8,7 +8,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from itertools import takewhile
 from pathlib import Path
@@ -23,9 +23,21 @@ from spikereach.reporting import predictions
 from spikereach.reporting.collect import KEY, ResultError, collect
 from spikereach.reporting.plots.colours import TRUE, colour
 from spikereach.reporting.predictions import Predictions
+from spikereach.reporting.view.loop import Looped, in_loop
+from spikereach.reporting.view.packing import packed, packed_spikes
+
+PROGRAM = ("tools.js", "test_part.js", "loop.js", "page.js")
+"""One program, in this order."""
 
 
-def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, seconds: float) -> str:
+def write(
+    results: Sequence[str | Path],
+    out: str | Path,
+    *,
+    start_s: float,
+    seconds: float,
+    play: Callable[[Path], Looped] | None = None,
+) -> str:
     """Write the page of some results, whole or not at all.
 
     Args:
@@ -34,6 +46,8 @@ def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, sec
         out: the HTML file.
         start_s: start of the stretch shown, in seconds after the start of the test part.
         seconds: its length; shortened where the test part ends.
+        play: gives the decoder of a result folder in the loop, each on the same targets; None: the
+            page has no loop.
     Returns:
         what the page shows, in words.
     Raises:
@@ -45,7 +59,10 @@ def write(results: Sequence[str | Path], out: str | Path, *, start_s: float, sec
     _check(folders, decoded)
     here = predictions.stretch(decoded, start_s, seconds, shorten=True)
     labels = _labels(folders, decoded)
-    files.replace(out, _page(_content(about, decoded, labels, here)).encode())
+    content = _content(about, decoded, labels, here)
+    if play is not None:
+        content["loop"] = in_loop([play(folder) for folder in folders])
+    files.replace(out, _page(content).encode())
     length = (here.stop - here.start) * decoded[0].dt_s
     return f"{'; '.join(labels)} on {decoded[0].session}, {length:g} s of the test part"
 
@@ -135,10 +152,9 @@ def _content(
         "start": here.start * first.dt_s,
         "steps": here.stop - here.start,
         "test": len(first.predicted) * first.dt_s,
-        "channels": raster.spikes.shape[1],
-        "spikes": _base64(np.packbits(raster.spikes[here], axis=1)),
-        "position": _packed(first.position[here]),
-        "velocity": _packed(first.velocity[here] / first.dt_s),
+        **packed_spikes(raster.spikes[here]),
+        "position": packed(first.position[here]),
+        "velocity": packed(first.velocity[here] / first.dt_s),
         "true": TRUE,
         "systems": [
             measured  # under the names of `evaluation.records`
@@ -146,26 +162,17 @@ def _content(
                 "label": label,
                 "colour": colour(one.system),
                 "channels": one.spikes.shape[1],
-                "velocity": _packed(one.predicted[here] / first.dt_s),
+                "velocity": packed(one.predicted[here] / first.dt_s),
             }
             for measured, one, label in zip(about, decoded, labels, strict=True)
         ],
     }
 
 
-def _packed(values: np.ndarray) -> dict[str, Any]:
-    """An array as int16 and a scale: 1/32767 of its largest value is far below a pixel."""
-    scale = float(np.abs(values).max()) / 32767 or 1.0
-    return {"scale": scale, "data": _base64(np.rint(values / scale).astype("<i2"))}
-
-
-def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(values.tobytes()).decode()
-
-
 def _page(content: dict[str, Any]) -> str:
     folder = resources.files(__package__)
-    style, program = (folder.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    style = folder.joinpath("page.css").read_text("utf-8")
+    program = "\n".join(folder.joinpath(name).read_text("utf-8") for name in PROGRAM)
     # Inside a script element only "<" could end it; names reach the page as text alone.
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
