@@ -138,30 +138,24 @@ class Budget:
         """What can be asked for -> the trainings that it needs if nothing is there yet.
 
         Single systems where they are named; else every table, ablation and the search, and
-        ``paper``, which is all of them but ``blocked``.
+        ``paper``, which is all of them.
 
         Raises:
             ConfigError: an unknown system.
         """
         if systems:
             return {name: self.works(self.plan.evaluated([name])) for name in systems}
+        apart = {"deployment": self.plan.deployed, "blocked": self.plan.blocked}
         found = {
-            name: self.works(
-                self.plan.deployed() if name == "deployment" else self.plan.evaluated(listed)
-            )
+            name: self.works(apart[name]() if name in apart else self.plan.evaluated(listed))
             for name, listed in self.config.tables.items()
-            # of recipes, of weights, and below
-            if listed and name not in ("hyperparameters", "imported", "blocked")
+            if listed and name not in ("hyperparameters", "imported")  # of recipes, of weights
         }
         for ablation in self.plan.made_ablations():
             found[f"{ablation}_ablation"] = self.works(self.plan.ablated(ablation))
         if trials := self.trials():
             found["search"] = trials
-        found["paper"] = [*self.works(self.plan.decoders()), *trials]
-        if listed := self.config.tables.get("blocked"):
-            decoders = [*self.plan.blocked(), *self.plan.evaluated(listed)]
-            found["blocked"] = self.works(decoders)
-        return found
+        return found | {"paper": [*self.works(self.plan.decoders()), *trials]}
 
     # ---- What it costs ----------------------------------------------------------------------
 
@@ -190,9 +184,14 @@ class Budget:
         names = {session for _, session, _ in decoders}
         works = self.works(decoders) if systems else [*self.works(decoders), *self.trials()]
         names |= {session for work in works for session in work.sessions}
+        names = {unfolded(name)[0] for name in names}
         source = self.plan.source
         download = sum(source.download_bytes(self.plan.session(name)) for name in names)
-        tested = sum(TEST_SHARE * self.steps(session) for _, session, _ in decoders)
+        of_fold = 1 / self.config.blocked.folds
+        tested = sum(
+            self.steps(name) * (TEST_SHARE if unfolded(name)[1] is None else of_fold)
+            for _, name, _ in decoders
+        )
         return {
             "decoders": len(decoders),
             "sessions": len(names),

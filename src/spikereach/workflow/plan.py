@@ -273,6 +273,8 @@ class Plan:
         wanted = self.evaluated([*systems, *self.config.trajectory.systems])
         if self.config.firmware is not None and self.config.tables.get("deployment"):
             wanted += self.deployed()
+        if self.config.tables.get("blocked"):
+            wanted += self.blocked()
         for ablation in self.made_ablations():
             wanted += self.ablated(ablation)
         return list(dict.fromkeys(wanted))
@@ -352,10 +354,10 @@ class Plan:
     # ---- Cross-validation -------------------------------------------------------------------
 
     def blocked(self) -> list[tuple[str, str, int]]:
-        """(system, fold, seed) of the table, of all sessions and seeds."""
-        numbers = range(1, self.config.blocked.folds + 1)
-        folds = [folded(name, n) for name in self.config.sessions for n in numbers]
-        return list(product(self.table("blocked"), folds, self.config.seeds))
+        """(system, session, seed) of the table: all sessions, and each of their folds."""
+        numbers = [None, *range(1, self.config.blocked.folds + 1)]
+        sessions = [folded(name, n) for name in self.config.sessions for n in numbers]
+        return list(product(self.table("blocked"), sessions, self.config.seeds))
 
     # ---- Figures and ablations --------------------------------------------------------------
 

@@ -51,13 +51,11 @@ class Reports:
     def written(self) -> list[str]:
         """The tables of a run: those that list systems, and those that have no list.
 
-        `imported` only where a session has published weights; those of ablations and of
-        cross-validation are apart. In an order of their own: that of the configuration's keys
-        changes with overlays.
+        `imported` only where a session has published weights; those of ablations are apart. In
+        an order of their own: that of the configuration's keys changes with overlays.
         """
         config, entries, listed = self.plan.config, REGISTRY["tables"], get_args(Table)
-        apart = ("ablation", "folds")
-        left_out = {name for name in entries if entries[name].inputs in apart}
+        left_out = {name for name in entries if entries[name].inputs == "ablation"}
         left_out |= {name for name in listed if not config.tables.get(name)}
         if config.firmware is None:
             left_out |= {name for name in entries if entries[name].inputs == "firmware"}
@@ -132,9 +130,8 @@ class Reports:
                 settings = {"systems": self._pairs(plan.table("closed_loop"))}
                 return files, settings | {"delayed": config.closed_loop.delayed}
             case "folds":
-                decoders = [*plan.blocked(), *plan.evaluated(plan.table("blocked"))]
                 settings = {"systems": self._pairs(plan.table("blocked")), **dict(config.blocked)}
-                return {"metrics": [plan.evaluation(*each) for each in decoders]}, settings
+                return {"metrics": [plan.evaluation(*each) for each in plan.blocked()]}, settings
             case "ablation":
                 ablation = name.removesuffix("_ablation")
                 labels = plan.ablation_systems(ablation)
@@ -157,7 +154,7 @@ class Reports:
                 return {}, {"systems": self._pairs(systems)}
             case "tables":
                 files = [f"paper_tables/{table}.tex" for table in self.written()]
-                return {"tables": files}, {"where_made": [*self.ablations(), "blocked"]}
+                return {"tables": files}, {"where_made": self.ablations()}
             case "values":
                 files = [
                     f"paper_tables/{table}.csv"

@@ -1,5 +1,7 @@
 """R2 by cross-validation over blocks in time, beside that of the paper's split."""
 
+import math
+
 import pandas as pd
 
 from spikereach.config.sessions import unfolded
@@ -7,15 +9,19 @@ from spikereach.reporting.cells import Systems, r2, result_table, share, spread,
 from spikereach.reporting.collect import check_present
 from spikereach.reporting.render import Column, Table
 
-_VALUES = ["system", "protocol", "session", "fold", "seed", "r2"]
+SPLIT = "split"
+"""In the place of a fold: the paper's split."""
+MEAN = "mean"
+"""In the place of a fold: over the folds; in that of a session: over the sessions."""
 
 
 def blocked(frame: pd.DataFrame, systems: Systems, folds: int, gap_s: float) -> Table:
-    """A row per system: R2 of each fold, their mean and deviations, and the paper's split.
+    """A row per system: R2 of each fold, their mean and deviation, and the paper's split.
 
-    The values hold a row per run. Printed is the mean over the seeds: of each fold, over the
-    sessions; then the mean over sessions and folds, with the deviation over the folds of a
-    session (the mean of all sessions') and the deviation over sessions of the mean over folds.
+    The values have a row per system, session and fold, with mean and deviation over the seeds.
+    Where ``fold`` is ``mean`` they are over the folds, of the mean over the seeds. Where
+    ``session`` is ``mean``, R2 is that over the sessions; so is the deviation over folds, and of
+    the paper's split it is over the seeds, of the mean over the sessions.
 
     Args:
         frame: of the sessions and of their folds, from `collect`.
@@ -26,48 +32,54 @@ def blocked(frame: pd.DataFrame, systems: Systems, folds: int, gap_s: float) -> 
         ResultError: no results of a system.
     """
     check_present(frame, systems, "to tabulate")
-    parts = frame["session"].map(unfolded)
-    frame = frame.assign(session=parts.str[0], fold=parts.str[1].astype("Int64"))
-    frame["protocol"] = frame["fold"].isna().map({True: "split", False: "blocked"})
-    rows = [_row(frame[frame["system"] == name]) for name in systems]
+    frame = frame[frame["system"].isin(systems)]
+    names, folds_of = zip(*map(unfolded, frame["session"]), strict=True)
+    frame = frame.assign(session=names, fold=[str(n or SPLIT) for n in folds_of])
+    lines = {name: _line(frame[frame["system"] == name]) for name in systems}
     columns = [
         Column("System", list(systems), align="l"),
         Column("Spiking", [yes(system.spiking) for system in systems.values()], align="c"),
     ]
-    for n in range(1, folds + 1):
-        columns.append(Column(str(n), [r2(row["folds"][n]) for row in rows], "R² of fold"))
-    columns.append(Column("mean", [r2(row["mean"]) for row in rows], "Over the folds"))
-    columns.append(Column("±", [share(row["over_folds"]) for row in rows], "Over the folds"))
-    sessions = frame["session"].nunique()
-    if sessions > 1:
-        columns.append(Column("± sessions", [share(row["over_sessions"]) for row in rows]))
-    columns.append(Column("Paper's split", [r2(*row["split"]) for row in rows]))
-    return result_table(
-        "blocked",
-        f"R² by cross-validation over blocks in time, which is not the papers' protocol: {folds} "
-        f"folds of each session, in each of which another block of as many segments is tested, "
-        f"the block before it is for validation, and {gap_s:g} s beside the tested block are left "
-        f"out. Folds: means over {'sessions and ' if sessions > 1 else ''}seeds. ±: population "
-        f"standard deviation over the {folds} folds"
-        + (", mean over the sessions; over sessions, of the mean of a session" * (sessions > 1))
-        + ". Folds share most of their training data, so that it is no standard error. Beside it "
-        "the paper's split, same sessions and seeds",
-        frame,
-        frame.sort_values(["system", "session", "protocol", "fold", "seed"])[_VALUES],
-        columns,
+    shown = [(str(n), str(n)) for n in range(1, folds + 1)] + [("Mean ± over folds", MEAN)]
+    for heading, key in shown:
+        std = key == MEAN
+        cells = [r2(*line[MEAN, key][: 1 + std]) for line in lines.values()]
+        columns.append(Column(heading, cells, "" if std else "R² of fold"))
+    sessions = frame["session"].unique()
+    if len(sessions) > 1:
+        means = {name: [line[each, MEAN][0] for each in sessions] for name, line in lines.items()}
+        cells = [share(spread(pd.Series(each))[1]) for each in means.values()]
+        columns.append(Column("± over sessions", cells))
+    columns.append(Column("Paper's split", [r2(*line[MEAN, SPLIT]) for line in lines.values()]))
+    values = [
+        (name, *key, *numbers) for name, line in lines.items() for key, numbers in line.items()
+    ]
+    what = (
+        f"R² by cross-validation over blocks in time, which is not the papers' protocol. A session "
+        f"is divided into {folds} blocks of equally many segments; in each of {folds} folds "
+        "another one is tested, the one before it is for validation, and the others are for "
+        f"training, but for {gap_s:g} s on either side of the tested block. All numbers are means "
+        "over the seeds, those of folds over the sessions, too. ± over folds: population standard "
+        "deviation over the folds of a session"
     )
+    if len(sessions) > 1:
+        what += ", mean over the sessions; over sessions: of their means over folds"
+    what += (
+        ". Folds share most of their training data: it is no standard error. Beside it the paper's "
+        "split with the same seeds"
+    )
+    keys = ["system", "session", "fold", "r2", "r2_std"]
+    return result_table("blocked", what, frame, pd.DataFrame(values, columns=keys), columns)
 
 
-def _row(part: pd.DataFrame) -> dict:
-    """Of one system."""
-    cut = part[part["protocol"] == "blocked"]
-    by_fold = cut.groupby(["session", "fold"])["r2"].mean()
-    by_session = by_fold.groupby("session")
-    split = part[part["protocol"] == "split"].groupby("seed")["r2"].mean()
-    return {
-        "folds": by_fold.groupby("fold").mean(),
-        "mean": by_fold.mean(),
-        "over_folds": by_session.std(ddof=0).mean(),
-        "over_sessions": by_session.mean().std(ddof=0),
-        "split": spread(split),
-    }
+def _line(part: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float]]:
+    """Session and fold -> mean and deviation of a system's R2, as `blocked` says."""
+    found = {key: spread(each) for key, each in part.groupby(["session", "fold"])["r2"]}
+    means = pd.Series({key: mean for key, (mean, _) in found.items()}).unstack()
+    cut = means.drop(columns=SPLIT)
+    found |= {(name, MEAN): spread(row) for name, row in cut.iterrows()}
+    found |= {(MEAN, fold): (float(each.mean()), math.nan) for fold, each in cut.items()}
+    found[MEAN, MEAN] = float(cut.mean(axis=1).mean()), float(cut.std(axis=1, ddof=0).mean())
+    by_seed = part[part["fold"] == SPLIT].groupby("seed")["r2"].mean()
+    found[MEAN, SPLIT] = spread(by_seed)
+    return dict(sorted(found.items(), key=lambda item: (item[0][0] == MEAN, item[0])))
