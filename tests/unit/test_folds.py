@@ -5,16 +5,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spikereach.config import System
+from spikereach.config import Stage, System
 from spikereach.data.binning import BinnedSession, Fold, velocity_of
 from spikereach.data.errors import SessionError
 from spikereach.data.folds import fold
 from spikereach.data.windows import Windows
 from spikereach.models import linear
+from spikereach.models.zoo import build
 from spikereach.training.fit import fit
+from spikereach.training.state import digest_of
 
 BITS = 12
 
@@ -41,6 +44,17 @@ def session(lengths):
 def numbers(made, steps):
     """Steps of the recording that a fold's steps are."""
     return (made.spikes[steps.start : steps.stop].astype(int) << np.arange(BITS)).sum(1) - 1
+
+
+def wiener(lags=2, width=3):
+    """A Wiener filter of so many counts."""
+    return System(
+        architecture="wiener",
+        sizes={"lags": lags, "width": width},
+        areas=("M1",),
+        spiking=False,
+        training={"split": "neurobench", "standardise": False, "pretrain": None, "finetune": None},
+    )
 
 
 LENGTHS = st.lists(st.integers(3, 40), min_size=6, max_size=60)
@@ -148,6 +162,21 @@ def test_no_window_crosses_the_joint(part, placement):
         assert (owners == 1).sum() == sum((b - a - 20) // 5 + 1 for a, b in pieces)
 
 
+def test_a_killed_training_goes_on_with_the_parts_that_it_began_with():
+    """The steps of folds that differ in their gap alone are the same."""
+    system = wiener()
+    decoder = build(system, BITS, areas=("M1",) * BITS)
+    stage = Stage(
+        epochs=1, batch=1, window=9, stride=9, optimiser="adam", learning_rate=0.1,
+        schedule="constant", loss="mse",
+    )  # fmt: skip
+    known = {
+        digest_of(decoder, [each], system.training, stage, None, 0, torch.device("cpu"), None)
+        for each in (MIDDLE, fold(WHOLE, 3, 5, 0.02), fold(WHOLE, 3, 5, 0.024), WHOLE)
+    }
+    assert len(known) == 3
+
+
 def test_a_recording_that_is_too_short_names_the_remedy():
     with pytest.raises(
         SessionError, match=r"12 segments .* take fewer `folds` or a shorter `gap_s`"
@@ -161,13 +190,7 @@ def test_a_closed_form_is_that_of_the_training_steps(monkeypatch):
     """Ridge regression in plain NumPy: counts of one side of the joint alone, every fourth row."""
     monkeypatch.setattr(linear, "PENALTIES", (0.03,))
     lags, width, reach = 2, 3, 5
-    system = System(
-        architecture="wiener",
-        sizes={"lags": lags, "width": width},
-        areas=("M1",),
-        spiking=False,
-        training={"split": "neurobench", "standardise": False, "pretrain": None, "finetune": None},
-    )
+    system = wiener(lags, width)
     checkpoint, history = fit(
         system, [MIDDLE], system_name="W", dataset=MIDDLE.name, stage="finetune", seed=0
     )

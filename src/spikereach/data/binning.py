@@ -50,8 +50,7 @@ class Fold:
 
     split: Split
     joint: int
-    """Step at which the recording begins: what follows it in time than lies before. 0 where the
-    order is that of the recording."""
+    """Step at which the recording begins, after its end; 0 where nothing was turned."""
 
 
 @dataclass(frozen=True, eq=False)
