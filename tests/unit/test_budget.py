@@ -1,5 +1,6 @@
 """What a run will cost: numbers of updates and trainings, times measured, and the command."""
 
+import dataclasses
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from spikereach.config import record
 from spikereach.config.sessions import ZENODO, Session
 from spikereach.data import sources
 from spikereach.data.binning import BinnedSession
+from spikereach.data.folds import fold
 from spikereach.data.windows import Windows
 from spikereach.models import zoo
 from spikereach.training import cost
@@ -114,6 +116,27 @@ def test_targets_share_their_trainings(paper):
     assert len(targets["search"]) == paper.config.search.trials
     in_cortex = {name for work in targets["cortex_ablation"] for name in work.sessions}
     assert all(name.startswith("loco") for name in in_cortex)
+
+
+def test_cross_validation_trains_every_fold(repository):
+    """Each as often as the paper's split, on parts that are those of a fold."""
+    overlays = ["config.yaml", "workflow/presets/blocked.yaml"]
+    paper = Budget(config.read(*(repository / name for name in overlays)))
+    works, folds = paper.targets()["blocked"], paper.config.blocked.folds
+    seeds, sessions = len(paper.config.seeds), len(paper.config.sessions)
+    snn2 = [work for work in works if work.system == "SNN2"]
+    assert len(snn2) == seeds * sessions * (folds + 1)
+    tiny = [work for work in works if (work.system, work.what) == ("tinyRSNN", "pretrain")]
+    assert len(tiny) == seeds * len(paper.config.pretrain_sessions) * (folds + 1)
+    work = next(work for work in snn2 if work.folds)
+    steps = paper.steps(work.sessions[0])
+    assert steps == paper.steps(work.sessions[0].removesuffix(".fold1"))
+    moving = np.arange(2 * steps, dtype=np.float32).reshape(steps, 2) ** 2
+    whole = dataclasses.replace(session(steps), position=moving)
+    split = fold(whole, 3, folds, 0.0).split("neurobench")
+    train, validation = work.shares
+    assert train * steps == pytest.approx(len(split.train), rel=0.01)
+    assert validation * steps == pytest.approx(len(split.val), rel=0.01)
 
 
 def test_a_batch_that_takes_too_long_is_measured_in_part(paper, monkeypatch):

@@ -19,6 +19,7 @@ from spikereach.ops.common.backends import MAX_UNITS
 
 LOCAL = {"folder": "somewhere"}
 PRESETS = {
+    "blocked": (["demo", "blocked"], {}),
     "dandi": (["dandi"], LOCAL),
     "demo": (["demo"], {}),
     "laptop": (["laptop"], {}),
@@ -105,7 +106,10 @@ def test_overlay_is_snakemakes(base, extra):
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"colour": "blue"}, ["colour: no such key (got 'blue')", "known: ablations, catalogue, "]),
+        (
+            {"colour": "blue"},
+            ["colour: no such key (got 'blue')", "known: ablations, blocked, catalogue, "],
+        ),
         ({"download": {"retries": -1}}, ["download.retries", "-1"]),
         ({"seeds": []}, ["seeds", "at least 1"]),
         ({"seeds": [0, 0]}, ["seeds has a value twice"]),
@@ -134,6 +138,9 @@ def test_overlay_is_snakemakes(base, extra):
         ({"source": "local"}, ["--config folder="]),
         ({"tables": {"coopr": []}}, ["tables.coopr", "'coopt'"]),
         ({"tables": {"imported": ["SNN2"]}}, ["tables.imported", "systems.SNN2", "`weights`"]),
+        ({"tables": {"blocked": ["SNN2-imported"]}}, ["tables.blocked", "trained on other parts"]),
+        ({"catalogue": {"a.fold2": {"monkey": "b", "areas": {"M1": 4}}}}, ["catalogue.a.fold2"]),
+        ({"blocked": {"folds": 2}}, ["blocked.folds", "got 2"]),
         ({"systems": {"SNN2": {"weights": "published"}}}, ["systems.SNN2", "exactly one of"]),
         ({"systems": {"SNN2-imported": {"published": None}}}, ["SNN2-imported", "`published`"]),
         (

@@ -116,27 +116,36 @@ def test_streaming(monkeypatch):
         assert min(earliest_changes(decoder, 60, range(20, 34)).values()) == 0
 
 
-def test_kalman_is_the_textbook_filter():
-    """Fit and recursion in covariance form, Wu et al. 2006."""
+@pytest.mark.parametrize("joints", [(), (904,), (5, 904)])
+def test_kalman_is_the_textbook_filter(joints):
+    """Fit and recursion in covariance form, Wu et al. 2006; stretches of time one by one."""
     width, channels = 6, 4
     spikes, velocity = recording(1806, channels)
     decoder = Kalman(channels=channels, width=width)
-    decoder.fit_closed_form(spikes, velocity)
+    decoder.fit_closed_form(spikes, velocity, joints)
 
-    counts = spikes.numpy()[:1800].reshape(300, width, channels).sum(1).astype(np.float64)
-    held = velocity.numpy()[width - 1 : width - 1 + 1800].astype(np.float64)
-    held = held.reshape(300, width, 2).mean(1)
-    change = np.diff(held, axis=0, prepend=held[:1])
+    counts, held, change, pairs = [], [], [], []
+    for start, stop in pairwise([0, *joints, 1806]):
+        updates = (stop - start - width) // width
+        for k in range(updates):
+            first = start + k * width
+            counts.append(spikes.numpy()[first : first + width].sum(0))
+            held.append(velocity.numpy()[first + width - 1 : first + 2 * width - 1].mean(0))
+            change.append(held[-1] - held[-2] if k else np.zeros(2))
+            pairs += [(len(held) - 2, len(held) - 1)] * (k > 0)
+    counts, held, change = (np.array(each, np.float64) for each in (counts, held, change))
+    before, after = np.array(pairs).T
     x = np.concatenate([held - held.mean(0), change - change.mean(0)], axis=1)
     z = counts - counts.mean(0)
-    a = np.linalg.lstsq(x[:-1], x[1:], rcond=None)[0].T
-    w = (x[1:] - x[:-1] @ a.T).T @ (x[1:] - x[:-1] @ a.T) / 299
+    a = np.linalg.lstsq(x[before], x[after], rcond=None)[0].T
+    w = (x[after] - x[before] @ a.T).T @ (x[after] - x[before] @ a.T) / len(pairs)
     h = np.linalg.lstsq(x, z, rcond=None)[0].T
-    q = (z - x @ h.T).T @ (z - x @ h.T) / 300
+    q = (z - x @ h.T).T @ (z - x @ h.T) / len(z)
     q += 1e-3 * z.var(0, ddof=1).mean() * np.eye(channels)
 
     mean, covariance, expected = np.zeros(4), w, []
-    for observed in z[:60]:
+    for k in range(60):
+        observed = spikes.numpy()[k * width : (k + 1) * width].sum(0) - counts.mean(0)
         mean, covariance = a @ mean, a @ covariance @ a.T + w
         gain = covariance @ h.T @ np.linalg.inv(h @ covariance @ h.T + q)
         mean = mean + gain @ (observed - h @ mean)

@@ -77,6 +77,9 @@ def seeds(pattern, number=5):
             "sessions there are: indy_20160622_01 seed 0, indy_20160630_01 seed 0, ",
         ),
         ("trial_inputs", [63], "search.trials: there is no trial 63"),
+        ("fold_spec", [SIX[0], "6"], "blocked.folds is 5: there is no fold 6"),
+        ("fold_spec", [f"{SIX[0]}.fold1", "2"], f"session '{SIX[0]}.fold1' is unknown"),
+        ("training_inputs", ["Wiener", "indy_2016.fold1", 0], "session 'indy_2016' is unknown"),
     ],
 )
 def test_what_a_run_does_not_have_is_refused(paper, method, arguments, message):
@@ -111,6 +114,45 @@ def test_a_plan_needs_neither_snakemake_nor_torch():
         "sys.exit(bool({'torch', 'snakemake', 'numba'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---- Cross-validation -------------------------------------------------------------------
+
+
+def test_a_fold_is_pretrained_on_folds(paper):
+    """What one fold tests on is in none of its pretraining, which has that session, too."""
+    inputs = paper.training_inputs("tinyRSNN", f"{SIX[0]}.fold2", 3)
+    assert inputs == {
+        "binned": [f"data/binned/{SIX[0]}.fold2.h5"],
+        "pretrained": "results/train/tinyRSNN/indy.fold2/seed3/checkpoint.safetensors",
+    }
+    assert (paper.stage("indy.fold2"), paper.stage(f"{SIX[0]}.fold2")) == ("pretrain", "finetune")
+    read = paper.training_inputs("tinyRSNN", "indy.fold2", 3)
+    monkeys = paper.config.pretrain_sessions["indy"]
+    assert read == {"binned": [f"data/binned/{name}.fold2.h5" for name in monkeys]}
+    for ask in (paper.minutes, paper.training_spec):
+        assert ask("tinyRSNN", "indy.fold2") == ask("tinyRSNN", "indy")
+    compressed = paper.final_checkpoint("sRTnet", f"{SIX[3]}.fold5", 1)
+    assert compressed == f"results/compress/sRTnet/{SIX[3]}.fold5/seed1/checkpoint.safetensors"
+
+
+def test_folds_of_the_table_are_made_where_it_lists_systems(paper, make):
+    with pytest.raises(ConfigError, match=r"tables.blocked lists no systems"):
+        paper.blocked()
+    assert not any(".fold" in session for _, session, _ in paper.decoders())
+    table = ["Wiener", "SNN2"]
+    plan = make(tables={"blocked": table}, blocked={"folds": 3}, seeds=[4])
+    expected = [
+        (system, session + end, 4)
+        for system in table
+        for session in SIX
+        for end in ("", ".fold1", ".fold2", ".fold3")
+    ]
+    assert plan.blocked() == expected
+    assert set(expected) < set(plan.decoders())
+    assert plan.tabled_systems() == paper.tabled_systems(), "no figure has more systems"
+    assert json.loads(plan.fold_spec(SIX[0], "2")) == {"number": 2, "folds": 3, "gap_s": 5.0}
+    assert set(plan.all_sessions) == set(paper.all_sessions)
 
 
 # ---- Sessions ---------------------------------------------------------------------------

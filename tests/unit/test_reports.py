@@ -43,7 +43,9 @@ def jobs(reports):
 
 def test_every_function_gets_the_arguments_that_it_names(make):
     made = {"metrics": "frame", "realtime": "frame"}
-    synthetic = make(source="synthetic", sessions=["synthetic_loco_1"])
+    synthetic = make(
+        source="synthetic", sessions=["synthetic_loco_1"], tables={"blocked": ["Wiener"]}
+    )
     planned = [
         *((make(), job) for job in jobs(make())),
         *((synthetic, job) for job in jobs(synthetic)),

@@ -65,6 +65,8 @@ rule bin_session:
         "logs/data/binned/{session}.log",
     benchmark:
         "logs/data/binned/{session}.tsv"
+    wildcard_constraints:
+        session=r"(?!.*\.fold\d+\.)[A-Za-z0-9][A-Za-z0-9_.\-]*",
     conda:
         "../../envs/spikereach.yaml"
     resources:
@@ -75,6 +77,30 @@ rule bin_session:
         code=plan.code("bin_session"),
     script:
         "../scripts/bin_session.py"
+
+
+rule fold_session:
+    """A binned session turned in time, so that the block that is tested comes last."""
+    input:
+        binned="data/binned/{session}.h5",
+    output:
+        binned="data/binned/{session}.fold{fold}.h5",
+    log:
+        "logs/data/binned/{session}.fold{fold}.log",
+    benchmark:
+        "logs/data/binned/{session}.fold{fold}.tsv"
+    wildcard_constraints:
+        fold=r"[1-9]\d*",
+    conda:
+        "../../envs/spikereach.yaml"
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(10),
+    params:
+        fold=ask(plan.fold_spec),
+        code=plan.code("fold_session"),
+    script:
+        "../scripts/fold_session.py"
 
 
 rule data:

@@ -27,7 +27,7 @@ from spikereach.config.errors import ConfigError
 from spikereach.config.hints import NOTHING, hint, numbers_as_text
 from spikereach.config.nearest import nearest
 from spikereach.config.overlays import overlay, told_once, written_out
-from spikereach.config.sessions import AREA, AREA_LENGTH, PAPER_AREAS, find
+from spikereach.config.sessions import AREA, AREA_LENGTH, PAPER_AREAS, find, unfolded
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
 # may stand in a shell without quotes, and are short enough for a file with an ending.
@@ -45,6 +45,7 @@ Table = Literal[
     "imported",
     "deployment",
     "closed_loop",
+    "blocked",
 ]
 Ablation = Literal["cortex", "compression"]
 #: Systems with published weights: the keys of published/weights.json.
@@ -389,6 +390,19 @@ class Evaluation(Model):
     stream_steps: int = Field(ge=1, description="test bins streamed one by one")
 
 
+class Blocked(Model):
+    """Cross-validation over blocks in time, for the table of that name."""
+
+    folds: int = Field(
+        ge=3,
+        description="blocks of equally many segments; each is tested on once, the one before it "
+        "is for validation, the others are for training",
+    )
+    gap_s: float = Field(
+        ge=0, description="seconds beside the tested block, on either side, that are in no part"
+    )
+
+
 class Firmware(Model):
     """Fixed-point decoders as programs of microcontrollers, which QEMU emulates."""
 
@@ -516,6 +530,7 @@ class Config(Model):
     tables: dict[Table, tuple[Name, ...]] = Field(
         description="systems in each table, in order; a table without systems is not written"
     )
+    blocked: Blocked
     firmware: Firmware | None = Field(
         description="null: no firmware is measured, as where compilers or emulators are absent"
     )
@@ -586,6 +601,16 @@ class Config(Model):
         for name in self.tables.get("imported", ()):
             if self.systems[name].weights is None:
                 raise ValueError(f"tables.imported: systems.{name} has no published `weights`")
+        for name in self.tables.get("blocked", ()):
+            if self.systems[name].weights is not None:
+                raise ValueError(
+                    f"tables.blocked: systems.{name} has published `weights`, which cannot be "
+                    "trained on other parts of a session; leave it out"
+                )
+        for key in ("catalogue", "pretrain_sessions"):
+            for name in getattr(self, key):
+                if unfolded(name) != (name, None):
+                    raise ValueError(f"{key}.{name}: folds have names that end so; rename it")
         for name in self.catalogue.keys() & self.pretrain_sessions.keys():
             raise ValueError(
                 f"catalogue.{name}: a monkey of `pretrain_sessions` has the same name, and both "

@@ -88,6 +88,20 @@ _EVALUATION = [name for name, session in ZENODO.items() if session.test_steps]
 _SYNTHETIC = re.compile(r"(synthetic_(indy|loco))_([1-9][0-9]*)")
 
 
+_FOLD = re.compile(r"(.+)\.fold([1-9][0-9]*)")
+
+
+def folded(name: str, fold: int | None) -> str:
+    """The name of a fold of a session, or of a monkey's; None: the name itself."""
+    return name if fold is None else f"{name}.fold{fold}"
+
+
+def unfolded(name: str) -> tuple[str, int | None]:
+    """The session, or the monkey, and the fold that a name is of (`folded`)."""
+    found = _FOLD.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
 def find(name: str, catalogue: Mapping[str, SessionEntry]) -> Session:
     """A Zenodo session, ``synthetic_indy_N`` or ``synthetic_loco_N`` with N >= 1, or one of
     `Config.catalogue`.

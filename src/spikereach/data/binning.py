@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -36,11 +36,21 @@ _HEADER = ("name", "monkey", "areas", "start_s", "provenance")
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a session, each one range of steps; together they tile the recording."""
+    """The parts of a session, each one range of steps; together they tile the recording, but for
+    the gaps of a fold."""
 
     train: range
     val: range
     test: range
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What makes a session a fold of another one (`data.folds`)."""
+
+    split: Split
+    joint: int
+    """Step at which the recording begins, after its end; 0 where nothing was turned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +75,60 @@ class BinnedSession:
     """(S, 2) int64: first step and end of each segment (one target); they tile the recording."""
     provenance: dict
     """Where the data came from: source file, its SHA-256, binning, package version."""
+    fold: Fold | None = None
 
     @property
     def time_s(self) -> np.ndarray:
         """Time of each step on the file's own clock in seconds, (T,) float64: ``start_s`` and 4 ms
         per step. The file's samples lie less than half a step from it."""
-        return self.start_s + STEP_S * np.arange(len(self.spikes))
+        steps = np.arange(len(self.spikes))
+        return self.start_s + STEP_S * np.roll(steps, self.fold.joint if self.fold else 0)
+
+    def stretches(self, steps: range) -> list[range]:
+        """The pieces of these steps that are continuous in time: two where a fold's joint lies
+        within, else one."""
+        joint = self.fold.joint if self.fold else 0
+        if not steps.start < joint < steps.stop:
+            return [steps]
+        return [range(steps.start, joint), range(joint, steps.stop)]
 
     def split(self, scheme: Scheme) -> Split:
         """Training, validation and test part.
 
         ``neurobench`` takes 50/25/25 % of the segments in time order. ``liu2024`` keeps that test
         part; of the T steps of the session, the last round(0.1 T / 0.75) before it are for
-        validation, wherever segments begin (the code of Liu et al. 2024).
+        validation, wherever segments begin (the code of Liu et al. 2024). A fold has parts of its
+        own, whatever the scheme.
 
         Raises:
             SessionError: a part has no step or no spike, or x or y of its velocity never varies.
         """
+        if self.fold is not None:
+            split, of = self.fold.split, "the fold"
+        else:
+            split, of = self._split(scheme), f"split {scheme!r}"
+        for part, steps in vars(split).items():
+            if not steps:
+                raise SessionError(
+                    f"session {self.name}: the {part} part of {of} has no steps: target_pos gives "
+                    f"{len(self.segments)} segments; use a recording with more targets"
+                )
+            if not self.spikes[steps.start : steps.stop].any():
+                raise SessionError(
+                    f"session {self.name}: the {part} part of {of} (steps "
+                    f"{steps.start} to {steps.stop}) has no spikes; check the field spikes of "
+                    f"{self.provenance['source']} or leave the session out"
+                )
+            if still := _still(self.velocity[steps.start : steps.stop]):
+                raise SessionError(
+                    f"session {self.name}: in the {part} part of {of} (steps "
+                    f"{steps.start} to {steps.stop}) the velocity of {still} never varies, and "
+                    f"nothing can be learnt or scored; check the field cursor_pos of "
+                    f"{self.provenance['source']} or leave the session out"
+                )
+        return split
+
+    def _split(self, scheme: Scheme) -> Split:
         count = len(self.segments)
         train = count // 2
         before_test = train + (count - train) // 2
@@ -90,27 +137,7 @@ class BinnedSession:
         val, test = starts[train], starts[before_test]
         if scheme == "liu2024":
             val = max(0, test - round(steps * 0.1 / 0.75))
-        split = Split(train=range(val), val=range(val, test), test=range(test, steps))
-        for part, steps in vars(split).items():
-            if not steps:
-                raise SessionError(
-                    f"session {self.name}: the {part} part of split {scheme!r} has no steps: "
-                    f"target_pos gives {count} segments; use a recording with more targets"
-                )
-            if not self.spikes[steps.start : steps.stop].any():
-                raise SessionError(
-                    f"session {self.name}: the {part} part of split {scheme!r} (steps "
-                    f"{steps.start} to {steps.stop}) has no spikes; check the field spikes of "
-                    f"{self.provenance['source']} or leave the session out"
-                )
-            if still := _still(self.velocity[steps.start : steps.stop]):
-                raise SessionError(
-                    f"session {self.name}: in the {part} part of split {scheme!r} (steps "
-                    f"{steps.start} to {steps.stop}) the velocity of {still} never varies, and "
-                    f"nothing can be learnt or scored; check the field cursor_pos of "
-                    f"{self.provenance['source']} or leave the session out"
-                )
-        return split
+        return Split(train=range(val), val=range(val, test), test=range(test, steps))
 
     def channels(self, areas: Sequence[str] | None) -> np.ndarray:
         """Columns of the channels in those cortex areas, where the session has them, (n,); None:
@@ -135,7 +162,11 @@ class BinnedSession:
             WriteError: the file cannot be written; an earlier one is left as it was.
         """
         packed = np.packbits(self.spikes, axis=1)
-        header = json.dumps({name: getattr(self, name) for name in _HEADER}, sort_keys=True)
+        fields = {name: getattr(self, name) for name in _HEADER}
+        if self.fold is not None:
+            parts = {part: [each.start, each.stop] for part, each in vars(self.fold.split).items()}
+            fields["fold"] = parts | {"joint": self.fold.joint}
+        header = json.dumps(fields, sort_keys=True)
         arrays = {"spikes": packed, "position": self.position, "segments": self.segments}
         # Built in memory, so that a full disk meets Python's own file and not the HDF5 library.
         image = io.BytesIO()
@@ -166,11 +197,12 @@ class BinnedSession:
             fields = json.loads(header)
             if lacking := [name for name in _HEADER if name not in fields]:
                 raise file.error("header", f"has no {lacking[0]}: an earlier version binned it")
+            fold = _fold(file, fields.get("fold"), len(arrays["position"]))
             _check(file, fields, **arrays)
             fields = {name: fields[name] for name in _HEADER} | arrays
             fields["areas"] = tuple(fields["areas"])
             fields["spikes"] = np.unpackbits(arrays["spikes"], axis=1, count=len(fields["areas"]))
-            return cls(**fields, velocity=np.gradient(arrays["position"], axis=0))
+            return cls(**fields, velocity=velocity_of(arrays["position"], fold), fold=fold)
 
 
 def named(path: str | Path) -> str:
@@ -200,7 +232,7 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
             position = file.position("cursor_pos").T.astype(np.float32, order="C")
         if not np.isfinite(position).all():
             raise file.error("cursor_pos", "exceeds the range of float32", "use another unit")
-        velocity = np.gradient(position, axis=0)
+        velocity = velocity_of(position)
         if still := _still(velocity):
             raise file.error(
                 "cursor_pos",
@@ -235,6 +267,13 @@ def bin_session(path: str | Path, session: Session) -> BinnedSession:
         steps = len(binned.split("neurobench").test)
         _compare(file, session, "target_pos", "steps of the test part", steps, known)
     return binned
+
+
+def velocity_of(position: np.ndarray, fold: Fold | None = None) -> np.ndarray:
+    """Velocity (T, 2) from position (T, 2), as in `BinnedSession`; across a fold's joint nothing
+    is subtracted."""
+    pieces = np.split(position, [fold.joint] if fold and fold.joint else [])
+    return np.concatenate([np.gradient(piece, axis=0) for piece in pieces])
 
 
 def _compare(
@@ -347,6 +386,23 @@ def segments_of(target_pos: np.ndarray) -> np.ndarray:
     change = np.flatnonzero((target_pos[:, 1:] != target_pos[:, :-1]).any(axis=0))
     bounds = np.concatenate(([0], change, [target_pos.shape[1]])).astype(np.int64)
     return np.stack([bounds[:-1], bounds[1:]], axis=1)
+
+
+def _fold(file: GuardedFile, told: Any, steps: int) -> Fold | None:
+    """What a header says of a fold, of a session of so many steps."""
+    if told is None:
+        return None
+    parts = {part: range(*told[part]) for part in ("train", "val", "test")}
+    bounds = [bound for part in parts.values() for bound in (part.start, part.stop)]
+    joint = told["joint"]
+    if not (
+        all(type(bound) is int for bound in [*bounds, joint])
+        and [0, *bounds] == sorted([0, *bounds])
+        and bounds[-1] == steps
+        and (joint == 0 or 2 <= joint <= steps - 2)
+    ):
+        raise file.error("header", "tells of a fold that does not fit the other fields")
+    return Fold(Split(**parts), joint)
 
 
 def _check(

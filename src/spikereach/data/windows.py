@@ -13,8 +13,8 @@ from spikereach.data.matfile import STEP_S
 class Windows:
     """All windows of one part of one or several sessions, numbered through.
 
-    A window lies within one part of one session. None is kept: `batch` cuts them from the
-    sessions' own arrays.
+    A window lies within one part of one session, and on one side of a fold's joint. None is kept:
+    `batch` cuts them from the sessions' own arrays.
 
     Args:
         sessions: binned sessions, with equally many channels in ``areas``.
@@ -46,21 +46,24 @@ class Windows:
         columns = [session.channels(areas) for session in sessions]
         self.columns = tuple(map(_as_slice, columns))
         counts = [len(each) for each in columns]
+        owned = []
         for session, steps, count in zip(self.sessions, self.parts, counts, strict=True):
             needed = window + (placement == "tiled")  # the last piece is dropped
-            if len(steps) < needed:
+            stretches = session.stretches(steps)
+            if (longest := max(map(len, stretches))) < needed:
                 raise SessionError(
-                    f"session {session.name}: the {part} part has {len(steps)} steps, a window "
+                    f"session {session.name}: the {part} part has {longest} steps, a window "
                     f"needs {needed}; use a shorter `window` or a longer recording"
                 )
+            starts = [_starts(stretch, window, stride, placement) for stretch in stretches]
+            owned.append(np.concatenate(starts))
             if count != counts[0]:
                 raise SessionError(
                     f"session {session.name}: {count} channels in the areas read, but {counts[0]} "
                     f"in {self.sessions[0].name}; train on sessions with equally many"
                 )
         self.channels = counts[0]
-        starts = [_starts(steps, window, stride, placement) for steps in self.parts]
-        self._starts, self._ends = np.concatenate(starts), np.cumsum(list(map(len, starts)))
+        self._starts, self._ends = np.concatenate(owned), np.cumsum(list(map(len, owned)))
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -4,6 +4,7 @@ Shapes: ``T`` steps of 4 ms, ``B`` independent streams, ``C`` input channels.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -222,8 +223,10 @@ class Decoder(nn.Module):
         """
         self.folded = True
 
-    def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
+    def fit_closed_form(self, spikes: Tensor, velocity: Tensor, joints: Sequence[int] = ()) -> bool:
         """Fit without gradients (Wiener, Kalman): spikes (T, C), standardised velocity (T, 2).
+
+        At each of ``joints``, in ascending order, another recording or stretch of time begins.
 
         Returns False where the decoder is trained by gradient descent.
         """

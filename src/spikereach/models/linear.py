@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -74,8 +75,9 @@ class Wiener(Decoder):
         return torch.cat([self.linear(counts) for counts in chunks]), recording[len(spikes) :]
 
     @torch.no_grad()
-    def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
-        """Fit on spikes (T, C) and velocity (T, 2) of the training part.
+    def fit_closed_form(self, spikes: Tensor, velocity: Tensor, joints: Sequence[int] = ()) -> bool:
+        """Fit on spikes (T, C) and velocity (T, 2) of the training part, without the rows whose
+        counts reach across one of ``joints``.
 
         Raises:
             ValueError: fewer rows than folds need.
@@ -86,7 +88,17 @@ class Wiener(Decoder):
                 f"{self.reach + 1} steps: use a longer recording or fewer lags"
             )
         bounds = torch.linspace(self.reach, len(spikes), FOLDS + 1).long().tolist()
-        folds = [self._moments(spikes, velocity, start, stop) for start, stop in pairwise(bounds)]
+        stretches = list(pairwise((0, *joints, len(spikes))))
+        folds = []
+        for start, stop in pairwise(bounds):
+            rows = [(max(start, begin + self.reach), min(stop, end)) for begin, end in stretches]
+            parts = [self._moments(spikes, velocity, *each) for each in rows if each[0] < each[1]]
+            if not parts:
+                raise ValueError(
+                    f"stretches of the training part are too short to fit a Wiener filter that "
+                    f"looks back {self.reach + 1} steps: use a longer recording or fewer lags"
+                )
+            folds.append(_Moments(*map(sum, zip(*parts, strict=True))))
         whole = _Moments(*map(sum, zip(*folds, strict=True)))
         errors = 0
         for fold in folds:
@@ -248,8 +260,9 @@ class Kalman(Decoder):
         return step
 
     @torch.no_grad()
-    def fit_closed_form(self, spikes: Tensor, velocity: Tensor) -> bool:
-        """Least-squares A, W, H, Q from spikes (T, C) and velocity (T, 2), in float64.
+    def fit_closed_form(self, spikes: Tensor, velocity: Tensor, joints: Sequence[int] = ()) -> bool:
+        """Least-squares A, W, H, Q from spikes (T, C) and velocity (T, 2), in float64. Counts begin
+        anew at each of ``joints``, and no transition leads across one.
 
         A thousandth of the mean count variance is added to Q's diagonal, so that silent
         channels leave it invertible.
@@ -258,23 +271,36 @@ class Kalman(Decoder):
             ValueError: fewer updates than channels and state variables.
         """
         width = self.width
-        updates = (len(spikes) - width) // width
-        if updates <= self.channels + 4:
+        bounds = pairwise((0, *joints, len(spikes)))
+        stretches = [(begin, end) for begin, end in bounds if end - begin >= 2 * width]
+        updates = [(end - begin - width) // width for begin, end in stretches]
+        if sum(updates) <= self.channels + 4:
             raise ValueError(
                 f"{len(spikes)} steps are too few to fit a Kalman filter of {self.channels} "
                 f"channels: it needs more than {(self.channels + 5) * width}"
             )
-        counts = spikes[: updates * width].double().unflatten(0, (updates, width)).sum(1)
+
+        def per_update(values: Tensor, lag: int) -> list[Tensor]:
+            """(updates, width, ...) of each stretch."""
+            return [
+                values[begin + lag :][: count * width].double().unflatten(0, (count, width))
+                for (begin, _), count in zip(stretches, updates, strict=True)
+            ]
+
+        counts = torch.cat([each.sum(1) for each in per_update(spikes, 0)])
         # The estimate of update k is held for the steps (k + 1) * width - 1 and following.
-        target = velocity[width - 1 :][: updates * width].double()
-        target = target.unflatten(0, (updates, width)).mean(1)
-        change = target.diff(dim=0, prepend=target[:1])
+        targets = [each.mean(1) for each in per_update(velocity, width - 1)]
+        change = torch.cat([each.diff(dim=0, prepend=each[:1]) for each in targets])
+        target = torch.cat(targets)
+        follows = torch.ones(len(target), dtype=torch.bool)
+        follows[[0, *itertools.accumulate(updates[:-1])]] = False
         mean_counts, mean_velocity = counts.mean(0), target.mean(0)
         z = counts - mean_counts
         x = torch.cat([target - mean_velocity, change - change.mean(0)], dim=1)
 
-        transition = torch.linalg.lstsq(x[:-1], x[1:]).solution.T
-        residual = x[1:] - x[:-1] @ transition.T
+        earlier, later = x[:-1][follows[1:]], x[follows]
+        transition = torch.linalg.lstsq(earlier, later).solution.T
+        residual = later - earlier @ transition.T
         observation = torch.linalg.lstsq(x, z).solution.T
         noise = z - x @ observation.T
         covariance = noise.T @ noise / len(noise)

@@ -128,13 +128,18 @@ def _transfer(pretrained: Checkpoint, decoder: Decoder, areas: Sequence[str]) ->
 def _fit_closed_form(decoder, sessions, training, areas, name) -> pd.DataFrame:
     begun = time.perf_counter()
     prepare(decoder, sessions, training, areas)
-    parts = [(s, s.split(training.split).train, s.channels(areas)) for s in sessions]
+    parts = [
+        (session, stretch, session.channels(areas))
+        for session in sessions
+        for stretch in session.stretches(session.split(training.split).train)
+    ]
     spikes = np.concatenate([s.spikes[p.start : p.stop, c] for s, p, c in parts])
     velocity = np.concatenate([s.velocity[p.start : p.stop] for s, p, _ in parts])
+    joints = np.cumsum([len(stretch) for _, stretch, _ in parts])[:-1].tolist()
     target = torch.from_numpy(velocity) - torch.tensor(decoder.standardisation.offset)
     target = target / torch.tensor(decoder.standardisation.scale)
     try:
-        fitted = decoder.fit_closed_form(torch.from_numpy(spikes).float(), target)
+        fitted = decoder.fit_closed_form(torch.from_numpy(spikes).float(), target, joints)
     except ValueError as error:
         raise TrainingError(f"{name}: {error}") from error
     if not fitted:

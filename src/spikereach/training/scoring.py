@@ -85,8 +85,8 @@ def score(
 ) -> tuple[float, float]:
     """Loss (on standardised velocities) and R2 of a part, averaged over the sessions.
 
-    Each session's part is decoded as one continuous stream in evaluation mode. Windowed
-    decoders see whole windows only, as in evaluation.
+    Each session's part is decoded as one continuous stream in evaluation mode, where a fold's
+    joint lies within as two. Windowed decoders see whole windows only, as in evaluation.
 
     Args:
         decoder: ends in evaluation mode.
@@ -102,22 +102,23 @@ def score(
     decoder.eval()
     results = []
     for session in sessions:
-        steps = getattr(session.split(training.split), part)
-        try:
-            end = steps.start + usable_steps(decoder, len(steps))
-        except PassError as error:
-            raise TrainingError(f"{session.name}, {part} part: {error}") from error
-        spikes = as_input(decoder, session.spikes[steps.start : end, session.channels(areas)])
-        target = torch.from_numpy(session.velocity[steps.start : end]).to(spikes.device)
-        offset = target.new_tensor(decoder.standardisation.offset)
-        scale = target.new_tensor(decoder.standardisation.scale)
-        sums, done = Sums(spikes.device), 0
-        with parametrize.cached():
-            for velocity in in_pieces(decoder, spikes, PIECE):
-                between()
-                true = target[done : done + len(velocity)]
-                sums.add((velocity[:, 0].float() - offset) / scale, (true - offset) / scale)
-                done += len(velocity)
+        sums = None
+        for steps in session.stretches(getattr(session.split(training.split), part)):
+            try:
+                end = steps.start + usable_steps(decoder, len(steps))
+            except PassError as error:
+                raise TrainingError(f"{session.name}, {part} part: {error}") from error
+            spikes = as_input(decoder, session.spikes[steps.start : end, session.channels(areas)])
+            target = torch.from_numpy(session.velocity[steps.start : end]).to(spikes.device)
+            offset = target.new_tensor(decoder.standardisation.offset)
+            scale = target.new_tensor(decoder.standardisation.scale)
+            sums, done = sums or Sums(spikes.device), 0
+            with parametrize.cached():
+                for velocity in in_pieces(decoder, spikes, PIECE):
+                    between()
+                    true = target[done : done + len(velocity)]
+                    sums.add((velocity[:, 0].float() - offset) / scale, (true - offset) / scale)
+                    done += len(velocity)
         results.append(sums.loss_and_r2(loss).tolist())
     mean_loss, mean_r2 = np.mean(results, axis=0).tolist()
     return mean_loss, mean_r2

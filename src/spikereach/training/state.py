@@ -161,7 +161,7 @@ def digest_of(
         "decoder": type(decoder).__qualname__,
         "settings": settings,
         "sessions": [[session.name, session.areas] for session in sessions],
-        "split": training.split,
+        "parts": [repr(session.split(training.split)) for session in sessions],
         "standardise": training.standardise,
         "stage": stage,
         "areas": areas,

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from spikereach.config import Config, ConfigError, FixedPoint, Stage, System
+from spikereach.config.sessions import folded, unfolded
 from spikereach.progress import progress_bar
 from spikereach.workflow.plan import Plan
 
@@ -42,10 +43,17 @@ class Work:
     times: int = 1
     """The most that the step retrains."""
     fixed_point: FixedPoint | None = None
+    folds: int | None = None
+    """Blocks of the sessions, where these are folds: the split does not count then."""
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of training and validation part; gaps are left out of account."""
+        return SHARES[self.split] if self.folds is None else (1 - 2 / self.folds, 1 / self.folds)
 
     def updates(self, steps: Sequence[int]) -> int:
         """Of all epochs, for sessions of so many steps each."""
-        stage, (train, validation) = self.stage, SHARES[self.split]
+        stage, (train, validation) = self.stage, self.shares
         share = train + validation if stage.part == "train+val" else train
         count = _windows([int(n * share) for n in steps], stage.window, stage.stride)
         drawn = (stage.updates_per_epoch or 0) * stage.batch or count
@@ -55,7 +63,7 @@ class Work:
     def validated(self, steps: Sequence[int]) -> int:
         """Steps that are decoded for validation in all epochs; of windows, those of each."""
         stage = self.stage
-        parts = [int(n * SHARES[self.split][1]) for n in steps]
+        parts = [int(n * self.shares[1]) for n in steps]
         once = sum(parts)
         if stage.validate_on == "windows":
             once = stage.window * _windows(
@@ -92,9 +100,12 @@ class Budget:
             if training is None:
                 continue
             common = {"split": training.split, "areas": self._areas(base, session), "seed": seed}
+            fold = unfolded(session)[1]
+            if fold is not None:
+                common["folds"] = self.config.blocked.folds
             monkey = self.plan.session(session).monkey
             if training.pretrain and self.plan.stage(monkey) == "pretrain":
-                others = self.config.pretrain_sessions[monkey]
+                others = tuple(folded(n, fold) for n in self.config.pretrain_sessions[monkey])
                 found[Work(base, "pretrain", training.pretrain, sessions=others, **common)] = None
             alone = common | {"sessions": (session,)}
             if training.finetune:
@@ -134,10 +145,9 @@ class Budget:
         """
         if systems:
             return {name: self.works(self.plan.evaluated([name])) for name in systems}
+        apart = {"deployment": self.plan.deployed, "blocked": self.plan.blocked}
         found = {
-            name: self.works(
-                self.plan.deployed() if name == "deployment" else self.plan.evaluated(listed)
-            )
+            name: self.works(apart[name]() if name in apart else self.plan.evaluated(listed))
             for name, listed in self.config.tables.items()
             if listed and name not in ("hyperparameters", "imported")  # of recipes, of weights
         }
@@ -174,9 +184,14 @@ class Budget:
         names = {session for _, session, _ in decoders}
         works = self.works(decoders) if systems else [*self.works(decoders), *self.trials()]
         names |= {session for work in works for session in work.sessions}
+        names = {unfolded(name)[0] for name in names}
         source = self.plan.source
         download = sum(source.download_bytes(self.plan.session(name)) for name in names)
-        tested = sum(TEST_SHARE * self.steps(session) for _, session, _ in decoders)
+        of_fold = 1 / self.config.blocked.folds
+        tested = sum(
+            self.steps(name) * (TEST_SHARE if unfolded(name)[1] is None else of_fold)
+            for _, name, _ in decoders
+        )
         return {
             "decoders": len(decoders),
             "sessions": len(names),

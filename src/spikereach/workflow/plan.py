@@ -15,7 +15,7 @@ from typing import Any
 from spikereach.config import Config, ConfigError, Firmware, Search, Stage, System, Training
 from spikereach.config.architectures import locate
 from spikereach.config.nearest import nearest
-from spikereach.config.sessions import Session, evaluation_session, find
+from spikereach.config.sessions import Session, evaluation_session, find, folded, unfolded
 from spikereach.data import sources
 from spikereach.export.firmware.machines import missing
 from spikereach.identity import canonical, code_digest
@@ -52,7 +52,8 @@ class Plan:
     # ---- Names ------------------------------------------------------------------------------
 
     def session(self, name: str) -> Session:
-        return find(name, self.config.catalogue)
+        """Of a fold, the session that it is of."""
+        return find(unfolded(name)[0], self.config.catalogue)
 
     def system(self, name: str) -> System:
         return _known("system", self.config.systems, name)
@@ -77,7 +78,7 @@ class Plan:
         names = [
             name
             for table, systems in tables
-            if table not in ("hyperparameters", "deployment")
+            if table not in ("hyperparameters", "deployment", "blocked")
             for name in systems
             if self.system(name).weights is None
         ]
@@ -140,6 +141,14 @@ class Plan:
     def session_spec(self, session: str) -> str:
         return canonical(asdict(self.session(session)))
 
+    def fold_spec(self, session: str, fold: int | str) -> str:
+        """How a fold is made of a binned session."""
+        blocked = self.config.blocked
+        find(session, self.config.catalogue)
+        if int(fold) > blocked.folds:
+            raise ConfigError(f"blocked.folds is {blocked.folds}: there is no fold {fold}")
+        return canonical({"number": int(fold), **dict(blocked)})
+
     # ---- Training and compression -----------------------------------------------------------
 
     @staticmethod
@@ -154,17 +163,22 @@ class Plan:
 
     def stage(self, dataset: str) -> str:
         """A monkey's sessions are pretrained on, a single one is fine-tuned on."""
-        return "pretrain" if dataset in self.config.pretrain_sessions else "finetune"
+        monkeys = self.config.pretrain_sessions
+        return "pretrain" if unfolded(dataset)[0] in monkeys else "finetune"
 
     def training_inputs(self, system: str, dataset: str, seed: int | str) -> dict[str, Any]:
-        """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights."""
-        training = self.training(system)
+        """Pretraining reads all sessions of a monkey; fine-tuning one, and pretrained weights.
+
+        For a fold, all are the fold of the same number: none has seen what is tested on.
+        """
+        training, (name, fold) = self.training(system), unfolded(dataset)
         if self.stage(dataset) == "pretrain":
-            return {"binned": list(map(self.binned, self.config.pretrain_sessions[dataset]))}
+            sessions = self.config.pretrain_sessions[name]
+            return {"binned": [self.binned(folded(each, fold)) for each in sessions]}
         inputs: dict[str, Any] = {"binned": [self.binned(dataset)]}
         monkey = self.session(dataset).monkey
         if training.pretrain is not None and self.stage(monkey) == "pretrain":
-            inputs["pretrained"] = self.trained(system, monkey, seed)
+            inputs["pretrained"] = self.trained(system, folded(monkey, fold), seed)
         return inputs
 
     def training_spec(self, system: str, dataset: str) -> str:
@@ -259,6 +273,8 @@ class Plan:
         wanted = self.evaluated([*systems, *self.config.trajectory.systems])
         if self.config.firmware is not None and self.config.tables.get("deployment"):
             wanted += self.deployed()
+        if self.config.tables.get("blocked"):
+            wanted += self.blocked()
         for ablation in self.made_ablations():
             wanted += self.ablated(ablation)
         return list(dict.fromkeys(wanted))
@@ -334,6 +350,14 @@ class Plan:
         """(system, session, seed) of the table: the first seed of each on all sessions."""
         systems = self.table("closed_loop")
         return list(product(systems, self.config.sessions, self.config.seeds[:1]))
+
+    # ---- Cross-validation -------------------------------------------------------------------
+
+    def blocked(self) -> list[tuple[str, str, int]]:
+        """(system, session, seed) of the table: all sessions, and each of their folds."""
+        numbers = [None, *range(1, self.config.blocked.folds + 1)]
+        sessions = [folded(name, n) for name in self.config.sessions for n in numbers]
+        return list(product(self.table("blocked"), sessions, self.config.seeds))
 
     # ---- Figures and ablations --------------------------------------------------------------
 
@@ -457,7 +481,8 @@ class Plan:
         return demand.memory_mb(self.trainings(system, dataset), input_mb, self.device)
 
     def minutes(self, system: str, dataset: str | None = None) -> int:
-        sessions = len(self.config.pretrain_sessions.get(dataset, [dataset]))
+        name = None if dataset is None else unfolded(dataset)[0]
+        sessions = len(self.config.pretrain_sessions.get(name, [name]))
         return demand.minutes(self.trainings(system, dataset), sessions, self.device)
 
     def trial_memory(self, input_mb: float) -> int:

@@ -129,6 +129,9 @@ class Reports:
                 }
                 settings = {"systems": self._pairs(plan.table("closed_loop"))}
                 return files, settings | {"delayed": config.closed_loop.delayed}
+            case "folds":
+                settings = {"systems": self._pairs(plan.table("blocked")), **dict(config.blocked)}
+                return {"metrics": [plan.evaluation(*each) for each in plan.blocked()]}, settings
             case "ablation":
                 ablation = name.removesuffix("_ablation")
                 labels = plan.ablation_systems(ablation)

@@ -16,6 +16,7 @@ Inputs = Literal[
     "predictions",  # predictions, trajectory, source: a figure per session
     "firmware",  # frame, firmware, systems, clock_hz: those of the table deployment, first seed
     "loop",  # frame, loops, systems, delayed: those of the table closed_loop, first seed
+    "folds",  # frame, systems, folds, gap_s: the table blocked
     "trials",  # trials, search, systems, source
     "systems",  # systems: their configuration alone
     "tables",  # tables: LaTeX files, where_made: names of those that may be there
