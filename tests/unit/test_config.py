@@ -112,7 +112,10 @@ def test_overlay_is_snakemakes(base, extra):
         ({"sessions": ["../outside"]}, ["sessions.0", "'../outside'"]),
         ({"sessions": ["indy_20160622_1"]}, ["'indy_20160622_1'", "indy_20160622_01"]),
         ({"pretrain_sessions": {"indy": ["loco_20170210_03"]}}, ["pretrain_sessions.indy", "loco"]),
-        ({"search": {"session": "loco_20170215_2"}}, ["'loco_20170215_2' is", "loco_20170215_02"]),
+        (
+            {"search": {"RTnet": {"session": "loco_20170215_2"}}},
+            ["'loco_20170215_2' is", "loco_20170215_02"],
+        ),
         (
             {"catalogue": {"indy_20160622_01": {"monkey": "x", "areas": {"M1": 1}}}},
             ["catalogue.indy_20160622_01: the name belongs to a built-in session"],
