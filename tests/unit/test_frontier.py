@@ -55,7 +55,7 @@ def test_rows_are_ours_and_then_the_cited_ones(frame):
     assert wiener == pytest.approx(4.6 * mean("Wiener", "macs") + 0.9 * mean("Wiener", "acs"))
     rat = next(row for row in rows if row["system"] == "RAT-SNN")
     assert rat["energy_nj"] == pytest.approx(65307 * 0.9 / 1e3)
-    assert (rat["bytes"], rat["protocol"]) == (None, "pretrained on 103 sessions")
+    assert (rat["bytes"], rat["pretraining"]) == (None, "103 sessions")
     assert rat["non_dominated"] is None
 
 
@@ -77,9 +77,9 @@ def test_table_marks_what_is_cited(frame, tmp_path):
     text = (tmp_path / "frontier.md").read_text()
     line = next(line for line in text.splitlines() if "RAT-SNN " in line)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[1:4] == ["RAT SNN (ICLR 2026)", "pretrained on 103 sessions", "0.722"]
+    assert cells[1:4] == ["ICLR 2026", "103 sessions", "0.722"]
     assert cells[5:8] == ["0", "65,307", "58.8"]
-    assert next(line for line in text.splitlines() if "tinyRSNN" in line).count("trained here") == 1
+    assert next(line for line in text.splitlines() if "tinyRSNN" in line).count(" here ") == 1
     assert "nobody trained those here" in made.caption
     assert len(made.values) == 3 + len(figures.systems())
     document = metrics([tmp_path / "frontier.csv"]).texts[".json"]

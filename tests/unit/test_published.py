@@ -70,13 +70,13 @@ def test_every_system_of_the_papers_is_there():
 def test_cited_systems_have_what_is_reported_and_no_more():
     found = figures.system("RAT-SNN")
     assert (found.r2, found.macs, found.acs) == (0.722, 0, 65307)
-    assert found.protocol == "pretrained on 103 sessions"
+    assert found.pretraining == "103 sessions"
     assert figures.system("RAT-SNN-scratch").r2 == 0.693
     assert found.footprint is None
     assert figures.system("RAT-SNN-scratch").acs is None, "not reported without pretraining"
-    assert figures.citation(found.source) == "RAT SNN (ICLR 2026)"
+    assert figures.citation(found.source) == "ICLR 2026"
     assert figures.citation("liu2024") == "Liu et al. 2024"
-    assert all(figures.system(name).protocol for name in figures.systems())
+    assert all(figures.system(name).pretraining for name in figures.systems())
 
 
 def test_unknown_system_is_named_with_the_known_ones():

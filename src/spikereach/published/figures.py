@@ -45,8 +45,8 @@ class Figures:
     latency_ms: float | None = None
     execution_rate_hz: float | None = None
     receptive_field: int | None = None
-    protocol: str | None = None
-    """On what it was trained, in a few words."""
+    pretraining: str | None = None
+    """103 sessions; monkey: the other sessions of the evaluated one's; or none."""
 
 
 #: metrics published per session by :func:`per_session`
@@ -120,7 +120,7 @@ def _merged() -> dict[str, Figures]:
         printed = {key: row[key] for key in row.keys() & known if row[key] is not None}
         merged[row["system"]] = printed | merged.get(row["system"], {})
     for values in merged.values():
-        values.setdefault("protocol", data["cited"]["protocols"].get(values["source"]))
+        values.setdefault("pretraining", data["cited"]["pretraining"].get(values["source"]))
     return {name: Figures(**values) for name, values in merged.items()}
 
 

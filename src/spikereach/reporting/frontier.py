@@ -23,9 +23,9 @@ def placed(frame: pd.DataFrame, systems: Systems) -> list[dict[str, Any]]:
     without such a system in float32.
 
     Returns:
-        rows of system, spiking, origin, source, protocol, r2, r2_std, bytes, macs, acs, energy_nj,
-        latency_ms, connection_sparsity, activation_sparsity and non_dominated; None or NaN where
-        unknown.
+        rows of system, spiking, origin, source, pretraining, r2, r2_std, bytes, macs, acs,
+        energy_nj, latency_ms, connection_sparsity, activation_sparsity and non_dominated; None or
+        NaN where unknown.
     Raises:
         ResultError: a system has no results, or the frame lacks a column.
     """
@@ -45,11 +45,11 @@ def placed(frame: pd.DataFrame, systems: Systems) -> list[dict[str, Any]]:
         numbers = known.get(found.system, ("float32", "float32"))
         cited.append(
             {key: getattr(found, key) for key in ("system", "spiking", "r2", "r2_std", *same)}
-            | {"origin": CITED, "source": found.source, "protocol": found.protocol}
+            | {"origin": CITED, "source": found.source, "pretraining": found.pretraining}
             | {"bytes": found.footprint, "energy_nj": energy_nj(found.macs, found.acs, *numbers)}
         )
     cited.sort(key=lambda row: -row["r2"])
-    none = {"source": None, "protocol": None, "non_dominated": None}
+    none = {"source": None, "pretraining": None, "non_dominated": None}
     return [
         *(none | row | {"non_dominated": each} for row, each in zip(ours, on, strict=True)),
         *(none | row for row in cited),

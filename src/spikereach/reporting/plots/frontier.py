@@ -32,7 +32,7 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
     data = pd.DataFrame(placed(frame, systems))
     if source.apart:
         data = data[data["origin"] == OURS]
-    columns = ["system", "origin", "protocol", "r2", "r2_std", *REFERENCE]
+    columns = ["system", "origin", "pretraining", "r2", "r2_std", *REFERENCE]
     data = data[columns].astype(dict.fromkeys(["r2", "r2_std", *REFERENCE], float))
     ours, cited = (data[(data["origin"] == OURS) == each] for each in (True, False))
     with drawing.drawn(drawing.DOUBLE, 3.1) as figure:

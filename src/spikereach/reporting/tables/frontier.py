@@ -1,17 +1,22 @@
 """The table of the frontier: what is trained here beside what is published, row by row."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from spikereach.published import figures
 from spikereach.reporting import cells
 from spikereach.reporting.cells import Systems, as_printed, count, number, result_table, share, yes
-from spikereach.reporting.frontier import CITED, OURS, placed
+from spikereach.reporting.frontier import CITED, placed
 from spikereach.reporting.render import Column, Table
 from spikereach.reporting.tables import notes
 
 COLUMNS = [
-    *("system", "origin", "source", "protocol", "spiking", "r2", "r2_std", "bytes", "macs", "acs"),
-    *("energy_nj", "latency_ms", "connection_sparsity", "activation_sparsity", "non_dominated"),
+    *("system", "origin", "source", "pretraining", "spiking", "r2", "r2_std", "bytes", "macs"),
+    *("acs", "energy_nj", "latency_ms", "connection_sparsity", "activation_sparsity"),
+    "non_dominated",
 ]
 
 
@@ -30,31 +35,19 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> Table:
         if row["origin"] == CITED
     ]
     text = {key: [row[key] for row in rows] for key in COLUMNS}
-    printed = {
-        "MACs": ("macs", "Operations", cells.cost),
-        "ACs": ("acs", "Operations", cells.cost),
-    }
-    sources = [figures.citation(each) if each else OURS for each in text["source"]]
+    energy = number("{:.3g}")
+    sources = [figures.citation(each) if each else "here" for each in text["source"]]
     r2 = list(map(cells.r2, text["r2"], text["r2_std"]))
     columns = [
         Column("System", text["system"], align="l"),
         Column("From", sources, align="l"),
-        Column("Trained on", [each or "as configured" for each in text["protocol"]], align="l"),
+        Column("Pretraining", [each or "configured" for each in text["pretraining"]], align="l"),
         Column("R²", r2),
         Column("Bytes", list(map(count, text["bytes"]))),
-        *(
-            Column(
-                heading,
-                [
-                    as_printed(row[key]) if row["origin"] == CITED else form(row[key], None)
-                    for row in rows
-                ],
-                group,
-            )
-            for heading, (key, group, form) in printed.items()
-        ),
-        Column("Energy (nJ)", list(map(number("{:.3g}"), text["energy_nj"]))),
-        Column("Latency (ms)", list(map(as_printed, text["latency_ms"]))),
+        Column("MACs", [_operations(row, "macs") for row in rows], "Operations"),
+        Column("ACs", [_operations(row, "acs") for row in rows], "Operations"),
+        Column("nJ", list(map(energy, text["energy_nj"])), "Energy"),
+        Column("ms", list(map(as_printed, text["latency_ms"])), "Latency"),
         Column("weights", list(map(share, text["connection_sparsity"])), "Sparsity"),
         Column("spikes", list(map(share, text["activation_sparsity"])), "Sparsity"),
         Column("Front", list(map(yes, text["non_dominated"])), align="c"),
@@ -64,7 +57,8 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> Table:
         "The frontier: R² over the whole test split, bytes, effective operations per 4 ms step and "
         "their energy, latency, and share of weights and of activations that are zero. Systems "
         "trained here stand above, published ones as cited below: nobody trained those here, and "
-        "their protocols differ",
+        "their protocols differ, first of all in pretraining (monkey: on other sessions of "
+        "the same monkey)",
         frame[frame["system"].isin(systems)],
         pd.DataFrame(text, dtype=object),
         columns,
@@ -82,3 +76,7 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> Table:
             notes.deviations(cited, {"r2": "R²"}),
         ),
     )
+
+
+def _operations(row: Mapping[str, Any], key: str) -> str:
+    return count(row[key]) if row["origin"] == CITED else cells.cost(row[key], math.nan)
