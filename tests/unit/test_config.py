@@ -102,6 +102,16 @@ def test_overlay_is_snakemakes(base, extra):
     assert config.overlay(base, extra) == expected
 
 
+def test_a_search_that_is_null_is_left_out(repository):
+    """Of two overlays Snakemake lays the second over the first, and both over config.yaml: a null
+    of the first is gone then, and with it what it took away."""
+    base = yaml.safe_load((repository / "config.yaml").read_text())
+    base["search"]["mine"] = base["search"]["RTnet"]
+    for search, names in (({"RTnet": None}, {"mine"}), (None, set()), ({}, {"RTnet", "mine"})):
+        found = config.validate(config.overlay(base, {"search": search}))
+        assert set(found.search) == names
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [

@@ -35,7 +35,7 @@ rule run_trial:
 rule search:
     """The hyperparameter searches that the configuration has."""
     input:
-        expand(FIGURE, name=[f"search_{name}" for name in run.search or {}]),
+        expand(FIGURE, name=[f"search_{name}" for name in run.search]),
         plan.found(),
 
 

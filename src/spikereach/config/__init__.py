@@ -509,7 +509,7 @@ class Search(Model):
     @model_validator(mode="after")
     def _accurate(self):
         if "r2" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
-            raise ValueError("`objectives` has each once, and `r2` among them")
+            raise ValueError("`objectives` needs `r2`, and has none twice")
         return self
 
     def configured(self, system: System, values: dict[str, Any]) -> System:
@@ -539,6 +539,13 @@ class Search(Model):
                         )
                     part[last] = value
         return System.model_validate(entry)
+
+
+def _given(searches: Any) -> Any:
+    """Without those that are null: an overlay can take none away."""
+    if isinstance(searches, dict):
+        return {name: each for name, each in searches.items() if each is not None}
+    return {} if searches is None else searches
 
 
 class Config(Model):
@@ -584,9 +591,10 @@ class Config(Model):
         description="variants in order; cortex: on the sessions with all areas that they read; an "
         "ablation without variants is left out"
     )
-    search: dict[Name, Search] | None = Field(
-        description="hyperparameter searches by name; null: none"
-    )
+    search: Annotated[
+        dict[Name, Search],
+        BeforeValidator(_given, json_schema_input_type=dict[Name, Search | None] | None),
+    ] = Field(description="hyperparameter searches by name; null: none, or not that one")
     systems: Annotated[
         dict[Name, System],
         BeforeValidator(written_out, json_schema_input_type=dict[Name, System | Like]),
@@ -594,7 +602,7 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _sessions_exist(self):
-        searched = [each.session for each in (self.search or {}).values()]
+        searched = [each.session for each in self.search.values()]
         for name in [*self.catalogue, *self.sessions, *searched]:
             find(name, self.catalogue)
         for monkey, names in self.pretrain_sessions.items():
@@ -612,7 +620,7 @@ class Config(Model):
         lists |= {
             f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
         }
-        searches = (self.search or {}).items()
+        searches = self.search.items()
         lists |= {f"search.{key}.system": (each.system,) for key, each in searches}
         for key, names in lists.items():
             for name in names:

@@ -109,7 +109,7 @@ class Budget:
     def trials(self) -> list[Work]:
         """Those of all searches."""
         found = []
-        for search in (self.config.search or {}).values():
+        for search in self.config.search.values():
             training = self.plan.training(search.system)
             areas = self._areas(search.system, search.session)
             common = (search.system, "search", training.finetune, training.split, areas)

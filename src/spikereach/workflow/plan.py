@@ -390,7 +390,7 @@ class Plan:
     # ---- Search -----------------------------------------------------------------------------
 
     def search(self, name: str) -> Search:
-        if self.config.search is None:
+        if not self.config.search:
             raise ConfigError("search: null in this configuration")
         return _known("search", self.config.search, name)
 
@@ -406,7 +406,7 @@ class Plan:
         other surpasses."""
         return [
             f"results/search/{name}/{'frontier' if len(search.objectives) > 1 else 'best'}.yaml"
-            for name, search in (self.config.search or {}).items()
+            for name, search in self.config.search.items()
         ]
 
     def trial_inputs(self, search: str, number: int | str) -> dict[str, Any]:
