@@ -40,7 +40,9 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
         for axes, (cost, (most, shown)) in zip(panels, REFERENCE.items(), strict=True):
             front = ours.iloc[pareto_front(list(ours[cost]), list(ours["r2"]))]
             data[f"front_{cost}"] = data.index.isin(front.index)
-            stair = front[cost] / UNIT[cost], front["r2"]
+            # on to the most costly of all, so that a single point has a line, too
+            reached = np.append(front[cost], ours[cost].max()) / UNIT[cost]
+            stair = reached, np.append(front["r2"], front["r2"].max())
             axes.plot(*stair, drawstyle="steps-post", zorder=2, **drawing.DASHED)
             for row in ours.itertuples():
                 look = {"color": colour(row.system), "marker": marker(row.system)}
@@ -55,7 +57,8 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
                 )
             drawing.logarithmic(axes, LABELS[cost])
             area = hypervolume(list(np.log10(ours[cost])), list(ours["r2"]), (np.log10(most), 0.0))
-            axes.set_title(f"hypervolume {area:.3f} (to $R^2$ 0, {shown})", loc="left", fontsize=6)
+            title = f"hypervolume {area:.3f} (to $R^2$ 0, {shown})"
+            axes.set_title(title, loc="left", fontsize=6, pad=2)
         panels[0].set_ylabel("Test $R^2$")
         entries = {name: drawing.dot(colour(name), marker=marker(name)) for name in systems}
         entries["non-dominated"] = Line2D([], [], **drawing.DASHED)
