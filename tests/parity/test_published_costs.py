@@ -63,7 +63,7 @@ def dense(name, session):
 
 
 def test_every_system_of_the_papers_is_configured():
-    assert set(ROWS) == set(figures.systems())
+    assert set(ROWS) == set(figures.systems()) - set(figures.untrained())
 
 
 PRINTED = [

@@ -10,11 +10,11 @@ import yaml
 import handmade_results as handmade
 from spikereach.compression import compress
 from spikereach.config import FixedPoint, System, validate
+from spikereach.evaluation.energy import operation_pj
 from spikereach.evaluation.footprint import deployment
 from spikereach.models import checkpoint
 from spikereach.models.zoo import build
 from spikereach.reporting.collect import ResultError, collect
-from spikereach.reporting.energy import operation_pj
 from spikereach.reporting.make import write
 from spikereach.reporting.plots.ablations import compression as compression_plot
 from spikereach.reporting.tables.ablations import compression as compression_table

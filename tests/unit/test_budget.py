@@ -113,7 +113,7 @@ def test_targets_share_their_trainings(paper):
     assert {"coopt", "r2", "cortex_ablation", "compression_ablation", "search"} <= targets.keys()
     assert set().union(*targets.values()) == everything
     assert len(everything) < sum(map(len, targets.values()))
-    assert len(targets["search"]) == paper.config.search.trials
+    assert len(targets["search"]) == paper.config.search["RTnet"].trials
     in_cortex = {name for work in targets["cortex_ablation"] for name in work.sessions}
     assert all(name.startswith("loco") for name in in_cortex)
 

@@ -103,6 +103,16 @@ def test_overlay_is_snakemakes(base, extra):
     assert config.overlay(base, extra) == expected
 
 
+def test_a_search_that_is_null_is_left_out(repository):
+    """Of two overlays Snakemake lays the second over the first, and both over config.yaml: a null
+    of the first is gone then, and with it what it took away."""
+    base = yaml.safe_load((repository / "config.yaml").read_text())
+    base["search"]["mine"] = base["search"]["RTnet"]
+    for search, names in (({"RTnet": None}, {"mine"}), (None, set()), ({}, {"RTnet", "mine"})):
+        found = config.validate(config.overlay(base, {"search": search}))
+        assert set(found.search) == names
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -116,7 +126,10 @@ def test_overlay_is_snakemakes(base, extra):
         ({"sessions": ["../outside"]}, ["sessions.0", "'../outside'"]),
         ({"sessions": ["indy_20160622_1"]}, ["'indy_20160622_1'", "indy_20160622_01"]),
         ({"pretrain_sessions": {"indy": ["loco_20170210_03"]}}, ["pretrain_sessions.indy", "loco"]),
-        ({"search": {"session": "loco_20170215_2"}}, ["'loco_20170215_2' is", "loco_20170215_02"]),
+        (
+            {"search": {"RTnet": {"session": "loco_20170215_2"}}},
+            ["'loco_20170215_2' is", "loco_20170215_02"],
+        ),
         (
             {"catalogue": {"indy_20160622_01": {"monkey": "x", "areas": {"M1": 1}}}},
             ["catalogue.indy_20160622_01: the name belongs to a built-in session"],

@@ -92,7 +92,7 @@ def test_the_command_line_is_told_how_it_takes_a_text(raw, text):
         ("catalogue: {own: {monkey: VALUE, areas: {M1: 3}}}", 'monkey: "TEXT"'),
         ("catalogue: {VALUE: {monkey: own, areas: {M1: 3}}}", '"NAME": ...'),
         ("systems: {VALUE: {base: RTnet}}", '"NAME": ...'),
-        ("search: {session: VALUE}", 'session: "TEXT"'),
+        ("search: {RTnet: {session: VALUE}}", 'session: "TEXT"'),
         ("ablations: {cortex: [{label: VALUE, system: RTnet}]}", 'label: "TEXT"'),
         ("download: {record: VALUE}", 'record: "TEXT"'),
     ],
@@ -240,7 +240,7 @@ def test_every_mistyped_key_is_told_its_neighbour_and_where_keys_are_described(r
         ("systems={RTnet: {sizes: {kernal: 9}}}", "has no size 'kernal'; did you mean kernel?"),
         ("systems={sRTnet: {base: RTnett}}", "no system 'RTnett'; did you mean RTnet?"),
         ("systems={sRTnet: {compression: [{kind: prun}]}}", "did you mean prune?"),
-        ("search={space: {k: {paths: [sizes.kernl]}}}", "did you mean kernel?"),
+        ("search={RTnet: {space: {k: {paths: [sizes.kernl]}}}}", "did you mean kernel?"),
         ("sessions=[indy_20160622_1]", "close names: indy_20160622_01"),
     ],
 )  # fmt: skip

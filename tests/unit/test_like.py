@@ -122,12 +122,12 @@ def test_in_tables_ablations_and_search(raw):
     change = {
         "tables": {"per_session": ["RTnet", "RTnet-long"]},
         "ablations": {"cortex": [{"label": "long", "system": "RTnet-long"}]},
-        "search": {"system": "RTnet-long"},
+        "search": {"RTnet": {"system": "RTnet-long"}},
         "systems": LONG,
     }
     plan = Plan(config.validate(overlay(raw, change)), lambda name: name)
     assert "RTnet-long" in plan.tabled_systems()
-    assert '"kernel":15' in plan.trial_spec()
+    assert '"kernel":15' in plan.trial_spec("RTnet")
 
 
 def test_what_a_run_writes_has_it_whole(raw, repository):

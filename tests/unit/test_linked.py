@@ -13,7 +13,7 @@ from spikereach.workflow.runfolder import RunFolderError
 from spikereach.workflow.search import open_study
 
 RESULT = "results/train/RTnet/s/seed0/history.csv"
-JOURNAL = "results/search/journal.log"
+JOURNAL = "results/search/RTnet/journal.log"
 RECORD = ".snakemake/metadata/ab/cd"
 
 

@@ -76,10 +76,11 @@ def seeds(pattern, number=5):
             "SNN2-imported: no published weights for indy_20160622_01 seed 1; on the configured "
             "sessions there are: indy_20160622_01 seed 0, indy_20160630_01 seed 0, ",
         ),
-        ("trial_inputs", [63], "search.trials: there is no trial 63"),
         ("fold_spec", [SIX[0], "6"], "blocked.folds is 5: there is no fold 6"),
         ("fold_spec", [f"{SIX[0]}.fold1", "2"], f"session '{SIX[0]}.fold1' is unknown"),
         ("training_inputs", ["Wiener", "indy_2016.fold1", 0], "session 'indy_2016' is unknown"),
+        ("trial_inputs", ["RTnet", 63], "search.RTnet.trials: there is no trial 63"),
+        ("all_trials", ["RTne"], "the configuration has no search 'RTne'; did you mean RTnet?"),
     ],
 )
 def test_what_a_run_does_not_have_is_refused(paper, method, arguments, message):
@@ -98,8 +99,8 @@ def test_what_is_left_out_says_so(make):
     for ask, message in (
         (lambda: plan.table("r2"), "tables.r2 lists no systems: name those that it shall have"),
         (lambda: plan.ablation_results("cortex"), "ablations.cortex lists no variants"),
-        (lambda: plan.trial_inputs(0), "search: null in this configuration"),
-        (plan.all_trials, "search: null in this configuration"),
+        (lambda: plan.trial_inputs("RTnet", 0), "search: null in this configuration"),
+        (lambda: plan.all_trials("RTnet"), "search: null in this configuration"),
     ):
         with pytest.raises(ConfigError) as caught:
             ask()
@@ -255,7 +256,7 @@ def test_specs_do_not_depend_on_the_order_of_keys(raw, repository, paper):
         assert plan.training_spec("RTnet", "loco") == paper.training_spec("RTnet", "loco")
     assert other.tabled_systems() == paper.tabled_systems()
     assert Reports(other).written() == Reports(paper).written()
-    assert other.trial_spec() == paper.trial_spec()
+    assert other.trial_spec("RTnet") == paper.trial_spec("RTnet")
 
 
 def test_final_checkpoint_is_what_stands_in_the_tables(paper):
@@ -275,7 +276,8 @@ def test_all_final_checkpoints(paper, demo, make):
     assert sum(path.startswith("results/import/") for path in found) == 54
     by_system = {path.split("/")[2] for path in found}
     assert {"BMnet-post", "sRTnet-sparse", "Kalman"} <= by_system
-    deployed = set(found) - set(make(firmware=None).final_checkpoints())
+    deployed = set(make(tables={"frontier": []}).final_checkpoints())
+    deployed -= set(make(tables={"frontier": []}, firmware=None).final_checkpoints())
     assert {"SNN2-fixed", "tinyRSNN-fixed"} == {path.split("/")[2] for path in deployed}
     assert {path.split("/")[4] for path in deployed} == {"seed0"}
     assert {path.split("/")[3] for path in deployed} == set(SIX)
@@ -409,34 +411,45 @@ def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
     assert targets.split() == ["tables", "figures", "results/config.yaml"]
     assert Reports(demo).ablations() == ["cortex_ablation", "compression_ablation"]
-    assert len(demo.all_trials()) == 16
+    assert len(demo.all_trials("RTnet")) == 16
 
 
 # ---- Search -----------------------------------------------------------------------------
 
 
 def test_trials_know_those_before_them(make):
-    plan = make(search={"trials": 6, "parallel": 2})
-    assert plan.all_trials() == [f"results/search/trial{number}.json" for number in range(6)]
-    earlier = [plan.trial_inputs(str(number))["earlier"] for number in range(6)]
-    assert earlier == [[], [], *(plan.trials(pair) for pair in ([0], [0, 1], [1, 2], [2, 3]))]
-    assert plan.trial_inputs(0)["binned"] == "data/binned/loco_20170215_02.h5"
+    plan = make(search={"RTnet": {"trials": 6, "parallel": 2}})
+    trials = [f"results/search/RTnet/trial{number}.json" for number in range(6)]
+    assert plan.all_trials("RTnet") == trials
+    earlier = [plan.trial_inputs("RTnet", str(number))["earlier"] for number in range(6)]
+    assert earlier == [[], [], [trials[0]], trials[:2], trials[1:3], trials[2:4]]
+    assert plan.trial_inputs("RTnet", 0)["binned"] == "data/binned/loco_20170215_02.h5"
 
 
 @pytest.mark.parametrize(("trials", "parallel"), [(63, 8), (5, 1), (4, 9)])
 def test_trials_wait_for_all_up_to_the_parallel_ones(make, trials, parallel):
-    plan = make(search={"trials": trials, "parallel": parallel})
+    plan = make(search={"RTnet": {"trials": trials, "parallel": parallel}})
     waited = {}
     for number in range(trials):
-        found = {int(path.split("trial")[1][:-5]) for path in plan.trial_inputs(number)["earlier"]}
+        earlier = plan.trial_inputs("RTnet", number)["earlier"]
+        found = {int(path.split("trial")[1][:-5]) for path in earlier}
         waited[number] = found.union(*(waited[each] for each in found))
         assert waited[number] == set(range(number - parallel + 1))
 
 
 def test_more_trials_rerun_none(make, paper):
-    assert make(search={"trials": 70}).trial_spec() == paper.trial_spec()
-    assert make(search={"seed": 1}).trial_spec() != paper.trial_spec()
-    assert make(systems={"RTnet": {"published": None}}).trial_spec() == paper.trial_spec()
+    spec = paper.trial_spec("RTnet")
+    assert make(search={"RTnet": {"trials": 70}}).trial_spec("RTnet") == spec
+    assert make(search={"RTnet": {"seed": 1}}).trial_spec("RTnet") != spec
+    assert make(systems={"RTnet": {"published": None}}).trial_spec("RTnet") == spec
+
+
+def test_a_search_ends_with_its_best_trial_or_with_its_frontier(make):
+    assert make(search=None).found() == []
+    other = make().config.search["RTnet"].model_dump(mode="json") | {"objectives": ["r2", "bytes"]}
+    plan = make(search={"small": other})
+    assert plan.found() == ["results/search/RTnet/best.yaml", "results/search/small/frontier.yaml"]
+    assert plan.trial_inputs("small", 8)["earlier"] == ["results/search/small/trial0.json"]
 
 
 # ---- Resources --------------------------------------------------------------------------
@@ -452,8 +465,8 @@ def test_trainings_ask_for_what_they_need(paper, make):
     assert paper.minutes("sRTnet") > demand.SETUP_MIN
     assert paper.memory("sRTnet", 9) > paper.memory("RTnet", 9)
     finetune = paper.config.systems["RTnet"].training.finetune
-    assert paper.trial_memory(9) == 2 * demand.memory_mb([finetune], 9, "cpu")
-    assert paper.trial_minutes() == 2 * demand.minutes([finetune], 1, "cpu")
+    assert paper.trial_memory("RTnet", 9) == 2 * demand.memory_mb([finetune], 9, "cpu")
+    assert paper.trial_minutes("RTnet") == 2 * demand.minutes([finetune], 1, "cpu")
     assert paper.binning_memory(10.9) == 543
     assert paper.evaluation_memory(9.3) == 1965
 
@@ -479,9 +492,9 @@ def test_only_what_trains_by_gradients_asks_for_a_gpu(make, paper):
         ("RTnet", None): 0,
     }
     assert {job: plan.gpus(*job) for job in asked} == asked
-    assert plan.trial_gpus() == 1
+    assert plan.trial_gpus("RTnet") == 1
     assert not any(paper.gpus(*job) for job in asked), "device: cpu"
-    assert paper.trial_gpus() == 0
+    assert paper.trial_gpus("RTnet") == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Figures: files, embedded fonts, bytes, and the CSV against what is drawn."""
 
 import csv
-import math
 import shutil
 import subprocess
 import sys
@@ -11,18 +10,16 @@ import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 
 import handmade_results as handmade
 from spikereach.config import System, Trajectory
+from spikereach.evaluation import energy
 from spikereach.models.buffers import layer_buffers
 from spikereach.published import figures as published
-from spikereach.reporting import energy
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.make import write
-from spikereach.reporting.plots import colours, drawing
+from spikereach.reporting.plots import colours
 from spikereach.reporting.plots.ablations import cortex
 from spikereach.reporting.plots.computed import buffers, latency
 from spikereach.reporting.plots.pareto import pareto
@@ -316,26 +313,6 @@ def test_pareto_energy_in_closed_form(frame):
     assert data.loc["sRTnet", "published"]["energy_nj"] == pytest.approx(
         (12274 * (multiply + 0.1) + 326 * 0.1) / 1000
     )
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 5) | st.just(math.nan), st.integers(0, 5)), min_size=1, max_size=9
-    )
-)
-def test_no_point_surpasses_the_pareto_front(points):
-    costs, scores = map(list, zip(*points, strict=True))
-    front = drawing.pareto_front(costs, scores)
-
-    def surpassed(n):
-        return any(
-            (cost <= costs[n] and score > scores[n]) or (cost < costs[n] and score >= scores[n])
-            for cost, score in points
-        )
-
-    known = [n for n in range(len(points)) if not math.isnan(costs[n])]
-    assert {points[n] for n in front} == {points[n] for n in known if not surpassed(n)}
-    assert [costs[n] for n in front] == sorted({costs[n] for n in front})
 
 
 def test_crowded_sessions_go_on_in_a_second_row(frame):

@@ -12,7 +12,8 @@ from spikereach.published import figures
 
 def test_equal_to_the_reference(shared):
     reference = json.loads((shared / "reference" / "published.json").read_text())
-    assert figures.load() == reference
+    assert {key: figures.load()[key] for key in reference} == reference
+    assert figures.load().keys() - reference.keys() == {"cited"}
 
 
 @pytest.mark.parametrize("table", ["table_coopt_track", "table_r2_track", "table_realtime"])
@@ -61,7 +62,21 @@ def test_every_system_of_the_papers_is_there():
             "sRTnet",
         ]
     )
-    assert set(figures.systems()) == papers
+    cited = {"RAT-SNN", "RAT-SNN-scratch"}
+    assert set(figures.systems()) == papers | cited
+    assert set(figures.untrained()) == cited
+
+
+def test_cited_systems_have_what_is_reported_and_no_more():
+    found = figures.system("RAT-SNN")
+    assert (found.r2, found.macs, found.acs) == (0.722, 0, 65307)
+    assert found.pretraining == "103 sessions"
+    assert figures.system("RAT-SNN-scratch").r2 == 0.693
+    assert found.footprint is None
+    assert figures.system("RAT-SNN-scratch").acs is None, "not reported without pretraining"
+    assert figures.citation(found.source) == "ICLR 2026"
+    assert figures.citation("liu2024") == "Liu et al. 2024"
+    assert all(figures.system(name).pretraining for name in figures.systems())
 
 
 def test_unknown_system_is_named_with_the_known_ones():

@@ -35,8 +35,8 @@ def jobs(reports):
     """Kind and name of all that a run makes, ablations and search too."""
     names = {
         "tables": [*reports.written(), *reports.ablations()],
-        "figures": [*reports.drawn(), *reports.ablations(), "search"],
-        "documents": list(REGISTRY["documents"]),
+        "figures": [*reports.drawn(), *reports.ablations(), "search_RTnet"],
+        "documents": [name.format(of="RTnet") for name in REGISTRY["documents"]],
     }
     return [(kind, name) for kind, each in names.items() for name in each]
 
@@ -57,7 +57,10 @@ def test_every_function_gets_the_arguments_that_it_names(make):
             *(made.get(n, n) for n in reports.inputs(kind, name)),
         }
         assert signature(resolve_name(job["function"])).parameters.keys() <= given, name
-    listed = {(kind, "trajectory" if "trajectory" in name else name) for _, (kind, name) in planned}
+    listed = {
+        (kind, "trajectory_{of}" if "trajectory" in name else name.replace("RTnet", "{of}"))
+        for _, (kind, name) in planned
+    }
     assert listed == set(ENTRIES), "nothing is listed and never made"
 
 
@@ -82,7 +85,7 @@ def test_captions_say_what_the_data_are(make):
         assert ("synthetic" in text) == (kind == "synthetic")
         assert not set("[]{}") & set(text)
     assert "on synthetic_indy_1" in synthetic.job("tables", "coopt")["caption"]
-    assert "63 trials of RTnet" in zenodo.job("figures", "search")["caption"]
+    assert "63 trials of RTnet" in zenodo.job("figures", "search_RTnet")["caption"]
 
 
 def test_every_table_bears_the_remark_of_the_run(make):
@@ -144,7 +147,7 @@ def test_a_further_table_has_all_systems(make, monkeypatch):
         ("figures", "par", "no figure 'par'.*pareto"),
         ("tables", "r2", "tables.r2 lists no systems"),
         ("tables", "cortex_ablation", "ablations.cortex lists no variants"),
-        ("figures", "search", "search: null"),
+        ("figures", "search_RTnet", "search: null"),
         ("tables", "deployment", "firmware: null"),
         ("figures", "deployment", "firmware: null"),
     ],
@@ -160,14 +163,15 @@ def test_what_the_configuration_does_not_have_is_named(make, kind, name, message
 )
 def test_an_entry_is_all_that_a_further_one_takes(make, monkeypatch, inputs):
     entry = REGISTRY["figures"]["latency"].model_copy(update={"inputs": inputs})
-    monkeypatch.setitem(REGISTRY["figures"], "mine", entry)
+    each = {"predictions": "mine_{of}", "trials": "mine_{of}"}.get(inputs, "mine")
+    monkeypatch.setitem(REGISTRY["figures"], each, entry)
     reports = make(search=None) if inputs == "trials" else make()
     drawn = [name for name in reports.drawn() if name.startswith("mine")]
     assert bool(drawn) == (inputs != "trials"), "the search is a target of its own"
     for name in drawn:
         assert reports.job("figures", name)["function"] == entry.target
         assert reports.labels("figures", name)["figure"] == "mine"
-    if inputs != "predictions":  # of a session, which tables are not
+    if each == "mine":  # of no session, as tables are
         monkeypatch.setitem(REGISTRY["tables"], "mine", entry)
         for name in reports.written():
             reports.job("tables", name)
@@ -189,6 +193,19 @@ def test_without_firmware_neither_its_table_nor_its_figure_is_a_target(make, cha
         assert ("deployment" in reports.drawn()) == there
         printed = reports.inputs("documents", "paper_tables/all")["tables"]
         assert ("paper_tables/deployment.tex" in printed) == there
+
+
+def test_the_frontier_is_that_of_its_table(make):
+    reports, without = make(tables={"frontier": ["RTnet"]}), make(tables={"frontier": []})
+    files = reports.plan.evaluations(["RTnet"])
+    for kind in ("tables", "figures"):
+        assert reports.inputs(kind, "frontier")["metrics"] == files
+        with pytest.raises(ConfigError, match=r"tables.frontier lists no systems"):
+            without.inputs(kind, "frontier")
+    assert ("frontier" in reports.drawn(), "frontier" in without.drawn()) == (True, False)
+    apart = make(tables={"frontier": ["RTnet-spikes"]})
+    assert "RTnet-spikes" not in apart.plan.tabled_systems(), "other figures stay as they are"
+    assert set(apart.plan.evaluated(["RTnet-spikes"])) <= set(apart.plan.decoders())
 
 
 def test_absent_compilers_are_why_there_is_no_firmware(make, monkeypatch, tmp_path):

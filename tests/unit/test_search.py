@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from spikereach.config import ConfigError, Search, System, overlay, validate
 from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
-from spikereach.reporting.documents import best_system
+from spikereach.reporting.documents import best_system, frontier_systems
 from spikereach.reporting.make import write
 from spikereach.reporting.plots import search as plots
 from spikereach.reporting.search import importance
@@ -37,11 +38,11 @@ def settings(**changes) -> Search:
     return Search.model_validate(block | changes)
 
 
-def run(folder, number, search=None, of=None):
+def run(folder, number, search=None, of=None, on=None):
     return run_trial(
         search or settings(),
         of or rsnn(),
-        session(steps=800),
+        on or session(steps=800),
         number=number,
         journal=folder / "journal.log",
         study=STUDY,
@@ -126,6 +127,103 @@ def test_exploding_trial_fails_and_the_search_goes_on(tmp_path):
     assert run(tmp_path, 1)["state"] == "complete"
     with pytest.raises(ResultError, match=r"no trial was completed; .*exploded"):
         reporting.best([failed])
+
+
+# ---- Several objectives -----------------------------------------------------------------
+
+ALL = ("r2", "bytes", "energy", "latency")
+
+
+@pytest.fixture(scope="module")
+def costly(tmp_path_factory):
+    """Four trials of a search with all objectives, two of them side by side."""
+    folder, search = tmp_path_factory.mktemp("costly"), settings(parallel=2, objectives=ALL)
+    return folder, search, [run(folder, number, search) for number in range(4)]
+
+
+def test_costs_are_those_of_the_validation_part(costly):
+    _, _, trials = costly
+    for trial in trials:
+        assert trial["macs"] == 0
+        energy = (4.6 * trial["macs"] + 0.9 * trial["acs"]) / 1e3  # float32, Horowitz 2014
+        assert trial["energy_nj"] == pytest.approx(energy)
+        assert 0 < trial["acs"] <= trial["dense"]
+
+
+def test_nothing_follows_from_the_test_part(costly, tmp_path):
+    binned = session(steps=800)
+    begin = binned.split("neurobench").test.start
+    binned.spikes[begin:] = np.random.default_rng(1).integers(0, 2, binned.spikes[begin:].shape)
+    binned.velocity[begin:] *= -1
+    _, search, trials = costly
+    assert run(tmp_path, 0, search, on=binned) == trials[0]
+    binned.spikes[begin - 50 : begin] = 1
+    assert run(tmp_path / "val", 0, search, on=binned)["acs"] != trials[0]["acs"]
+
+
+def test_order_in_time_of_several_objectives(costly, tmp_path):
+    _, search, trials = costly
+    again = {number: run(tmp_path, number, search) for number in (1, 0, 3, 2)}
+    assert [again[number] for number in range(4)] == trials
+
+
+def test_values_are_drawn_from_all_objectives(costly, tmp_path):
+    """Trial 3 knows trials 0 and 1, here of equal R2: which of them is the smaller one leads it
+    elsewhere where bytes are an objective, and nowhere else."""
+    folder, search, _ = costly
+    study = open_study(folder / "journal.log", STUDY)
+    known = {each.user_attrs["number"]: each for each in study.trials}
+    drawn = {}
+    for name, objectives in {"r2": ("r2",), "both": ("r2", "bytes")}.items():
+        for sizes in ((1, 9), (9, 1)):
+            other = open_study(tmp_path / name / str(sizes) / "journal.log", STUDY)
+            for number, size in enumerate(sizes):
+                each = copy.deepcopy(known[number])
+                each.values = [0.5]
+                each.set_user_attr("deployment_bytes", size)
+                other.add_trial(each)
+            made = search.model_copy(update={"objectives": objectives})
+            found = run(tmp_path / name / str(sizes), 3, made)
+            drawn[name, sizes] = found["parameters"]
+    assert drawn["r2", (1, 9)] == drawn["r2", (9, 1)]
+    assert drawn["both", (1, 9)] != drawn["both", (9, 1)]
+
+
+@pytest.mark.parametrize(("objectives", "state"), [(("r2",), "pruned"), (ALL, "complete")])
+def test_a_small_decoder_is_not_stopped_for_lagging_behind_large_ones(tmp_path, objectives, state):
+    search = settings(warmup_epochs=0, objectives=objectives)
+    first = run(tmp_path, 0, search)
+    study = open_study(tmp_path / "journal.log", STUDY)
+    better = copy.deepcopy(study.trials[0])
+    better.intermediate_values = {epoch: 1.0 for epoch in (1, 2, 3)}
+    better.values = [1.0]
+    better.set_user_attr("deployment_bytes", 10 * first["deployment_bytes"])
+    for number in (1, 2):
+        better.set_user_attr("number", number)
+        study.add_trial(better)
+    outcome = run(tmp_path, 3, search)
+    assert outcome["state"] == state
+    assert outcome["energy_nj"] > 0, "of a pruned one, too"
+
+
+def test_numbers_and_choices_are_drawn(tmp_path):
+    rate = {"paths": ["training.finetune.learning_rate"], "low": 1e-3, "high": 1.0, "log": True}
+    space = {
+        "rate": rate,
+        "slope": {"paths": ["sizes.slope"], "low": 1.0, "high": 20.0},  # not in `sizes` so far
+        "loss": {"paths": ["training.finetune.loss"], "choices": ["mse", "rmse"]},
+    }
+    search = settings(space=space)
+    trials = [run(tmp_path, number, search) for number in range(2)]
+    assert run(tmp_path, 1, search) == trials[1], "read from the journal"
+    for trial in trials:
+        drawn = trial["parameters"]
+        assert 1e-3 <= drawn["rate"] <= 1
+        assert 1 <= drawn["slope"] <= 20
+        assert drawn["loss"] in ("mse", "rmse")
+        found = search.configured(rsnn(), drawn)
+        assert found.sizes["slope"] == drawn["slope"]
+        assert found.training.finetune.learning_rate == drawn["rate"]
 
 
 # ---- Kills, locks, damage ---------------------------------------------------------------
@@ -215,15 +313,16 @@ def test_values_reach_their_keys():
 
 def repository_config(repository, **search):
     content = yaml.safe_load((repository / "config.yaml").read_text())
-    return overlay(content, {"search": search})
+    return overlay(content, {"search": {"RTnet": search}})
 
 
 def test_configured_space_fits_its_system(repository):
     config = validate(repository_config(repository))
-    assert config.search.trials == 63
-    assert set(config.search.space) == {"N_C", "k", "N_L", "N_LIF", "L_seq"}
-    lowest = {name: each.low for name, each in config.search.space.items()}
-    found = config.search.configured(config.systems["RTnet"], lowest)
+    search = config.search["RTnet"]
+    assert search.trials == 63
+    assert set(search.space) == {"N_C", "k", "N_L", "N_LIF", "L_seq"}
+    lowest = {name: each.low for name, each in search.space.items()}
+    found = search.configured(config.systems["RTnet"], lowest)
     assert found.training.pretrain.window == found.training.finetune.window == 512
 
 
@@ -238,6 +337,21 @@ def test_configured_space_fits_its_system(repository):
         ({"space": {"k": {"high": 4}}}, "a multiple of `step`"),
         ({"system": "sRTnet"}, "'sRTnet' has no fine-tuning itself"),
         ({"system": "RTnett"}, "names the system 'RTnett'"),
+        ({"objectives": ["bytes"]}, "`objectives` needs `r2`"),
+        ({"objectives": ["r2", "r2"]}, "none twice"),
+        ({"objectives": ["r2", "size"]}, "objectives"),
+        ({"space": {"k": {"choices": [3, 5]}}}, "`choices` stand in place of"),
+        ({"space": {"x": {"paths": ["sizes.kernel"]}}}, "give `low` and `high`, or `choices`"),
+        ({"space": {"x": {"paths": ["sizes.kernel"], "choices": [3, 3]}}}, "a value twice"),
+        ({"space": {"L_seq": {"log": True}}}, "whole numbers without `log`"),
+        (
+            {"space": {"x": {"paths": ["sizes.dropout"], "low": 0.0, "high": 0.5, "log": True}}},
+            "needs a `low` above 0",
+        ),
+        (
+            {"space": {"x": {"paths": ["training.finetune.loss"], "choices": ["mse", "mae"]}}},
+            "loss",
+        ),
     ],
 )
 def test_wrong_search_is_refused(repository, change, message):
@@ -256,6 +370,9 @@ def trial(number, r2, size, *, state="complete", **parameters):
         "r2": r2,
         "epochs": 3,
         "deployment_bytes": size,
+        "macs": 0.0,
+        "acs": 10.0,
+        "energy_nj": 0.009,
         "latency_ms": 4.0,
         "realtime": True,
         "message": None,
@@ -295,16 +412,87 @@ def test_best_trial_is_a_ready_system(repository):
     trials = [trial(0, 0.1, 10, **drawn | {"k": 3}), trial(1, 0.2, 10, **drawn)]
     trials.append(trial(2, 0.9, 10, state="pruned", **drawn))
     trials[1]["realtime"] = False
-    text = best_system(trials, config.search, config.systems).texts[".yaml"]
+    search = config.search["RTnet"]
+    text = best_system(trials, "RTnet", search, config.systems).texts[".yaml"]
     assert text.startswith("# Trial 1 ")
     assert "R2 0.200" in text
     assert "not real-time" in text
     assert "&" not in text, "no anchors, so that any part of it can be pasted"
     written = yaml.safe_load(text)
     best = validate(overlay(content, written)).systems["RTnet-best"]
-    expected = config.search.configured(config.systems["RTnet"], drawn)
+    expected = search.configured(config.systems["RTnet"], drawn)
     assert best == System.model_validate(expected.model_dump() | {"published": None})
     assert best.sizes["kernel"] == 11
+
+
+def test_the_documented_search_fits_a_recording(repository):
+    text = (repository / "docs" / "run-the-paper.md").read_text()
+    [block] = re.findall(r"```yaml\n(search:.*?)```", text, re.DOTALL)
+    content = yaml.safe_load((repository / "config.yaml").read_text())
+    preset = yaml.safe_load((repository / "workflow" / "presets" / "recording.yaml").read_text())
+    for each in (preset, {"folder": "recordings"}, yaml.safe_load(block)):
+        content = overlay(content, each)
+    search = validate(content).search["small"]
+    assert search.objectives == ("r2", "bytes", "energy")
+    assert search.system in content["tables"]["frontier"]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=7))
+def test_the_frontier_of_a_search_is_what_no_trial_surpasses(drawn):
+    trials = [
+        trial(n, r2 / 10, size) | {"latency_ms": 4.0 * latency}
+        for n, (r2, size, latency) in enumerate(drawn)
+    ]
+    trials.append(trial(99, 1.0, 0, state="pruned") | {"latency_ms": 0.0})
+    found = reporting.frontier(trials, settings(objectives=("r2", "bytes", "latency")))
+
+    def surpassed(row):
+        at_least = (o for o in drawn if o[0] >= row[0] and o[1] <= row[1] and o[2] <= row[2])
+        return any(other != row for other in at_least)
+
+    kept = [n for n, row in enumerate(drawn) if not surpassed(row)]
+    assert sorted(each["number"] for each in found) == kept
+
+
+def test_the_frontier_is_ready_systems_with_a_table(repository):
+    content = yaml.safe_load((repository / "config.yaml").read_text())
+    several = {"small": content["search"]["RTnet"] | {"objectives": ["r2", "bytes"]}}
+    config = validate(content | {"search": several})
+    drawn = {"N_C": 16, "k": 11, "N_L": 3, "N_LIF": 24, "L_seq": 1024}
+    trials = [
+        trial(0, 0.1, 10, **drawn | {"k": 3}),
+        trial(1, 0.2, 20, **drawn),
+        trial(2, 0.2, 30, **drawn),
+    ]
+    search = config.search["small"]
+    text = frontier_systems(trials, "small", search, config.systems).texts[".yaml"]
+    assert "# Trial 0 of the search: validation R2 0.100, 10 bytes deployed" in text
+    found = validate(overlay(content, yaml.safe_load(text)))
+    assert found.tables["frontier"] == ("RTnet", "small-trial0", "small-trial1")
+    assert found.systems["small-trial0"].sizes["kernel"] == 3
+    assert found.systems["small-trial1"].sizes["kernel"] == 11
+
+
+def test_figure_of_several_objectives(tmp_path):
+    space = SPACE | {"loss": {"paths": ["training.finetune.loss"], "choices": ["mse", "rmse"]}}
+    space["rate"] = {"paths": ["training.finetune.learning_rate"], "low": 0.1, "high": 1.0}
+    space["rate"]["log"] = True
+    drawn = {"units": 2, "L": 40, "rate": 0.2}
+    losses = ("mse", "rmse") * 3
+    trials = [trial(n, 0.1 * n, 100 + n, loss=each, **drawn) for n, each in enumerate(losses)]
+    trials[0]["energy_nj"] = 0.5
+    search = settings(space=space, objectives=("r2", "bytes", "energy"))
+    figure = plots.search(trials, search, "synthetic")
+    chosen = figure.data.loc[figure.data["chosen"], "trial"].unique().tolist()
+    assert chosen == [0, 1, 2, 3, 4, 5], "each is smaller than the next"
+    front = figure.data.loc[figure.data["front_energy"], "trial"].unique().tolist()
+    assert front == [5]
+    axes = figure.figure.axes
+    assert [each.get_xlabel() for each in axes[4:]] == [
+        "Deployed (kB)", "Energy per step (nJ)", "Importance for $R^2$",
+    ]  # fmt: skip
+    assert axes[3].get_xscale() == "log"
+    assert [label.get_text() for label in axes[2].get_xticklabels()] == ["mse", "rmse"]
 
 
 def test_figure_holds_every_trial(tmp_path):
@@ -315,10 +503,10 @@ def test_figure_holds_every_trial(tmp_path):
     write(figure.files(), tmp_path / "search")
     assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".png", ".csv"}
     assert len(figure.data) == 8 * 2
-    assert figure.data.loc[figure.data["best"], "trial"].unique().tolist() == [5]
-    assert figure.data.loc[figure.data["pareto"], "trial"].unique().tolist() == [5]
+    assert figure.data.loc[figure.data["chosen"], "trial"].unique().tolist() == [5]
+    assert figure.data.loc[figure.data["front_bytes"], "trial"].unique().tolist() == [5]
     labels = [axes.get_xlabel() for axes in figure.figure.axes]
-    assert labels == ["units", "$L$", "Deployed in float32 (kB)", "Importance"]
+    assert labels == ["units", "$L$", "Deployed (kB)", "Importance for $R^2$"]
     for axes in figure.figure.axes[:3]:
         shown = [len(dots.get_offsets()) for dots in axes.collections]
         assert shown == [4, 2, 1, 1], "real-time, not real-time, pruned, the ring of the best"

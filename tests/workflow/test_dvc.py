@@ -326,8 +326,9 @@ def test_stages_hold_all_that_takes_long(checkout):
     config["ablations"]["compression"] = [{"label": "pruned", "system": "sRTnet-pruned"}]
     config["trajectory"]["systems"] = ["LIF-t2"]
     space = {"k": {"paths": ["sizes.kernel"], "low": 3, "high": 7, "step": 2}}
-    config["search"] = {"system": "RTnet", "session": "synthetic_indy_1", "space": space}
-    config["search"] |= {"trials": 3, "parallel": 2, "startup_trials": 2, "warmup_epochs": 1}
+    search = {"system": "RTnet", "session": "synthetic_indy_1", "space": space}
+    search |= {"trials": 3, "parallel": 2, "startup_trials": 2, "warmup_epochs": 1}
+    config["search"] = {"RTnet": search}
     checkout.overlay.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
     long = {"fetch_session", "bin_session", "fetch_weights", "import_weights"}
     long |= {"train_decoder", "compress_decoder", "run_trial"}

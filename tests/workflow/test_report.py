@@ -26,10 +26,8 @@ def run_folder(make_checkout, tmp_path_factory):
         "N_C": {"low": 2, "high": 4, "step": 2}, "k": {"low": 3, "high": 3}, "N_L": {"high": 2},
         "N_LIF": {"low": 4, "high": 4}, "L_seq": {"low": 128, "high": 128},
     }  # fmt: skip
-    overlay["search"] = {
-        "session": "synthetic_indy_1", "trials": 2, "parallel": 2, "startup_trials": 1,
-        "space": space,
-    }  # fmt: skip
+    search = {"session": "synthetic_indy_1", "trials": 2, "parallel": 2, "startup_trials": 1}
+    overlay["search"] = {"RTnet": search | {"space": space}}
     checkout.overlay.write_text(yaml.safe_dump(overlay))
     for arguments in (["--cores", "2"], ["--report", "report.html"]):
         done = checkout.snakemake(*arguments)
@@ -81,12 +79,12 @@ def test_holds_every_table_and_figure(page, run_folder):
     for name in ("cortex", "compression"):
         assert f"paper_tables/{name}_ablation.html" in tables
         assert f"figures/{name}_ablation.png" in figures
-    assert "figures/search.png" in figures
+    assert "figures/search_RTnet.png" in figures
     assert found == {*tables, *figures, "results/config.html"}
     for caption in page.evaluate("Object.values(results).map(result => result.caption)"):
         assert "<p>" in caption
         assert "{" not in caption
-    search = page.evaluate("results['figures/search.png'].caption")
+    search = page.evaluate("results['figures/search_RTnet.png'].caption")
     assert "2 trials of RTnet on synthetic_indy_1" in search
 
 

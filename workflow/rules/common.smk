@@ -44,6 +44,7 @@ wildcard_constraints:
     system=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     session=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
+    search=r"[A-Za-z0-9][A-Za-z0-9_.\-]*",
     seed=r"\d+",
 
 

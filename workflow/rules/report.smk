@@ -58,7 +58,7 @@ use rule write_table as draw_figure with:
 
 
 use rule write_table as write_document with:
-    # All tables in LaTeX, all their numbers, the best trial of the search.
+    # All tables in LaTeX, all their numbers, what searches found.
     input:
         unpack(ask(reports.inputs, kind="documents")),
     output:
@@ -68,7 +68,7 @@ use rule write_table as write_document with:
     benchmark:
         "logs/{name}.{type}.tsv"
     wildcard_constraints:
-        name=r"paper_tables/all(?=\.tex)|results/metrics(?=\.json)|results/search/best(?=\.yaml)",
+        name=r"paper_tables/all(?=\.tex)|results/metrics(?=\.json)|results/search/[^/]+/(?:best|frontier)(?=\.yaml)",
         type="tex|json|yaml",
     params:
         job=ask(reports.job, kind="documents"),

@@ -1,4 +1,4 @@
-"""Hyperparameter search: a job per trial. Trials share results/search/journal.log.
+"""Hyperparameter searches: a job per trial. Those of one share results/search/NAME/journal.log.
 
 The journal is no output, because every trial adds to it; a study in it bears the digest of all
 that its trials depend on.
@@ -9,11 +9,11 @@ rule run_trial:
     input:
         unpack(ask(plan.trial_inputs)),
     output:
-        trial="results/search/trial{number}.json",
+        trial="results/search/{search}/trial{number}.json",
     log:
-        "logs/search/trial{number}.log",
+        "logs/search/{search}/trial{number}.log",
     benchmark:
-        "logs/search/trial{number}.tsv"
+        "logs/search/{search}/trial{number}.tsv"
     wildcard_constraints:
         number=r"\d+",
     priority: lambda wildcards: -int(wildcards.number)
@@ -27,20 +27,20 @@ rule run_trial:
     params:
         spec=ask(plan.trial_spec),
         threads=run.threads,
-        code=ask(lambda: plan.code("run_trial", plan.search.system)),
+        code=ask(lambda search: plan.code("run_trial", plan.search(search).system)),
     script:
         "../scripts/run_trial.py"
 
 
 rule search:
-    """The hyperparameter search, where the configuration has one."""
+    """The hyperparameter searches that the configuration has."""
     input:
-        multiext("figures/search", ".pdf", ".png", ".csv") if run.search else [],
-        "results/search/best.yaml" if run.search else [],
+        expand(FIGURE, name=[f"search_{name}" for name in run.search]),
+        plan.found(),
 
 
 rule checkpoints:
-    """All that takes training: the checkpoints of the run, and its search."""
+    """All that takes training: the checkpoints of the run, and its searches."""
     input:
         plan.final_checkpoints(),
-        "results/search/best.yaml" if run.search else [],
+        plan.found(),

@@ -15,10 +15,11 @@ with job(snakemake) as run:
     settings, entry = json.loads(snakemake.params.spec)
     session = BinnedSession.load(snakemake.input.binned)
     output = Path(snakemake.output.trial)
+    trials = snakemake.config["search"][snakemake.wildcards.search]["trials"]
     # All that outcomes depend on.
     study = digest([settings, entry, snakemake.params.code, session.provenance["sha256"]])
     trial = run_trial(
-        Search.model_validate({**settings, "trials": snakemake.config["search"]["trials"]}),
+        Search.model_validate({**settings, "trials": trials}),
         System.model_validate(entry),
         session,
         number=int(snakemake.wildcards.number),

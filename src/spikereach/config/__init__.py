@@ -46,6 +46,7 @@ Table = Literal[
     "deployment",
     "closed_loop",
     "blocked",
+    "frontier",
 ]
 Ablation = Literal["cortex", "compression"]
 #: Systems with published weights: the keys of published/weights.json.
@@ -436,29 +437,77 @@ class Variant(Model):
 
 
 class Parameter(Model):
-    """A hyperparameter that the search varies: a whole number."""
+    """A hyperparameter that the search varies: within a range, or one of `choices`."""
 
     paths: tuple[str, ...] = Field(
         min_length=1, description="dotted keys of the system that take the value"
     )
-    low: int
-    high: int
-    step: int = Field(1, ge=1)
+    low: int | float | None = Field(
+        None, description="whole numbers where this and `high` are whole, else any number"
+    )
+    high: int | float | None = None
+    step: int = Field(1, ge=1, description="between whole numbers")
+    log: bool = Field(False, description="drawn evenly on a logarithmic scale")
+    choices: tuple[bool | int | float | str, ...] | None = Field(
+        None, min_length=2, description="in place of a range"
+    )
 
     @model_validator(mode="after")
-    def _range(self):
-        if self.high < self.low or (self.high - self.low) % self.step:
+    def _consistent(self):
+        if self.choices is not None:
+            if self.model_fields_set & {"low", "high", "step", "log"}:
+                raise ValueError("`choices` stand in place of `low`, `high`, `step` and `log`")
+            if len(set(self.choices)) < len(self.choices):
+                raise ValueError(f"`choices` has a value twice: {list(self.choices)}")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("give `low` and `high`, or `choices`")
+        if self.high < self.low or (self.whole and (self.high - self.low) % self.step):
             raise ValueError(
                 f"`high` ({self.high}) must be `low` ({self.low}) and a multiple of `step`"
             )
+        if self.step != 1 and (self.log or not self.whole):
+            raise ValueError("`step` is for whole numbers without `log`")
+        if self.log and self.low <= 0:
+            raise ValueError(f"`log` needs a `low` above 0, not {self.low}")
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def distribution(self) -> Any:
+        """Of values, as Optuna has it."""
+        from optuna import distributions  # slow
+
+        if self.choices is not None:
+            return distributions.CategoricalDistribution(self.choices)
+        if self.whole:
+            return distributions.IntDistribution(self.low, self.high, self.log, self.step)
+        return distributions.FloatDistribution(self.low, self.high, self.log)
+
+
+Objective = Literal["r2", "bytes", "energy", "latency"]
+OBJECTIVES: dict[Objective, str] = {
+    "r2": "r2",
+    "bytes": "deployment_bytes",
+    "energy": "energy_nj",
+    "latency": "latency_ms",
+}
+"""What a trial calls each objective; all but R2 are costs."""
 
 
 class Search(Model):
-    """Hyperparameter search (`spikereach.workflow.search`)."""
+    """Hyperparameter search (`spikereach.workflow.search`): a study of its own."""
 
     system: Name = Field(description="whose architecture and fine-tuning recipe every trial has")
     session: Name
+    objectives: tuple[Objective, ...] = Field(
+        ("r2",),
+        description="r2 (validation part), and costs: deployed bytes, energy per step, latency",
+    )
     seed: int = Field(ge=0)
     trials: int = Field(ge=2)
     parallel: int = Field(
@@ -471,7 +520,13 @@ class Search(Model):
     warmup_epochs: int = Field(ge=0, description="epochs of a trial before it may be pruned")
     space: dict[Name, Parameter] = Field(min_length=1)
 
-    def configured(self, system: System, values: dict[str, int]) -> System:
+    @model_validator(mode="after")
+    def _accurate(self):
+        if "r2" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise ValueError("`objectives` needs `r2`, and has none twice")
+        return self
+
+    def configured(self, system: System, values: dict[str, Any]) -> System:
         """The system with these values of parameters in `space`.
 
         A path into a part that is null, such as a pretraining, is passed over.
@@ -488,14 +543,23 @@ class Search(Model):
                     if isinstance(part, dict):
                         part = part.get(key, {})
                 if part is not None:
-                    if not isinstance(part, dict) or last not in part:
-                        known = part if isinstance(part, dict) else ()
+                    known = set(part if isinstance(part, dict) else ())
+                    if parents == ["sizes"] and system.architecture in ARCHITECTURES:
+                        known |= set(sizes_of(system.architecture))  # those left out as well
+                    if last not in known:
                         raise ValueError(
                             f"search.space.{name}: {self.system} has no key {path}; "
                             f"{nearest(last, known)}"
                         )
                     part[last] = value
         return System.model_validate(entry)
+
+
+def _given(searches: Any) -> Any:
+    """Without those that are null: an overlay can take none away."""
+    if isinstance(searches, dict):
+        return {name: each for name, each in searches.items() if each is not None}
+    return {} if searches is None else searches
 
 
 class Config(Model):
@@ -542,7 +606,10 @@ class Config(Model):
         description="variants in order; cortex: on the sessions with all areas that they read; an "
         "ablation without variants is left out"
     )
-    search: Search | None = Field(description="null: no hyperparameter search")
+    search: Annotated[
+        dict[Name, Search],
+        BeforeValidator(_given, json_schema_input_type=dict[Name, Search | None] | None),
+    ] = Field(description="hyperparameter searches by name; null: none, or not that one")
     systems: Annotated[
         dict[Name, System],
         BeforeValidator(written_out, json_schema_input_type=dict[Name, System | Like]),
@@ -550,7 +617,7 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _sessions_exist(self):
-        searched = [self.search.session] if self.search else []
+        searched = [each.session for each in self.search.values()]
         for name in [*self.catalogue, *self.sessions, *searched]:
             find(name, self.catalogue)
         for monkey, names in self.pretrain_sessions.items():
@@ -568,7 +635,8 @@ class Config(Model):
         lists |= {
             f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
         }
-        lists["search.system"] = (self.search.system,) if self.search else ()
+        searches = self.search.items()
+        lists |= {f"search.{key}.system": (each.system,) for key, each in searches}
         for key, names in lists.items():
             for name in names:
                 if name not in self.systems:
@@ -619,13 +687,16 @@ class Config(Model):
         for key, values in {"sessions": self.sessions, "seeds": self.seeds}.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key} has a value twice: {list(values)}")
-        if self.search:
-            found = self.systems[self.search.system]
+        for key, search in searches:
+            found = self.systems[search.system]
             if found.training is None or found.training.finetune is None:
-                raise ValueError(f"search.system: {self.search.system!r} has no fine-tuning itself")
-            for end in ("low", "high"):
-                values = {name: getattr(p, end) for name, p in self.search.space.items()}
-                self.search.configured(found, values)
+                raise ValueError(
+                    f"search.{key}.system: {search.system!r} has no fine-tuning itself"
+                )
+            tried = {name: p.choices or (p.low, p.high) for name, p in search.space.items()}
+            for row in range(max(map(len, tried.values()))):
+                values = {name: each[min(row, len(each) - 1)] for name, each in tried.items()}
+                search.configured(found, values)
         if self.source == "local" and not self.folder:
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"

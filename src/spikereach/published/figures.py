@@ -4,9 +4,9 @@ A system's figure is looked up in the tables in this order, the first that print
 the co-optimisation track and the R2 track of Krausse et al. 2025, their real-time table,
 table III of Vasilache et al. 2024, the cost table of Liu et al. 2024, the NeuroBench
 leaderboard. The leaderboard rounds AEGRU's footprint and calls its multiply-accumulates dense
-operations: means over the sessions that its authors publish stand for them. Everything is a
-mean over the six evaluation sessions unless it is asked for per session. What no paper prints
-is None.
+operations: means over the sessions that its authors publish stand for them. Systems that nobody
+trains here stand in a part of their own (``cited``). Everything is a mean over the six evaluation
+sessions unless it is asked for per session. What no paper prints is None.
 
 Figures per session, and of some systems per seed, stand in code that the authors published
 (`per_session_origin`). How a paper's ± was formed is told by `std_over`.
@@ -45,6 +45,8 @@ class Figures:
     latency_ms: float | None = None
     execution_rate_hz: float | None = None
     receptive_field: int | None = None
+    pretraining: str | None = None
+    """103 sessions; monkey: the other sessions of the evaluated one's; or none."""
 
 
 #: metrics published per session by :func:`per_session`
@@ -111,12 +113,27 @@ def _merged() -> dict[str, Figures]:
         *({"system": name, **row, **_means(name)} for name, row in data["leaderboard"].items()),
         *({"system": s, "receptive_field": n} for s, n in data["receptive_field_steps"].items()),
         *({"system": name, "latency_ms": latency} for name, latency in data["latency_ms"].items()),
+        *data["cited"]["systems"],
     ]
     merged: dict[str, dict[str, Any]] = {}
     for row in rows:
         printed = {key: row[key] for key in row.keys() & known if row[key] is not None}
         merged[row["system"]] = printed | merged.get(row["system"], {})
+    for values in merged.values():
+        values.setdefault("pretraining", data["cited"]["pretraining"].get(values["source"]))
     return {name: Figures(**values) for name, values in merged.items()}
+
+
+def citation(source: str) -> str:
+    """A source as captions name it."""
+    if text := load()["cited"]["sources"].get(source):
+        return text.partition(":")[0]
+    return f"{source[:-4].title()} et al. {source[-4:]}"
+
+
+def untrained() -> tuple[str, ...]:
+    """Names of the systems with published figures that are cited only: no entry trains them."""
+    return tuple(row["system"] for row in load()["cited"]["systems"])
 
 
 def systems() -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def result_table(
         )
     cited = sorted({row["source_published"] for row in rows} - {None})
     if cited:
-        papers = ", ".join(f"{key[:-4].title()} et al. {key[-4:]}" for key in cited)
+        papers = ", ".join(map(figures.citation, cited))
         parts.append(f"Published (publ.): {papers}; means over the six recordings I1 to L3.")
         if source.apart:
             parts.append(source.apart)

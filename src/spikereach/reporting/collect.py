@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from spikereach.data.sources import Source, named
-from spikereach.evaluation.records import Loop, Metrics, Realtime
+from spikereach.evaluation.records import Format, Loop, Metrics, Realtime
 from spikereach.files import read_error
 from spikereach.kinds import Kind, again, mistaken
 from spikereach.provenance import short_commit
@@ -111,6 +111,21 @@ def source_of(frame: pd.DataFrame) -> type[Source]:
     """Where the recordings of these results are from."""
     (name,) = frame["source"].unique()
     return named(name)
+
+
+def formats(part: pd.DataFrame) -> tuple[Format, Format]:
+    """Number formats of the weights and of the buffers of one system.
+
+    Args:
+        part: rows of `collect` of this system alone.
+    Raises:
+        ResultError: when its runs have different ones.
+    """
+    found = set(zip(part["weight_format"], part["buffer_format"], strict=True))
+    if len(found) != 1:
+        (name,) = part["system"].unique()
+        raise ResultError(f"results of {name} have different number formats: evaluate it anew")
+    return found.pop()
 
 
 def check_present(frame: pd.DataFrame, systems: Iterable[str], purpose: str = "to draw") -> None:

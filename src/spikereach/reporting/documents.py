@@ -14,7 +14,7 @@ from pandas.api.types import is_string_dtype
 
 from spikereach.config import Search, System
 from spikereach.reporting.render import page, quote
-from spikereach.reporting.search import Trials, best
+from spikereach.reporting.search import Trials, best, frontier
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,49 @@ def configuration(config: Mapping[str, Any]) -> Document:
     return Document({".yaml": text, ".html": page("Configuration", f"<pre>{quote(text)}</pre>")})
 
 
-def best_system(trials: Trials, search: Search, systems: Mapping[str, System]) -> Document:
-    """The best trial of a search as a system of its own, to lay over its configuration.
+def best_system(
+    trials: Trials, name: str, search: Search, systems: Mapping[str, System]
+) -> Document:
+    """The trial of a search with the highest R2 as a system of its own, ``NAME-best``.
 
-    It keeps the recipe of the searched system, pretraining and compression included.
+    An overlay over its configuration. It keeps the recipe of the searched system, pretraining and
+    compression included.
     """
-    trial = best(trials)
-    found = search.configured(systems[search.system], trial["parameters"])
-    entry = found.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
-    verdict = "real-time" if trial["realtime"] else "not real-time"
-    about = (
-        f"# Trial {trial['number']} of the search: validation R2 {trial['r2']:.3f}, "
-        f"{trial['deployment_bytes']:,} bytes deployed in float32,\n"
-        f"# latency {trial['latency_ms']:g} ms ({verdict}). Lay it over the configuration of the "
-        "search, with --configfile.\n"
-    )
-    overlay = {"systems": {f"{search.system}-best": entry}}
-    return Document({".yaml": about + yaml.safe_dump(overlay, sort_keys=False)})
+    return _as_systems({f"{name}-best": best(trials)}, {}, search, systems)
+
+
+def frontier_systems(
+    trials: Trials, name: str, search: Search, systems: Mapping[str, System]
+) -> Document:
+    """The trials of a search that no other one surpasses as systems, ``NAME-trialN``.
+
+    An overlay as of :func:`best_system`, with the searched system and these in the table frontier.
+    """
+    found = {f"{name}-trial{trial['number']}": trial for trial in frontier(trials, search)}
+    tables = {"tables": {"frontier": [search.system, *found]}}
+    return _as_systems(found, tables, search, systems)
+
+
+def _as_systems(
+    found: Mapping[str, Mapping[str, Any]],
+    rest: Mapping[str, Any],
+    search: Search,
+    systems: Mapping[str, System],
+) -> Document:
+    lines, entries = [], {}
+    for name, trial in found.items():
+        verdict = "real-time" if trial["realtime"] else "not real-time"
+        lines.append(
+            f"# Trial {trial['number']} of the search: validation R2 {trial['r2']:.3f}, "
+            f"{trial['deployment_bytes']:,} bytes deployed,\n"
+            f"# {trial['energy_nj']:.3g} nJ per step, latency {trial['latency_ms']:g} ms "
+            f"({verdict}).\n"
+        )
+        system = search.configured(systems[search.system], trial["parameters"])
+        entries[name] = system.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
+    lines.append("# Lay it over the configuration of the search, with --configfile.\n")
+    text = yaml.safe_dump({"systems": entries} | dict(rest), sort_keys=False)
+    return Document({".yaml": "".join(lines) + text})
 
 
 def metrics(tables: Iterable[str | Path]) -> Document:
@@ -86,7 +112,10 @@ def metrics(tables: Iterable[str | Path]) -> Document:
     Args:
         tables: CSV files; their names without suffix are the names of the tables.
     """
-    numbers = {Path(path).stem: _nest(pd.read_csv(path)) for path in tables}
+    frames = {Path(path).stem: pd.read_csv(path) for path in tables}
+    if "frontier" in frames:  # whose published figures are rows
+        frames["frontier"] = frames["frontier"].query("origin == 'trained here'")
+    numbers = {name: _nest(frame) for name, frame in frames.items()}
     return Document(
         {".json": json.dumps(numbers, indent=1, sort_keys=True, allow_nan=False) + "\n"}
     )

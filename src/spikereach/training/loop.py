@@ -56,7 +56,7 @@ def train(
     events: Path | None = None,
     mask: Mapping[str, Tensor] | None = None,
     name: str = "decoder",
-    watch: Callable[[Sequence[Mapping[str, float]]], None] = lambda rows: None,
+    watch: Callable[[Sequence[Mapping[str, float]]], bool] = lambda rows: False,
 ) -> pd.DataFrame:
     """Train a decoder in place; it ends with the weights of the epoch that the stage selects.
 
@@ -77,7 +77,8 @@ def train(
         events: folder for TensorBoard event files.
         mask: parameter name -> boolean tensor, False where a weight stays zero.
         name: of the run, for messages.
-        watch: gets all rows so far before every epoch, of a resumed run too, and may raise.
+        watch: gets all rows so far before every epoch, of a resumed run too; the training ends
+            where it returns True.
     Returns:
         the history, with columns :data:`COLUMNS`.
     Raises:
@@ -109,8 +110,7 @@ def train(
         _event_log(events, state.epoch) as note,
         repeatable(device),
     ):
-        while not state.finished:
-            watch(state.rows)
+        while not (state.finished or watch(state.rows)):
             begun = time.perf_counter()
             optimiser.param_groups[0]["lr"] = rate = optimisers.learning_rate(stage, state.epoch)
             decoder.train()

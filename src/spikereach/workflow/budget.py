@@ -118,13 +118,14 @@ class Budget:
         return list(found)
 
     def trials(self) -> list[Work]:
-        """Those of the search."""
-        if (search := self.config.search) is None:
-            return []
-        training = self.plan.training(search.system)
-        areas = self._areas(search.system, search.session)
-        common = (search.system, "search", training.finetune, training.split, areas)
-        return [Work(*common, (search.session,), number) for number in range(search.trials)]
+        """Those of all searches."""
+        found = []
+        for search in self.config.search.values():
+            training = self.plan.training(search.system)
+            areas = self._areas(search.system, search.session)
+            common = (search.system, "search", training.finetune, training.split, areas)
+            found += [Work(*common, (search.session,), number) for number in range(search.trials)]
+        return found
 
     def _areas(self, system: str, session: str) -> tuple[str, ...]:
         read = self.plan.system(system).areas

@@ -72,13 +72,14 @@ class Plan:
     def tabled_systems(self) -> list[str]:
         """All trained systems that stand in some table of results of all seeds, each once.
 
-        In the order of the longest table: that of the tables changes with overlays.
+        Without those of the frontier, which stand apart. In the order of the longest table: that of
+        the tables changes with overlays.
         """
         tables = sorted(self.config.tables.items(), key=lambda item: (-len(item[1]), item[0]))
         names = [
             name
             for table, systems in tables
-            if table not in ("hyperparameters", "deployment", "blocked")
+            if table not in ("hyperparameters", "deployment", "blocked", "frontier")
             for name in systems
             if self.system(name).weights is None
         ]
@@ -269,7 +270,10 @@ class Plan:
 
     def decoders(self) -> list[tuple[str, str, int]]:
         """(system, session, seed) of all that tables, figures and ablations show, each once."""
-        systems = [*self.tabled_systems(), *self.config.tables.get("imported", ())]
+        apart = (
+            name for key in ("imported", "frontier") for name in self.config.tables.get(key, ())
+        )
+        systems = [*self.tabled_systems(), *apart]
         wanted = self.evaluated([*systems, *self.config.trajectory.systems])
         if self.config.firmware is not None and self.config.tables.get("deployment"):
             wanted += self.deployed()
@@ -409,37 +413,44 @@ class Plan:
 
     # ---- Search -----------------------------------------------------------------------------
 
-    @property
-    def search(self) -> Search:
-        if self.config.search is None:
+    def search(self, name: str) -> Search:
+        if not self.config.search:
             raise ConfigError("search: null in this configuration")
-        return self.config.search
+        return _known("search", self.config.search, name)
 
     @staticmethod
-    def trials(numbers: Iterable[int]) -> list[str]:
-        return [f"results/search/trial{number}.json" for number in numbers]
+    def trials(search: str, numbers: Iterable[int]) -> list[str]:
+        return [f"results/search/{search}/trial{number}.json" for number in numbers]
 
-    def all_trials(self) -> list[str]:
-        return self.trials(range(self.search.trials))
+    def all_trials(self, search: str) -> list[str]:
+        return self.trials(search, range(self.search(search).trials))
 
-    def trial_inputs(self, number: int | str) -> dict[str, Any]:
+    def found(self) -> list[str]:
+        """What each search ends with: its best trial or, of several objectives, all those that no
+        other surpasses."""
+        return [
+            f"results/search/{name}/{'frontier' if len(search.objectives) > 1 else 'best'}.yaml"
+            for name, search in self.config.search.items()
+        ]
+
+    def trial_inputs(self, search: str, number: int | str) -> dict[str, Any]:
         """The session, and the latest trials whose outcomes a trial must know.
 
         These in turn wait for all before them.
         """
-        number, parallel = int(number), self.search.parallel
-        if number >= self.search.trials:
-            raise ConfigError(f"search.trials: there is no trial {number}")
-        earlier = range(max(0, number - 2 * parallel + 1), number - parallel + 1)
-        return {"binned": self.binned(self.search.session), "earlier": self.trials(earlier)}
+        found, number = self.search(search), int(number)
+        if number >= found.trials:
+            raise ConfigError(f"search.{search}.trials: there is no trial {number}")
+        earlier = range(max(0, number - 2 * found.parallel + 1), number - found.parallel + 1)
+        return {"binned": self.binned(found.session), "earlier": self.trials(search, earlier)}
 
-    def trial_spec(self) -> str:
+    def trial_spec(self, search: str) -> str:
         """What outcomes depend on: not the number of trials, so that more can follow."""
-        system = self.system(self.search.system)
+        found = self.search(search)
         return canonical(
             [
-                self.search.model_dump(mode="json", exclude={"trials"}),
-                system.model_dump(mode="json", exclude={"published"}),
+                found.model_dump(mode="json", exclude={"trials"}),
+                self.system(found.system).model_dump(mode="json", exclude={"published"}),
             ]
         )
 
@@ -462,8 +473,12 @@ class Plan:
         """How many a job asks for: one where it trains on CUDA, and not in closed form."""
         return int(self.device == "cuda" and bool(self.trainings(system, dataset)))
 
-    def trial_gpus(self) -> int:
-        return self.gpus(self.search.system, self.search.session)
+    def trial_gpus(self, search: str) -> int:
+        return self.gpus(*self._trained(search))
+
+    def _trained(self, search: str) -> tuple[str, str]:
+        """Of a search, the system and the session that it is trained on."""
+        return (found := self.search(search)).system, found.session
 
     def gpu_places(self, asked: int | None) -> int:
         """How many jobs of one machine may hold a place on its GPUs at a time: no more than there
@@ -485,11 +500,12 @@ class Plan:
         sessions = len(self.config.pretrain_sessions.get(name, [name]))
         return demand.minutes(self.trainings(system, dataset), sessions, self.device)
 
-    def trial_memory(self, input_mb: float) -> int:
-        return 2 * self.memory(self.search.system, input_mb, self.search.session)
+    def trial_memory(self, search: str, input_mb: float) -> int:
+        system, session = self._trained(search)
+        return 2 * self.memory(system, input_mb, session)
 
-    def trial_minutes(self) -> int:
-        return 2 * self.minutes(self.search.system, self.search.session)
+    def trial_minutes(self, search: str) -> int:
+        return 2 * self.minutes(*self._trained(search))
 
     def binning_memory(self, input_mb: float) -> int:
         return int(500 + 4 * input_mb)

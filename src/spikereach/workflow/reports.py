@@ -14,6 +14,11 @@ from spikereach.identity import canonical, code_digest
 from spikereach.reporting.registry import REGISTRY, Entry
 from spikereach.workflow.plan import ARM, Plan
 
+LISTED = {"firmware": "deployment", "loop": "closed_loop", "frontier": "frontier"}
+"""Inputs of those systems alone that a table lists."""
+OF = {"predictions": "session", "trials": "search"}
+"""Of which there is a figure each: by the inputs of the registry, what stands for {of} there."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reports:
@@ -30,7 +35,7 @@ class Reports:
 
     def job(self, kind: str, name: str) -> dict[str, str]:
         """What a job depends on beside its files: Snakemake reruns it when one of them changes."""
-        (entry, _), (_, settings) = self._entry(kind, name), self._given(kind, name)
+        (entry, of), (_, settings) = self._entry(kind, name), self._given(kind, name)
         if kind == "tables" and self.plan.config.remark:
             settings["remark"] = self.plan.config.remark
         module, _, _ = entry.target.partition(":")
@@ -38,15 +43,16 @@ class Reports:
         return {
             "function": entry.target,
             "settings": json.dumps(settings),  # in the order of the configuration
-            "caption": self._caption(entry, name),
+            "caption": self._caption(entry, name, of),
             "code": code_digest(self.plan.script("report"), module, source),
         }
 
     def labels(self, kind: str, name: str) -> dict[str, str]:
         """How the workflow's report lists a table or figure."""
-        _, session = self._entry(kind, name)
-        of_session = {"session": session} if session else {}
-        return {kind.removesuffix("s"): name.removesuffix(f"_{session}")} | of_session
+        entry, of = self._entry(kind, name)
+        return {kind.removesuffix("s"): name.removesuffix(f"_{of}")} | (
+            {OF[entry.inputs]: of} if of else {}
+        )
 
     def written(self) -> list[str]:
         """The tables of a run: those that list systems, and those that have no list.
@@ -61,8 +67,7 @@ class Reports:
             left_out |= {name for name in entries if entries[name].inputs == "firmware"}
         if not self.plan.loops:
             left_out |= {name for name in entries if entries[name].inputs == "loop"}
-        if config.search is None:
-            left_out |= {name for name in entries if entries[name].inputs == "trials"}
+        left_out |= {name for name in entries if entries[name].inputs == "trials"}
         if not any(map(evaluation_session, config.sessions)):
             left_out.add("imported")
         return [name for name in dict.fromkeys([*listed, *entries]) if name not in left_out]
@@ -72,27 +77,24 @@ class Reports:
         return [f"{name}_ablation" for name in self.plan.made_ablations()]
 
     def drawn(self) -> list[str]:
-        """The figures of a run, without those that are targets of their own."""
+        """The figures of a run, without those that are targets of their own, and without those of
+        a table that is not written."""
         names, left_out = [], {"ablation", "trials"}
-        if "deployment" not in self.written():
-            left_out.add("firmware")
-        if "closed_loop" not in self.written():
-            left_out.add("loop")
+        left_out |= {inputs for inputs, table in LISTED.items() if table not in self.written()}
         for name, entry in REGISTRY["figures"].items():
             if entry.inputs == "predictions":
-                names += [f"{name}_{session}" for session in self.plan.config.sessions]
+                names += [name.format(of=session) for session in self.plan.config.sessions]
             elif entry.inputs not in left_out:
                 names.append(name)
         return names
 
     def _entry(self, kind: str, name: str) -> tuple[Entry, str]:
-        """The entry of a name, and the session that stands at its end, if it has one."""
+        """The entry of a name, and the session or search that it is of, if it is of one."""
         entries = REGISTRY[kind]
-        if name in entries and entries[name].inputs != "predictions":
-            return entries[name], ""
         for known, entry in entries.items():
-            if entry.inputs == "predictions" and name.startswith(f"{known}_"):
-                return entry, name.removeprefix(f"{known}_")
+            pattern = re.escape(known).replace(r"\{of\}", "(.+)")
+            if found := re.fullmatch(pattern, name):
+                return entry, "".join(found.groups())
         raise ConfigError(
             f"there is no {kind.removesuffix('s')} {name!r}; {nearest(name, entries)}"
         )
@@ -100,11 +102,12 @@ class Reports:
     def _given(self, kind: str, name: str) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """The files and the settings of a job."""
         plan, config = self.plan, self.plan.config
-        entry, session = self._entry(kind, name)
+        entry, of = self._entry(kind, name)
         # a figure, and a table without a list of its own, has all systems
         listed = kind == "tables" and name in get_args(Table)
         match entry.inputs:
-            case "results":
+            case "results" | "frontier":
+                listed |= entry.inputs == "frontier"
                 systems = plan.table(name) if listed else plan.tabled_systems()
                 files = {
                     file: plan.evaluations(systems, f"{file}.json")
@@ -138,14 +141,15 @@ class Reports:
                 settings = {"labels": labels, "systems": self._pairs(labels.values())}
                 return {"metrics": plan.ablation_results(ablation)}, settings
             case "predictions":
-                files = {"predictions": plan.trajectory_inputs(session)}
+                files = {"predictions": plan.trajectory_inputs(of)}
                 trajectory = config.trajectory.model_dump(mode="json")
                 return files, {"trajectory": trajectory, "source": config.source}
             case "trials":
-                search = plan.search.model_dump(mode="json")
-                system = plan.system(plan.search.system).model_dump(mode="json")
-                settings = {"search": search, "systems": [[plan.search.system, system]]}
-                return {"trials": plan.all_trials()}, settings | {"source": config.source}
+                search = plan.search(of)
+                system = plan.system(search.system).model_dump(mode="json")
+                settings = {"name": of, "search": search.model_dump(mode="json")}
+                settings |= {"systems": [[search.system, system]], "source": config.source}
+                return {"trials": plan.all_trials(of)}, settings
             case "systems":
                 if kind == "figures":
                     systems = plan.convolutional_systems()
@@ -170,11 +174,12 @@ class Reports:
         """Names and entries; keys in an order of their own, which overlays do not change."""
         return [[name, json.loads(canonical(self.plan.system(name)))] for name in systems]
 
-    def _caption(self, entry: Entry, name: str) -> str:
+    def _caption(self, entry: Entry, name: str, of: str) -> str:
         config = self.plan.config
         text = re.sub(r"\[(.*?)\]", "" if self.plan.source.apart else r"\1", entry.caption)
         if not self.plan.source.real and entry.inputs not in ("systems", "config", "nothing"):
             text += " The data are synthetic."
         seeds, sessions = ", ".join(map(str, config.seeds)), ", ".join(config.sessions)
-        text = text.format(name=name, seeds=seeds, sessions=sessions, search=config.search)
+        search = self.plan.search(of) if entry.inputs == "trials" else None
+        text = text.format(name=name, of=of, seeds=seeds, sessions=sessions, search=search)
         return f"{text} {config.remark}" if config.remark else text

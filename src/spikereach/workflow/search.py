@@ -5,6 +5,11 @@ and the outcomes of the trials up to ``n - parallel``, which the workflow runs b
 trials run side by side, and still a search is repeatable whatever their order in time. The
 journal takes a trial when it is over: one that is killed leaves nothing there, and its training
 goes on from its resume file.
+
+Two studies in memory are made of the earlier trials. One draws values, for one objective or for
+several. The other judges a training by its R2 alone, because Optuna stops none early where there
+are several objectives; in it are only those trials that cost no more than this one. Else small
+decoders, which a search with costs is for, would all be stopped for lagging behind large ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,18 +18,25 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from spikereach.config import Search, System
+from spikereach.config import OBJECTIVES, Search, System
 from spikereach.data.binning import BinnedSession
+from spikereach.evaluation import metrics
 from spikereach.evaluation.describe import describe
+from spikereach.evaluation.energy import energy_nj
+from spikereach.evaluation.evaluate import deployed, input_spikes
+from spikereach.evaluation.records import Format
+from spikereach.models.checkpoint import Checkpoint
 from spikereach.training.errors import ExplosionError
 from spikereach.training.fit import fit
+from spikereach.training.state import selected
 
 GRACE_S = 30
 """Seconds after which the journal's lock counts as left behind by a killed job."""
+EXPECTED = {"bytes": "deployment_bytes", "energy": "dense", "latency": "latency_ms"}
+"""What is known before a training of each cost: of energy, the operations if none was spared."""
 
 
 class SearchError(RuntimeError):
@@ -43,9 +55,11 @@ def run_trial(
 ) -> dict[str, Any]:
     """Run a trial, or read it from the journal where it is over.
 
-    A trial trains from scratch with the system's fine-tuning recipe. Its objective is the best
-    validation R2; one that lags behind the median of the earlier trials is pruned, one whose
-    training explodes fails. The test part is not touched.
+    A trial trains from scratch with the system's fine-tuning recipe. Its R2 is that of the epoch
+    that the recipe selects, on the validation part, where operations are counted, too; bytes and
+    energy are in the formats of the system's compression. A trial is pruned where its R2 lies
+    below the median of the earlier trials at that epoch, of those that cost no more; it fails
+    where its training explodes. The test part is not touched.
 
     Args:
         search: settings.
@@ -57,76 +71,96 @@ def run_trial(
         options: resume, device, progress and events, as for `fit`.
     Returns:
         number, state ("complete", "pruned" or "failed"), parameters, r2 (validation; None where
-        failed), epochs, deployment_bytes, latency_ms, realtime and message (of a failure).
+        failed), epochs, deployment_bytes, macs, acs and energy_nj (per step of the validation
+        part; None where failed), dense (operations per step), latency_ms, realtime and message (of
+        a failure).
     Raises:
         SearchError: a damaged journal, or one without the earlier trials.
         ConfigError: values that the architecture refuses.
         TrainingError: as `fit`.
+        EvaluationError: operations that cannot be counted.
     """
     shared = open_study(journal, study)
     known = {trial.user_attrs["number"]: trial for trial in shared.get_trials(deepcopy=False)}
     if number in known:  # killed between the last two lines of this function and the job's end
         return outcome(known[number])
-    earlier = range(number - search.parallel + 1)
-    missing = [str(n) for n in earlier if n not in known]
+    numbers = range(number - search.parallel + 1)
+    missing = [str(n) for n in numbers if n not in known]
     if missing:
         raise SearchError(
             f"{journal} lacks the earlier trials {', '.join(missing)}: delete the folder "
             f"{journal.parent} and search anew"
         )
+    earlier = [known[n] for n in numbers]
 
     seed, sampler_seed = np.random.SeedSequence([search.seed, number]).generate_state(2).tolist()
-    own = optuna.create_study(
-        direction="maximize",
+    drawing = optuna.create_study(
+        directions=["maximize" if each == "r2" else "minimize" for each in search.objectives],
         sampler=optuna.samplers.TPESampler(
             seed=sampler_seed, n_startup_trials=search.startup_trials
         ),
+    )
+    drawing.add_trials([_valued(trial, search) for trial in earlier])
+    distributions = {name: each.distribution for name, each in search.space.items()}
+    parameters = drawing.ask(distributions).params
+    tried = search.configured(system, parameters)
+    about = describe(tried, len(session.channels(system.areas)))
+    memory = about["deployment"]
+    expected = {
+        "deployment_bytes": memory["total_bytes"],
+        "latency_ms": about["latency_ms"],
+        "dense": about["dense"],
+    }
+
+    judging = optuna.create_study(
+        direction="maximize",
         pruner=optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
     )
-    own.add_trials([known[n] for n in earlier])
-    distributions = {
-        name: IntDistribution(each.low, each.high, step=each.step)
-        for name, each in search.space.items()
-    }
-    trial = own.ask(distributions)
-    tried = search.configured(system, trial.params)
-    about = describe(tried, len(session.channels(system.areas)))
+    costs = [EXPECTED[each] for each in search.objectives if each != "r2"]
+    judging.add_trials(
+        [t for t in earlier if all(t.user_attrs[key] <= expected[key] for key in costs)]
+    )
+    judged = judging.ask()
     scores: list[float] = []
+    r2 = None
+    state, message, spent = TrialState.COMPLETE, None, dict.fromkeys(("macs", "acs", "energy_nj"))
 
-    def watch(rows: Sequence[Mapping[str, float]]) -> None:
+    def lags(rows: Sequence[Mapping[str, float]]) -> bool:
+        nonlocal state
         for row in rows[len(scores) :]:
-            trial.report(row["val_r2"], int(row["epoch"]))
+            judged.report(row["val_r2"], int(row["epoch"]))
             scores.append(row["val_r2"])
-        if rows and trial.should_prune():
-            raise optuna.TrialPruned
+        if rows and judged.should_prune():
+            state = TrialState.PRUNED
+        return state == TrialState.PRUNED
 
-    state, message = TrialState.COMPLETE, None
     try:
-        _, history = fit(
+        checkpoint, history = fit(
             tried,
             [session],
             system_name=f"{search.system}, trial {number},",
             dataset=session.name,
             stage="finetune",
             seed=seed,
-            watch=watch,
+            watch=lags,
             **options,
         )
-        scores = history["val_r2"].tolist()
-    except optuna.TrialPruned:
-        state = TrialState.PRUNED
     except ExplosionError as error:
         state, message = TrialState.FAIL, str(error)
+    else:
+        scores = history["val_r2"].tolist()
+        r2 = selected(history.to_dict("records"), tried.training.finetune)["val_r2"]
+        spent = _spent(checkpoint, session, memory["weight_format"], memory["buffer_format"])
     finished = optuna.trial.create_trial(
         state=state,
-        value=None if state == TrialState.FAIL else max(scores),
-        params=trial.params,
+        value=r2,
+        params=parameters,
         distributions=distributions,
         intermediate_values=dict(enumerate(scores, start=1)),
         user_attrs={
             "number": number,
-            "deployment_bytes": about["deployment"]["total_bytes"],
-            "latency_ms": about["latency_ms"],
+            **expected,
+            **spent,
             "realtime": about["realtime"],
             "message": message,
         },
@@ -135,11 +169,36 @@ def run_trial(
     return outcome(finished)
 
 
+def _valued(trial: FrozenTrial, search: Search) -> FrozenTrial:
+    """An earlier trial with its value in each objective: of a pruned one, all that it reached."""
+    failed = trial.state == TrialState.FAIL
+    found = outcome(trial)
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL if failed else TrialState.COMPLETE,
+        values=None if failed else [found[OBJECTIVES[each]] for each in search.objectives],
+        params=trial.params,
+        distributions=trial.distributions,
+    )
+
+
+def _spent(
+    checkpoint: Checkpoint, session: BinnedSession, weights: Format, buffers: Format
+) -> dict[str, float]:
+    """Effective operations and their energy per step of the validation part."""
+    part = session.split(checkpoint.system.training.split).val
+    part = slice(part.start, part.stop)
+    spikes = input_spikes(checkpoint, session)[part]
+    counted, _ = metrics.measure(deployed(checkpoint), spikes, session.velocity[part])
+    macs, acs = counted["effective_macs"], counted["effective_acs"]
+    return {"macs": macs, "acs": acs, "energy_nj": energy_nj(macs, acs, weights, buffers)}
+
+
 def outcome(trial: FrozenTrial) -> dict[str, Any]:
     """A finished trial as JSON; see :func:`run_trial`."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     return {
-        "message": None,  # the journal drops what is null
+        # the journal drops what is null
+        **dict.fromkeys(("macs", "acs", "energy_nj", "message")),
         **trial.user_attrs,
         "state": states[trial.state.name],
         "parameters": trial.params,

@@ -20,7 +20,7 @@ RESULTS = (
     "data/raw/*.mat",
     "data/binned/*.h5",
     "results/*/*/*/seed*/*.*",
-    "results/search/trial*.json",
+    "results/search/*/trial*.json",
     "paper_tables/*.csv",
     "figures/*.csv",
 )

@@ -33,6 +33,8 @@ _LOOKS = {
     "BMnet": ("#003A66", "s"),
     "RTnet": ("#0072B2", "o"),
     "sRTnet": ("#D55E00", "o"),
+    "RAT-SNN": ("#B04A8F", "P"),
+    "RAT-SNN-scratch": ("#DDA0CC", "P"),
     "BMnet-M1": ("#9CC3E0", "o"),
     "BMnet-S1": ("#E3C4A8", "o"),
     "BMnet-pre": ("#4A86B4", "o"),

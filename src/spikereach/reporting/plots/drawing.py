@@ -118,14 +118,3 @@ def note(axes: Axes, source: type[Source]) -> None:
     """Says on the figure itself when the data are not real."""
     if not source.real:
         axes.set_title("synthetic data", loc="right", color=GREY, fontsize=6, pad=2)
-
-
-def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Places of the points that no other one surpasses in score at no larger cost.
-
-    By cost, the smallest first; of equal points the first. Points without a cost are left out.
-    """
-    points = pd.DataFrame({"cost": costs, "score": scores}).dropna(subset="cost")
-    points = points.sort_values(["cost", "score"], ascending=[True, False])
-    before = points["score"].cummax().shift()  # of the first, nothing
-    return list(points.index[~(points["score"] <= before)])

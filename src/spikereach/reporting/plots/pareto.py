@@ -3,10 +3,11 @@
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from spikereach.evaluation.energy import energy_nj
 from spikereach.published import figures
 from spikereach.reporting.cells import Systems
-from spikereach.reporting.collect import check_present, source_of
-from spikereach.reporting.energy import energy_nj, formats
+from spikereach.reporting.collect import check_present, formats, source_of
+from spikereach.reporting.dominance import pareto_front
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, colour, marker
 
@@ -46,7 +47,7 @@ def pareto(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
             (left, "footprint_kb", "Footprint where deployed (kB)"),
             (right, "energy_nj", "Energy of operations per 4 ms step (nJ)"),
         ):
-            front = ours.iloc[drawing.pareto_front(list(ours[column]), list(ours["r2"]))]
+            front = ours.iloc[pareto_front(list(ours[column]), list(ours["r2"]))]
             axes.plot(
                 front[column], front["r2"], drawstyle="steps-post", zorder=1, **drawing.DASHED
             )

@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 Inputs = Literal[
     "results",  # frame, systems: those of the table; all tabled ones where it lists none
+    "frontier",  # frame, systems: those of the table frontier
     "ablation",  # frame, labels, systems
     "predictions",  # predictions, trajectory, source: a figure per session
     "firmware",  # frame, firmware, systems, clock_hz: those of the table deployment, first seed
     "loop",  # frame, loops, systems, delayed: those of the table closed_loop, first seed
     "folds",  # frame, systems, folds, gap_s: the table blocked
-    "trials",  # trials, search, systems, source
+    "trials",  # trials, name, search, systems, source: of each search
     "systems",  # systems: their configuration alone
     "tables",  # tables: LaTeX files, where_made: names of those that may be there
     "values",  # tables: CSV files of those with results
@@ -44,4 +45,6 @@ class Entry(BaseModel):
 _TEXT = resources.files(__package__).joinpath("entries.yaml").read_text("utf-8")
 
 REGISTRY = TypeAdapter(dict[str, dict[str, Entry]]).validate_python(yaml.safe_load(_TEXT))
-"""tables, figures, documents (these by their files, without suffix) -> name -> entry."""
+"""tables, figures, documents (these by their files, without suffix) -> name -> entry.
+
+``{of}`` in a name stands for that of a session or of a search, of which there is one each."""

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from spikereach.evaluation.energy import energy_nj
 from spikereach.published import figures as published
 from spikereach.reporting import cells
 from spikereach.reporting.cells import Systems, bits, count, r2, result_table, spread
-from spikereach.reporting.collect import check_present, source_of
-from spikereach.reporting.energy import energy_nj, formats
+from spikereach.reporting.collect import check_present, formats, source_of
 from spikereach.reporting.render import Column, Table
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from spikereach.data.matfile import STEP_S
 from spikereach.published import figures
 from spikereach.reporting.cells import Systems, as_printed, count, r2, spread
-from spikereach.reporting.energy import formats
+from spikereach.reporting.collect import formats
 
 _OVER = {
     "seeds": "over seeds, of the mean over the sessions, as ours",

@@ -5,10 +5,7 @@ Of operations alone, without memory traffic, which in many chips needs more.
 
 import math
 
-import pandas as pd
-
 from spikereach.evaluation.records import Format
-from spikereach.reporting.collect import ResultError
 
 FLOAT_PJ = {"float16": (1.1, 0.4), "float32": (3.7, 0.9)}
 """Picojoules of a multiplication and an addition."""
@@ -44,18 +41,3 @@ def energy_nj(macs: float, acs: float, weights: Format, activations: Format) -> 
         return math.nan
     mac_pj, ac_pj = operation_pj(weights, activations)
     return (macs * mac_pj + acs * ac_pj) / 1e3
-
-
-def formats(part: pd.DataFrame) -> tuple[Format, Format]:
-    """Number formats of the weights and of the buffers of one system.
-
-    Args:
-        part: rows of `collect` of this system alone.
-    Raises:
-        ResultError: when its runs have different ones.
-    """
-    found = set(zip(part["weight_format"], part["buffer_format"], strict=True))
-    if len(found) != 1:
-        (name,) = part["system"].unique()
-        raise ResultError(f"results of {name} have different number formats: evaluate it anew")
-    return found.pop()
