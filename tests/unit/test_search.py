@@ -214,6 +214,8 @@ def test_numbers_and_choices_are_drawn(tmp_path):
         "loss": {"paths": ["training.finetune.loss"], "choices": ["mse", "rmse"]},
     }
     search = settings(space=space)
+    assert Search.model_validate_json(search.model_dump_json()) == search, "as a job gets it"
+    assert search.space["slope"].whole is False
     trials = [run(tmp_path, number, search) for number in range(2)]
     assert run(tmp_path, 1, search) == trials[1], "read from the journal"
     for trial in trials:

@@ -455,7 +455,7 @@ class Parameter(Model):
     @model_validator(mode="after")
     def _consistent(self):
         if self.choices is not None:
-            if self.model_fields_set & {"low", "high", "step", "log"}:
+            if (self.low, self.high, self.step, self.log) != (None, None, 1, False):
                 raise ValueError("`choices` stand in place of `low`, `high`, `step` and `log`")
             if len(set(self.choices)) < len(self.choices):
                 raise ValueError(f"`choices` has a value twice: {list(self.choices)}")

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from spikereach.config import OBJECTIVES, Search
 from spikereach.data import sources
@@ -107,6 +107,9 @@ def search(trials: Trials, search: Search, source: str) -> Plot:
             axes = panel(_symbol(name), lambda t, n=name: t["parameters"][n])
             if parameter.log:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(4, integer=parameter.whole))
         for each, front in fronts.items():
