@@ -346,6 +346,12 @@ def test_cortex_ablation_needs_its_systems_and_loco_alone(paper):
     assert len(files) == 5 * 3 * 5
 
 
+def test_fusion_ablation_needs_loco_alone(paper):
+    files = [path.split("/") for path in paper.ablation_results("fusion")]
+    assert {path[3] for path in files} == set(SIX[3:])
+    assert {path[2] for path in files} >= {"RTnet", "RTnet-M1", "RTnet-gate"}
+
+
 def test_compression_ablation_trains_one_system(paper):
     systems = paper.ablation_systems("compression").values()
     assert len(systems) == 8
@@ -366,7 +372,9 @@ def test_ablation_without_sessions_is_left_out(make):
 def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
     assert targets.split() == ["tables", "figures", "results/config.yaml"]
-    assert Reports(demo).ablations() == ["cortex_ablation", "compression_ablation"]
+    assert Reports(demo).ablations() == [
+        "cortex_ablation", "fusion_ablation", "compression_ablation",
+    ]  # fmt: skip
     assert len(demo.all_trials()) == 16
 
 
