@@ -21,6 +21,7 @@ LOCAL = {"folder": "somewhere"}
 PRESETS = {
     "dandi": (["dandi"], LOCAL),
     "demo": (["demo"], {}),
+    "fusion": (["demo", "fusion"], {}),
     "laptop": (["laptop"], {}),
     "recording": (["recording"], LOCAL),
     "long-recording": (["recording", "long-recording"], LOCAL),

@@ -346,8 +346,9 @@ def test_cortex_ablation_needs_its_systems_and_loco_alone(paper):
     assert len(files) == 5 * 3 * 5
 
 
-def test_fusion_ablation_needs_loco_alone(paper):
-    files = [path.split("/") for path in paper.ablation_results("fusion")]
+def test_fusion_is_compared_on_loco_alone(make, repository):
+    preset = yaml.safe_load((repository / "workflow" / "presets" / "fusion.yaml").read_text())
+    files = [path.split("/") for path in make(**preset).ablation_results("fusion")]
     assert {path[3] for path in files} == set(SIX[3:])
     assert {path[2] for path in files} >= {"RTnet", "RTnet-M1", "RTnet-gate"}
 
@@ -372,9 +373,7 @@ def test_ablation_without_sessions_is_left_out(make):
 def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
     assert targets.split() == ["tables", "figures", "results/config.yaml"]
-    assert Reports(demo).ablations() == [
-        "cortex_ablation", "fusion_ablation", "compression_ablation",
-    ]  # fmt: skip
+    assert Reports(demo).ablations() == ["cortex_ablation", "compression_ablation"]
     assert len(demo.all_trials()) == 16
 
 

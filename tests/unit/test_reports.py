@@ -43,7 +43,8 @@ def jobs(reports):
 
 def test_every_function_gets_the_arguments_that_it_names(make):
     made = {"metrics": "frame", "realtime": "frame"}
-    synthetic = make(source="synthetic", sessions=["synthetic_loco_1"])
+    ours = {"fusion": [{"label": "gate", "system": "RTnet-gate"}]}
+    synthetic = make(source="synthetic", sessions=["synthetic_loco_1"], ablations=ours)
     planned = [
         *((make(), job) for job in jobs(make())),
         *((synthetic, job) for job in jobs(synthetic)),
@@ -61,7 +62,7 @@ def test_every_function_gets_the_arguments_that_it_names(make):
 
 def test_documents_hold_the_tables_of_the_run(make):
     reports = make()
-    ablations = ["cortex_ablation", "fusion_ablation", "compression_ablation"]
+    ablations = ["cortex_ablation", "compression_ablation"]
     assert json.loads(reports.job("documents", "paper_tables/all")["settings"]) == {
         "where_made": ablations
     }
