@@ -359,6 +359,7 @@ def test_a_gate_is_not_exported():
     ("sizes", "message"),
     [
         ({"channel_dropout": 1.0}, "give 0 or more, below 1"),
+        ({"merge": "gate", "area_channels": [5]}, "needs two areas or more"),
         ({"merge": "late"}, "unknown merge 'late'"),
         ({"merge": "pre-LIF"}, "area_channels that add up to 5"),
         ({"merge": "post-LIF", "area_channels": [2, 2]}, "area_channels that add up to 5"),

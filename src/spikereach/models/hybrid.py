@@ -223,11 +223,10 @@ class Hybrid(Decoder):
     spiking net; ``post-LIF``, each area has its spiking net too, and one linear read-out of
     all their last spikes gives the keypoints (the sum of one linear prediction per area).
 
-    Ours, in no paper: ``gate``, as pre-LIF, and beside it a spiking net of the first area alone.
-    Each has a read-out of its own, and the other areas are the gate: the joint net is read
-    in frames in whose receptive field all of them have a spike, that of the first area in all
-    other frames. Training decodes every window both ways, so that the first area learns to do
-    without the others.
+    Ours, in no paper: ``gate``, pre-LIF and beside it a spiking net of the first area alone, which
+    the other areas gate: the joint net is read in frames in whose receptive field each of them
+    has a spike, that of the first area in all other frames. Training decodes every window both
+    ways, so that the first area learns to do without the others.
 
     Args:
         channels: input channels C.
@@ -278,6 +277,8 @@ class Hybrid(Decoder):
                 f"merge {merge!r} needs area_channels that add up to {channels} channels, "
                 f"got {area_channels}"
             )
+        if merge == "gate" and len(area_channels) < 2:
+            raise ValueError("merge 'gate' needs two areas or more: give the session's in `areas`")
         if not 0 <= channel_dropout < 1:
             raise ValueError(f"channel_dropout is {channel_dropout}: give 0 or more, below 1")
         kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
