@@ -9,7 +9,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from spikereach.data.binning import BinnedSession
 from spikereach.data.recordings import load_session
@@ -20,7 +19,7 @@ from spikereach.export import folder, forms
 from spikereach.export.errors import ExportError
 from spikereach.models import checkpoint as checkpoints
 from spikereach.models.checkpoint import Checkpoint
-from spikereach.models.passes import PassError, as_input, in_pieces
+from spikereach.models.passes import PassError, decoded
 
 __all__ = [
     "Stream",
@@ -69,10 +68,7 @@ def decode(checkpoint: Checkpoint, recording: BinnedSession | np.ndarray) -> np.
         spikes = input_spikes(checkpoint, recording)
     else:
         spikes = _binary(recording)
-    inputs = as_input(decoder, spikes)
-    with torch.inference_mode():
-        pieces = in_pieces(decoder, inputs, PIECE)
-        return np.concatenate([piece[:, 0].float().cpu().numpy() for piece in pieces])
+    return decoded(decoder, spikes, PIECE)
 
 
 class Stream:

@@ -36,9 +36,10 @@ def recording(steps, seed=1):
 
 
 @torch.no_grad()
-def assert_streams(decoder, begun, **tolerance):
-    """From the state after ``begun`` bins on."""
+def assert_streams(decoder, begun, silent=slice(0), **tolerance):
+    """From the state after ``begun`` bins on; S1 is silent in some bins."""
     state, bins = None, torch.from_numpy(recording(begun + STEPS)).float()[:, None]
+    bins[silent, :, AREAS.index("S1") :] = 0
     if begun:
         _, state = decoder(bins[:begun])
     step, expected, streamed = decoder.standardised_streamer(state), [], []
@@ -56,6 +57,12 @@ def assert_streams(decoder, begun, **tolerance):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_stream_equals_forward_from_any_state(name, begun, repository):
     assert_streams(make(name, repository), begun)
+
+
+def test_a_stream_hears_when_an_area_falls_silent_and_speaks_again(repository):
+    decoder, silent = make("RTnet", repository, merge="gate"), slice(40, 100)
+    assert decoder.timing.receptive_field < 60
+    assert_streams(decoder, 30, silent)
 
 
 def test_a_stream_of_three_blocks_equals_forward(repository):

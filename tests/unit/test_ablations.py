@@ -17,9 +17,11 @@ from spikereach.models.zoo import build
 from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.make import write
 from spikereach.reporting.plots.ablations import compression as compression_plot
+from spikereach.reporting.plots.ablations import fusion as fusion_plot
 from spikereach.reporting.tables.ablations import compression as compression_table
 from spikereach.reporting.tables.ablations import compression_values
 from spikereach.reporting.tables.ablations import cortex as cortex_table
+from spikereach.reporting.tables.ablations import fusion as fusion_table
 from spikereach.training.fit import fit
 from training_cases import CHANNELS, run_options, session, stage, system
 
@@ -213,3 +215,24 @@ def test_cortex_table_prints_published_values_beside(tmp_path):
     assert first[1].cells == ["0.617 ± 0.008", "0.639 ± 0.015"]
     part = found[(found["system"] == "BMnet") & (found["session"] == "loco_20170210_03")]
     assert first[0].cells[1].startswith(f"{part['r2'].mean():.3f} ±")
+
+
+def test_fusion_by_hand(tmp_path):
+    """Without S1 the gate keeps half of each R2; a decoder of one area has no other value."""
+    inputs = {"M1": "RTnet-M1", "gate": "RTnet-gate"}
+    found = results(tmp_path, inputs.values())
+    joint = found["system"] == "RTnet-gate"
+    found["silenced"] = [
+        {"M1": 0.1, "S1": r2 / 2} if heard else {}
+        for heard, r2 in zip(joint, found["r2"], strict=True)
+    ]
+    table, plot = fusion_table(found, inputs), fusion_plot(found, inputs)
+    gate = table.values[table.values["input"] == "gate"]
+    assert gate["r2_S1_silent"].tolist() == pytest.approx((gate["r2"] / 2).tolist())
+    assert gate["r2_std_S1_silent"].tolist() == pytest.approx((gate["r2_std"] / 2).tolist())
+    assert gate["r2_M1_silent"].tolist() == pytest.approx([0.1] * len(LOCO))
+    assert table.values[table.values["input"] == "M1"]["r2_S1_silent"].isna().all()
+    assert [column.heading for column in table.columns[1:4]] == ["all", "no M1", "no S1"]
+    assert plot.data.equals(table.values)
+    (legend,) = plot.figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {*inputs, "M1 silent", "S1 silent"}

@@ -22,6 +22,7 @@ PRESETS = {
     "blocked": (["demo", "blocked"], {}),
     "dandi": (["dandi"], LOCAL),
     "demo": (["demo"], {}),
+    "fusion": (["demo", "fusion"], {}),
     "laptop": (["laptop"], {}),
     "recording": (["recording"], LOCAL),
     "long-recording": (["recording", "long-recording"], LOCAL),

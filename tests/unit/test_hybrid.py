@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from spikereach.models.buffers import LayerBuffer, layer_buffers
 from spikereach.models.hybrid import Hybrid
-from spikereach.models.stages import LIF, flat
+from spikereach.models.stages import LIF, NoStagesError, flat
 from spikereach.ops.common.fixed_point import Formats
 from spikereach.ops.common.record import recording
 
@@ -135,7 +135,7 @@ def test_receptive_field_is_what_the_gradient_sees(kernels):
     assert last + period - 1 == decoder.timing.lookahead
 
 
-@pytest.mark.parametrize("merge", ["none", "pre-LIF", "post-LIF"])
+@pytest.mark.parametrize("merge", ["none", "pre-LIF", "post-LIF", "gate"])
 def test_streaming(merge):
     areas = {} if merge == "none" else {"area_channels": [2, 3]}
     decoder = lively(Hybrid(channels=5, merge=merge, **areas, **SMALL))
@@ -282,12 +282,84 @@ def test_merged_parameters():
     neurons = 40 * 56 + 3 * 56 * 56
     readout = 2 * 56 + 2
     assert parameters(merge="pre-LIF", **areas) == 2 * convolutions + neurons + 40 * 56 + readout
+    joint = parameters(merge="pre-LIF", **areas)
+    assert parameters(merge="gate", **areas) == joint + neurons + 2 * 56
     assert parameters(merge="post-LIF", **areas) == 2 * (convolutions + neurons + readout) - 2
+
+
+def gated(**sizes) -> Hybrid:
+    """Two channels, and a gate of three."""
+    return lively(Hybrid(channels=5, merge="gate", area_channels=[2, 3], **SMALL | sizes))
+
+
+def test_a_silent_area_leaves_what_the_first_decodes_alone():
+    """And one that speaks what a decoder of both does, each with its part of the weights."""
+    decoder, spikes = gated(), random_spikes(300, 2, 5)
+    spikes[:, 0, 2:] = 0
+    known, decoded = decoder.state_dict(), decoder.decode(spikes)
+    for net, (merge, channels) in enumerate([("none", 2), ("pre-LIF", 5)]):
+        alone = Hybrid(channels=channels, merge=merge, area_channels=[2, 3], **SMALL).eval()
+        names = {name: name.replace("nets.0", f"nets.{net}") for name in alone.state_dict()}
+        weights = {name: known[of] for name, of in names.items()}
+        weights["readout.weight"] = known["readout.weight"].chunk(2, dim=1)[net]
+        alone.load_state_dict(weights)
+        differences = (decoded - alone.decode(spikes[..., :channels])).abs().amax((0, 2))
+        assert differences[net] < 1e-5
+        assert differences[1 - net] > 0.1
+
+
+def test_training_decodes_every_window_with_the_gate_as_it_is_and_closed():
+    decoder, spikes, velocity = gated(), random_spikes(200, 2, 5), torch.rand(200, 2, 2)
+    decoded, target = decoder.training_pairs(spikes, velocity)
+    silent = spikes.clone()
+    silent[..., 2:] = 0
+    expected = torch.cat([decoder.decode(each) for each in (spikes, silent)], dim=1)
+    torch.testing.assert_close(decoded, expected)
+    assert torch.equal(target, torch.cat([velocity, velocity], dim=1))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 300])
+def test_presence_is_a_spike_in_the_receptive_field(chunk):
+    decoder = gated()
+    spikes = random_spikes(300, 2, 5, rate=0.01)
+    spikes[120:200, 0, 2:] = 0
+    frames, field = decoder.frames, decoder.timing.receptive_field
+    state, found = frames.silence(1, 2, torch.device("cpu")), []
+    for part in spikes.split(chunk):
+        here, state = frames.present([[part[:, :, 2:].transpose(0, 1)]], state)
+        found.append(here)
+    heard = spikes[:, :, 2:].amax(2).T
+    ends = range(field - 1 - (9 // 2 + 2 * (18 // 2)), 300, 4)
+    fields = [slice(max(0, end - field + 1), end + 1) for end in ends]
+    expected = [[bool(row[steps].any()) for steps in fields] for row in heard]
+    assert torch.cat(found, dim=2)[0].tolist() == expected
+    assert not all(expected[0])
+
+
+def test_channel_dropout_silences_channels_for_whole_windows():
+    decoder = Hybrid(channels=5, channel_dropout=0.25, **SMALL | {"batch_norm": False})
+    seen = []
+    decoder.convs[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    spikes = torch.ones(50, 400, 5, dtype=torch.uint8)
+    torch.manual_seed(0)
+    decoder.train()(spikes)
+    decoder.eval()(spikes)
+    heard = seen[0].float().mean(1)  # (B, C), of all steps
+    assert heard.unique().tolist() == [0.0, 1.0]
+    assert abs(heard.mean() - 0.75) < 4 * math.sqrt(0.25 * 0.75 / heard.numel())
+    assert (seen[1] == 1).all()
+
+
+def test_a_gate_is_not_exported():
+    with pytest.raises(NoStagesError, match="export one with merge none, pre-LIF or post-LIF"):
+        gated().stages()
 
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
+        ({"channel_dropout": 1.0}, "give 0 or more, below 1"),
+        ({"merge": "gate", "area_channels": [5]}, "needs two areas or more"),
         ({"merge": "late"}, "unknown merge 'late'"),
         ({"merge": "pre-LIF"}, "area_channels that add up to 5"),
         ({"merge": "post-LIF", "area_channels": [2, 2]}, "area_channels that add up to 5"),

@@ -390,6 +390,13 @@ def test_cortex_ablation_needs_its_systems_and_loco_alone(paper):
     assert len(files) == 5 * 3 * 5
 
 
+def test_fusion_is_compared_on_loco_alone(make, repository):
+    preset = yaml.safe_load((repository / "workflow" / "presets" / "fusion.yaml").read_text())
+    files = [path.split("/") for path in make(**preset).ablation_results("fusion")]
+    assert {path[3] for path in files} == set(SIX[3:])
+    assert {path[2] for path in files} >= {"RTnet", "RTnet-M1", "RTnet-gate"}
+
+
 def test_compression_ablation_trains_one_system(paper):
     systems = paper.ablation_systems("compression").values()
     assert len(systems) == 8

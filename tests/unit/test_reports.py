@@ -43,8 +43,12 @@ def jobs(reports):
 
 def test_every_function_gets_the_arguments_that_it_names(make):
     made = {"metrics": "frame", "realtime": "frame"}
+    ours = {"fusion": [{"label": "gate", "system": "RTnet-gate"}]}
     synthetic = make(
-        source="synthetic", sessions=["synthetic_loco_1"], tables={"blocked": ["Wiener"]}
+        source="synthetic",
+        sessions=["synthetic_loco_1"],
+        tables={"blocked": ["Wiener"]},
+        ablations=ours,
     )
     planned = [
         *((make(), job) for job in jobs(make())),

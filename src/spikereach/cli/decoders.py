@@ -29,7 +29,7 @@ look-ahead         {lookahead} steps
 """
 _METRICS = """\
 {system} on {session}, {test_steps:,} test steps
-R2                 {r2:.4f} (x {r2_x:.4f}, y {r2_y:.4f})
+R2                 {r2:.4f} (x {r2_x:.4f}, y {r2_y:.4f}){silent}
 footprint          {footprint:,} bytes, {deployment_bytes:,} where deployed
 sparsity           connections {connection_sparsity:.4f}, activations {activation_sparsity:.4f}
 per step           {macs:,.1f} MACs, {acs:,.1f} ACs, {dense:,.1f} dense
@@ -151,7 +151,8 @@ def evaluate(
 
     loaded, binned = checkpoint_and_session(checkpoint, trust, file, monkey, areas, config)
     found = api.evaluate(loaded, binned, neurobench_steps)
-    show(found.model_dump(mode="json"), as_json, _METRICS)
+    silent = "".join(f"\n  {area + ' silent':17}{r2:.4f}" for area, r2 in found.silenced.items())
+    show(found.model_dump(mode="json"), as_json, _METRICS, silent=silent)
 
 
 def stream(

@@ -48,7 +48,7 @@ Table = Literal[
     "blocked",
     "frontier",
 ]
-Ablation = Literal["cortex", "compression"]
+Ablation = Literal["cortex", "fusion", "compression"]
 #: Systems with published weights: the keys of published/weights.json.
 WEIGHTS = ("ANN2", "ANN3", "SNN2", "SNN3", "tinyRSNN")
 Architecture = Annotated[str, AfterValidator(lambda name: locate(name) and name)]
@@ -432,7 +432,7 @@ class Trajectory(Model):
 class Variant(Model):
     """One bar or point of an ablation."""
 
-    label: str = Field(description="cortex: as in the paper's figure 5; compression: what is new")
+    label: str = Field(description="cortex: as in the paper's figure 5; else: what is new")
     system: Name
 
 
@@ -603,8 +603,8 @@ class Config(Model):
     )
     trajectory: Trajectory
     ablations: dict[Ablation, tuple[Variant, ...]] = Field(
-        description="variants in order; cortex: on the sessions with all areas that they read; an "
-        "ablation without variants is left out"
+        description="variants in order; cortex and fusion: on the sessions with all areas that "
+        "they read; an ablation without variants is left out"
     )
     search: Annotated[
         dict[Name, Search],

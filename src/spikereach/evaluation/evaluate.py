@@ -21,7 +21,7 @@ from spikereach.evaluation.footprint import deployment
 from spikereach.evaluation.records import Measured, Realtime
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.models.decoder import STEP_S, Decoder
-from spikereach.models.passes import usable_steps
+from spikereach.models.passes import decoded, usable_steps
 from spikereach.records import faults
 
 
@@ -81,6 +81,7 @@ def measure(
             parameters=sum(parameter.numel() for parameter in decoder.parameters()),
             r2_x=r2_x,
             r2_y=r2_y,
+            silenced=_silenced(decoder, spikes, velocity, np.array(checkpoint.areas)),
             macs=counted.pop("effective_macs"),  # NeuroBench's names end here
             acs=counted.pop("effective_acs"),
             deployment_bytes=memory.pop("total_bytes"),
@@ -89,6 +90,17 @@ def measure(
         )
     start_s, position = float(binned.time_s[test.start]), binned.position[part]
     return Measurement(found, test.start, start_s, predicted, velocity, position, spikes)
+
+
+def _silenced(
+    decoder: Decoder, spikes: np.ndarray, velocity: np.ndarray, areas: np.ndarray
+) -> dict[str, float]:
+    """R2 without the spikes of one area, by area, where the channels (C,) are of several."""
+    names = np.unique(areas).tolist()
+    return {
+        name: metrics.r2(decoded(decoder, spikes * (areas != name), metrics.PIECE), velocity)
+        for name in (names if len(names) > 1 else ())
+    }
 
 
 def stream(checkpoint: Checkpoint, binned: BinnedSession, steps: int) -> Realtime:

@@ -33,6 +33,8 @@ class Measured(Record):
     r2: float
     r2_x: float
     r2_y: float
+    silenced: dict[str, float] = {}
+    """R2 when an area's spikes are set to zero, by area; of decoders that read several."""
     footprint: int
     """Bytes as NeuroBench counts them: all parameters and registered buffers."""
     connection_sparsity: float

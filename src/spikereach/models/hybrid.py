@@ -16,6 +16,7 @@ from spikereach.models.decoder import BufferSize, Decoder, Timing
 from spikereach.models.initial import likely_spikes, spread_membranes
 from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Conv1d, Linear
+from spikereach.models.presence import Frames, Presence
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import may_compile
 from spikereach.ops.common.dropout import Dropout, draw_dropout
@@ -25,7 +26,7 @@ from spikereach.ops.conv_pool import Normalisation, conv_pool
 from spikereach.ops.conv_pool.stream import ConvPoolStream
 from spikereach.ops.lif.step import LIFState
 
-Merge = Literal["none", "pre-LIF", "post-LIF"]
+Merge = Literal["none", "pre-LIF", "post-LIF", "gate"]
 
 STEPS = 1024
 """Of random spikes on which initial weights are measured."""
@@ -200,6 +201,8 @@ class HybridState(NamedTuple):
     """(0 or 1, B, 2): the latest keypoint"""
     ready: Tensor
     """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
+    presence: Presence | None
+    """of the areas that are a gate, if any are"""
 
 
 class Hybrid(Decoder):
@@ -220,6 +223,11 @@ class Hybrid(Decoder):
     spiking net; ``post-LIF``, each area has its spiking net too, and one linear read-out of
     all their last spikes gives the keypoints (the sum of one linear prediction per area).
 
+    Ours, in no paper: ``gate``, pre-LIF and beside it a spiking net of the first area alone, which
+    the other areas gate: the joint net is read in frames in whose receptive field each of them
+    has a spike, that of the first area in all other frames. Training decodes every window both
+    ways, so that the first area learns to do without the others.
+
     Args:
         channels: input channels C.
         blocks: convolution blocks, n.
@@ -233,6 +241,7 @@ class Hybrid(Decoder):
         surrogate: ``fast_sigmoid``, ``triangle`` or ``arctan``.
         slope: the surrogate's slope (of the triangle: its peak).
         merge: where areas come together.
+        channel_dropout: probability that, in training, a channel is silent for a window.
         area_channels: channels of each area, in order; needed unless ``merge`` is ``none``.
 
     Raises:
@@ -256,6 +265,7 @@ class Hybrid(Decoder):
         surrogate: str = "fast_sigmoid",
         slope: float = 5.0,
         merge: Merge = "none",
+        channel_dropout: float = 0.0,
         area_channels: Sequence[int] | None = None,
     ):
         if min(blocks, kernel, conv_channels, lif_layers, lif_units) < 1:
@@ -267,6 +277,10 @@ class Hybrid(Decoder):
                 f"merge {merge!r} needs area_channels that add up to {channels} channels, "
                 f"got {area_channels}"
             )
+        if merge == "gate" and len(area_channels) < 2:
+            raise ValueError("merge 'gate' needs two areas or more: give the session's in `areas`")
+        if not 0 <= channel_dropout < 1:
+            raise ValueError(f"channel_dropout is {channel_dropout}: give 0 or more, below 1")
         kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
         reach = layer_buffers(kernels)[0].receptive_field
         padding = sum(2**block * (size // 2) for block, size in enumerate(kernels))
@@ -295,21 +309,25 @@ class Hybrid(Decoder):
             )
             for inputs in self.area_channels
         )
-        nets = len(self.area_channels) if merge == "post-LIF" else 1
-        features = conv_channels * len(self.area_channels) // nets
+        self.frames = Frames(reach - 1 - padding, period, reach)
+        self.gated, self.channel_dropout = merge == "gate", channel_dropout
+        features = [conv_channels] * len(self.area_channels)
+        self.features = features if merge == "post-LIF" else [sum(features)]
+        if self.gated:
+            self.features = [conv_channels, *self.features]
         self.nets = nn.ModuleList(
             Chain(
                 RecurrentLIF(
-                    features if layer == 1 else lif_units,
+                    inputs if layer == 1 else lif_units,
                     lif_units,
                     f"net{net}.lif{layer}",
                     *neuron(tau_mem_ms, period, surrogate, slope),
                 )
                 for layer in range(1, lif_layers + 1)
             )
-            for net in range(1, nets + 1)
+            for net, inputs in enumerate(self.features, start=1)
         )
-        self.readout = Linear(lif_units * nets, 2)
+        self.readout = Linear(lif_units * len(self.features), 2)
 
     @torch.no_grad()
     def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
@@ -325,7 +343,7 @@ class Hybrid(Decoder):
         with _calibration(blocks):
             frames, _ = self._each(self.convs, areas, self.init_state(len(spikes)).blocks)
         frames = _join([x for (x,) in frames]).transpose(0, 1)
-        for net, x in zip(self.nets, frames.chunk(len(self.nets), dim=2), strict=True):
+        for net, x in zip(self.nets, self._parts(frames), strict=True):
             for layer in net:
                 spread_membranes(layer.input, x, layer.constants.decay, MEMBRANE_SPREAD)
                 x, _ = layer(x, None, Formats())
@@ -337,33 +355,62 @@ class Hybrid(Decoder):
             tuple(net.init_state(batch) for net in self.nets),
             silence[:0],
             silence,
+            self.frames.silence(len(self.convs) - 1, batch, silence.device) if self.gated else None,
         )
 
     def forward(
-        self, spikes: Tensor, state: HybridState | None = None, silence: int = 0
+        self,
+        spikes: Tensor,
+        state: HybridState | None = None,
+        silence: int = 0,
+        both_ways: bool = False,
     ) -> tuple[Tensor, HybridState]:
-        """As every decoder's, of the spikes and as many silent steps after them."""
+        """As every decoder's, of the spikes and as many silent steps after them; both ways: of B
+        streams as they are, and of the same as if the gate were closed, (T, 2 B, 2)."""
+        if self.training and self.channel_dropout:
+            drawn = torch.rand(1, *spikes.shape[1:], device=spikes.device)
+            spikes = spikes * (drawn >= self.channel_dropout)
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
         state = self.init_state(spikes.shape[1]) if state is None else state
         split = [part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts]
-        areas = zip(*split, strict=True)
+        areas = list(zip(*split, strict=True))
         frames, blocks = self._each(self.convs, areas, state.blocks)
         # (n, B, channels) of all areas; one spiking net takes them all, several take one each
         frames = _join([x for (x,) in frames]).transpose(0, 1).contiguous()
-        neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
+        neurons, keypoint, ready, presence = state[1:]
+        if self.gated:
+            present, presence = self.frames.present(areas[1:], presence)
+            opened = present.all(0).T[..., None]
         if len(frames) > 0:
-            parts = frames.chunk(len(self.nets), dim=2)
-            hidden, neurons = self._each(self.nets, parts, neurons)
+            hidden, neurons = self._each(self.nets, self._parts(frames), neurons)
+            if both_ways:
+                hidden = [torch.cat([each, each], dim=1) for each in hidden]
+                opened = torch.cat([opened, torch.zeros_like(opened)], dim=1)
+                keypoint, ready = (torch.cat([each, each], dim=1) for each in (keypoint, ready))
+            if self.gated:
+                hidden = hidden[0] * ~opened, hidden[1] * opened
             keypoints = torch.cat([keypoint, self.readout(_join(hidden))])
             # The velocity at an earlier keypoint has been emitted already.
             velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
         due = len(spikes) + silence
-        return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:])
+        return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:], presence)
+
+    def _parts(self, frames: Tensor) -> Sequence[Tensor]:
+        """What enters each spiking net, of the frames (n, B, channels) of all areas."""
+        if self.gated:
+            return frames[..., : self.features[0]], frames
+        return frames.split(self.features, dim=2)
 
     def decode_standardised(self, spikes: Tensor) -> Tensor:
         velocity, _ = self(spikes, silence=self.timing.lookahead)  # copies no spikes
         return velocity[self.timing.lookahead :]
+
+    def training_pairs(self, spikes: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.gated:
+            return super().training_pairs(spikes, velocity)
+        decoded, _ = self(spikes, silence=self.timing.lookahead, both_ways=True)
+        return decoded[self.timing.lookahead :], torch.cat([velocity, velocity], dim=1)
 
     def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
         """Outputs and new states of several chains."""
@@ -380,18 +427,30 @@ class Hybrid(Decoder):
             self.readout, self.timing.update_period, state.keypoint, state.ready
         )
 
+        present = self.frames.stream(areas[1:], state.presence) if self.gated else None
+
         def step(spikes: np.ndarray) -> np.ndarray:
             frames = [conv(spikes[area]) for conv, area in convs]
+            opened = present(spikes) if self.gated else True
             if frames[0] is not None:  # the areas' frames are complete at the same steps
-                if len(nets) < len(frames):
+                if self.gated:
+                    frames = [frames[0], np.concatenate(frames)]
+                elif len(nets) < len(frames):
                     frames = [np.concatenate(frames)]
                 fired = [net(frame) for net, frame in zip(nets, frames, strict=True)]
+                if self.gated:
+                    fired = [fired[0] * (not opened), fired[1] * opened]
                 keypoints.add(fired[0] if len(fired) == 1 else np.concatenate(fired))
             return keypoints.ready.popleft()
 
         return step
 
     def stages(self) -> list[stages.Stage]:
+        if self.gated:
+            raise stages.NoStagesError(
+                "Hybrid cannot be exported with merge gate: no stage chooses between two nets; "
+                "export one with merge none, pre-LIF or post-LIF"
+            )
         convs = [
             tuple(
                 block.stage(f"convs.{area}.{number}", self.formats)
@@ -426,7 +485,10 @@ class Hybrid(Decoder):
         sizes = [BufferSize("input", spikes.needed * self.channels, "input")]
         sizes += [BufferSize(row.layer, row.needed * width, "buffer") for row in layers]
         layers = (layer for net in self.nets for layer in net)
-        return sizes + [BufferSize(layer.name, layer.units, "state") for layer in layers]
+        sizes += [BufferSize(layer.name, layer.units, "state") for layer in layers]
+        if self.gated:
+            sizes.append(BufferSize("steps since a spike", len(self.convs) - 1, "state"))
+        return sizes
 
 
 @contextmanager

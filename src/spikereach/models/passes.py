@@ -70,3 +70,10 @@ def in_pieces(decoder: Decoder, spikes: Tensor, piece: int) -> Iterator[Tensor]:
         skipped = min(early, len(velocity))
         early -= skipped
         yield decoder.standardisation.undo(velocity[skipped:])
+
+
+def decoded(decoder: Decoder, spikes: np.ndarray | Tensor, piece: int) -> np.ndarray:
+    """What :func:`in_pieces` decodes of spikes (T, C): (T, 2) float32, in session units."""
+    with torch.inference_mode():
+        pieces = in_pieces(decoder, as_input(decoder, spikes), piece)
+        return np.concatenate([each[:, 0].float().cpu().numpy() for each in pieces])

@@ -382,7 +382,7 @@ class Plan:
 
     def ablation_sessions(self, ablation: str) -> list[str]:
         """Those with all cortex areas that its systems name."""
-        areas = set(self._ablation_areas(ablation)) if ablation == "cortex" else set()
+        areas = set(self._ablation_areas(ablation)) if ablation != "compression" else set()
         return [name for name in self.config.sessions if areas <= self.session(name).areas.keys()]
 
     def _ablation_areas(self, ablation: str) -> list[str]:

@@ -12,14 +12,35 @@ from spikereach.reporting.cells import Systems
 from spikereach.reporting.collect import source_of
 from spikereach.reporting.plots import drawing
 from spikereach.reporting.plots.colours import GREY, TRUE, colour
-from spikereach.reporting.tables.ablations import compression_values, cortex_values
+from spikereach.reporting.tables.ablations import (
+    compression_values,
+    cortex_values,
+    fusion_values,
+    silenced_areas,
+)
 
 
 def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
     """R2 per session for decoders of different areas; arguments as of `cortex_values`."""
     data = cortex_values(frame, labels)
+    return _bars(frame, data, labels, {"published": "_published"})
+
+
+def fusion(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
+    """R2 per session and input, and without an area's spikes; arguments as of `cortex_values`."""
+    data = fusion_values(frame, labels)
+    areas = silenced_areas(frame)
+    return _bars(frame, data, labels, {f"{area} silent": f"_{area}_silent" for area in areas})
+
+
+def _bars(
+    frame: pd.DataFrame, data: pd.DataFrame, labels: Mapping[str, str], beside: Mapping[str, str]
+) -> drawing.Plot:
+    """A bar per session and input, and marks for other values of R2 beside: the label of each in
+    the legend, and the ending of its columns."""
     sessions = list(data["session"].unique())
     width = drawing.COLUMN if len(sessions) <= 3 else drawing.DOUBLE
+    marks = {label: end for label, end in beside.items() if data[f"r2{end}"].notna().any()}
     with drawing.drawn(width, 2.4) as figure:
         axes = figure.add_subplot()
         step, entries = 0.84 / len(labels), {}
@@ -28,11 +49,13 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
             x = np.arange(len(sessions)) + (index - (len(labels) - 1) / 2) * step
             entries[label] = axes.bar(x, part["r2"], 0.9 * step, color=colour(name))
             _errors(axes, x - 0.12 * step, part["r2"], part["r2_std"])
-            _errors(axes, x + 0.2 * step, part["r2_published"], part["r2_std_published"])
-            drawing.diamonds(axes, x + 0.2 * step, part["r2_published"], TRUE, size=9)
+            for end, shape in zip(marks.values(), drawing.SHAPES, strict=False):
+                at = x + 0.2 * step
+                _errors(axes, at, part[f"r2{end}"], part[f"r2_std{end}"])
+                drawing.marks(axes, at, part[f"r2{end}"], TRUE, size=9, marker=shape)
         drawing.by_session(axes, sessions)
-        if data["r2_published"].notna().any():
-            entries["published"] = drawing.diamond(TRUE)
+        for label, shape in zip(marks, drawing.SHAPES, strict=False):
+            entries[label] = drawing.mark(TRUE, shape)
         drawing.legend_above(figure, entries)
         drawing.note(axes, source_of(frame))
     return drawing.Plot(figure, data)
@@ -65,7 +88,7 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
         steps = enumerate(zip(values["step"], values["system"], strict=True), start=1)
         entries = {f"{n}  {step}": drawing.dot(colour(name), 6) for n, (step, name) in steps}
         if values["r2_published"].notna().any():
-            entries["published"] = drawing.diamond(GREY)
+            entries["published"] = drawing.mark(GREY)
         key.axis("off")
         look = {"loc": "center left", "borderaxespad": 0, "handletextpad": 0.4}
         key.legend(list(entries.values()), list(entries), **look)
@@ -90,6 +113,6 @@ def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
             zorder=3.005 + 0.01 * number,
         )  # fmt: skip
     theirs = values[f"{metric}_published"].astype(float) / unit
-    drawing.diamonds(
+    drawing.marks(
         axes, theirs, values["r2_published"].astype(float), shades, size=12, linewidths=0.8
     )

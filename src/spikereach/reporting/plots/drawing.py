@@ -24,6 +24,9 @@ COLUMN, DOUBLE = 3.5, 7.2
 DASHED = {"color": GREY, "linewidth": 0.8, "linestyle": "--"}
 """A Pareto front, which is a stair."""
 
+SHAPES = ("D", "o", "s", "^")
+"""Of marks beside ours, in turn."""
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -86,14 +89,17 @@ def dot(shade: str, size: float | None = None, marker: str = "o", **look) -> Lin
     return Line2D([], [], color=shade, marker=marker, markersize=size, **look)
 
 
-def diamond(shade: str) -> Line2D:
-    return dot(shade, 3.5, "D", markerfacecolor="white", markeredgewidth=0.6)
+def mark(shade: str, marker: str = SHAPES[0]) -> Line2D:
+    """One of :func:`marks` in a legend."""
+    return dot(shade, 3.5, marker, markerfacecolor="white", markeredgewidth=0.6)
 
 
-def diamonds(axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6) -> None:
-    """Published values."""
+def marks(
+    axes: Axes, x, y, shade, *, size: float, linewidths: float = 0.6, marker: str = SHAPES[0]
+) -> None:
+    """Values beside ours: open, diamonds where published."""
     look = {"facecolors": "white", "edgecolors": shade, "linewidths": linewidths}
-    axes.scatter(x, y, s=size, marker="D", zorder=4, **look)
+    axes.scatter(x, y, s=size, marker=marker, zorder=4, **look)
 
 
 def logarithmic(axes: Axes, label: str) -> None:

@@ -50,7 +50,7 @@ def r2_by_session(frame: pd.DataFrame, systems: Systems) -> drawing.Plot:
         line = {"linestyle": "-", "linewidth": 1.6}
         entries = {name: drawing.dot(colour(name), 3, **line) for name in systems}
         if (data["origin"] == "published").any():
-            entries["published"] = drawing.diamond(GREY)
+            entries["published"] = drawing.mark(GREY)
         drawing.legend_above(figure, entries)
         drawing.note(panels[0], source_of(frame))
     return drawing.Plot(figure, data)
@@ -75,7 +75,7 @@ def _groups(axes: Axes, data: pd.DataFrame, groups: list[str], systems: Systems)
             axes.scatter(
                 x + spread, ours, s=8, color=colour(name), alpha=0.65, linewidths=0, zorder=3
             )
-            drawing.diamonds(axes, np.full(len(theirs), x), theirs, colour(name), size=13)
+            drawing.marks(axes, np.full(len(theirs), x), theirs, colour(name), size=13)
     drawing.by_session(axes, groups)
 
 

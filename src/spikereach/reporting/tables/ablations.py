@@ -5,7 +5,9 @@ deviation over the seeds; published ones stand beside those of the Zenodo record
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
 
 import pandas as pd
 
@@ -24,16 +26,44 @@ def cortex_values(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFram
         frame: from `collect`.
         labels: label of the input (M1, S1, M1+S1, pre-LIF, post-LIF) -> system, in order.
     """
-    check_present(frame, labels.values())
     printed = {} if source_of(frame).apart else published.cortex_ablation()
     rows = []
-    for session in sorted(frame["session"].unique()):
-        for label, name in labels.items():
-            part = frame[(frame["session"] == session) & (frame["system"] == name)]["r2"]
-            theirs = printed.get(session, {}).get(label, (math.nan, math.nan))
-            rows.append((session, label, name, *spread(part), *theirs))
-    columns = ["session", "input", "system", "r2", "r2_std", "r2_published", "r2_std_published"]
-    return pd.DataFrame(rows, columns=columns)
+    for row, _ in _inputs(frame, labels):
+        theirs = printed.get(row["session"], {}).get(row["input"], (math.nan, math.nan))
+        rows.append(row | dict(zip(("r2_published", "r2_std_published"), theirs, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def fusion_values(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """R2 per session and input, and when the spikes of one area are set to zero in the test.
+
+    Arguments as of `cortex_values`. Of each area that is silenced: ``r2_AREA_silent`` and
+    ``r2_std_AREA_silent``, unknown for decoders that read one area alone.
+    """
+    rows = []
+    for row, part in _inputs(frame, labels):
+        for area in silenced_areas(frame):
+            found = part["silenced"].map(lambda each, area=area: each.get(area, math.nan))
+            row[f"r2_{area}_silent"], row[f"r2_std_{area}_silent"] = spread(found)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def silenced_areas(frame: pd.DataFrame) -> list[str]:
+    """The areas that were silenced in some result."""
+    return sorted({area for each in frame["silenced"] for area in each})
+
+
+def _inputs(
+    frame: pd.DataFrame, labels: Mapping[str, str]
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """A row per session and input, and the results it is of."""
+    check_present(frame, labels.values())
+    for session, (label, name) in product(sorted(frame["session"].unique()), labels.items()):
+        part = frame[(frame["session"] == session) & (frame["system"] == name)]
+        mean, std = spread(part["r2"])
+        row = {"session": session, "input": label, "system": name, "r2": mean, "r2_std": std}
+        yield row, part
 
 
 def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> Table:
@@ -53,6 +83,23 @@ def cortex(frame: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     if printed:
         what += ". Published (publ.): Krausse et al. 2025, read from their figure 5"
     return result_table("cortex_ablation", what, frame, values, columns)
+
+
+def fusion(frame: pd.DataFrame, labels: Mapping[str, str]) -> Table:
+    """Arguments as of `cortex_values`."""
+    values = fusion_values(frame, labels)
+    shown = {"all": ""} | {f"no {area}": f"_{area}_silent" for area in silenced_areas(frame)}
+    columns = [Column("Input", list(labels), align="l")]
+    for session, part in values.groupby("session"):
+        part = part.set_index("input").loc[list(labels)]
+        for head, ending in shown.items():
+            found = list(map(r2, part[f"r2{ending}"], part[f"r2_std{ending}"]))
+            columns.append(Column(head, found, session))
+    what = (
+        "Areas that aid another: R² over the whole test split, with all areas and when the spikes "
+        "of one are set to zero; decoders of one area have no other"
+    )
+    return result_table("fusion_ablation", what, frame, values, columns)
 
 
 def compression_values(
