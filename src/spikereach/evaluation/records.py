@@ -4,7 +4,7 @@ Tables, figures, pages and the command line read these fields under the same nam
 imports torch, so that they can do so quickly.
 """
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from spikereach.records import Record
 
@@ -33,7 +33,7 @@ class Measured(Record):
     r2: float
     r2_x: float
     r2_y: float
-    silenced: dict[str, float] = {}
+    silenced: dict[str, float] = Field(default_factory=dict)
     """R2 when an area's spikes are set to zero, by area; of decoders that read several."""
     footprint: int
     """Bytes as NeuroBench counts them: all parameters and registered buffers."""
