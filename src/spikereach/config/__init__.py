@@ -46,7 +46,7 @@ Table = Literal[
     "deployment",
     "closed_loop",
 ]
-Ablation = Literal["cortex", "compression"]
+Ablation = Literal["cortex", "compression", "latency"]
 #: Systems with published weights: the keys of published/weights.json.
 WEIGHTS = ("ANN2", "ANN3", "SNN2", "SNN3", "tinyRSNN")
 Architecture = Annotated[str, AfterValidator(lambda name: locate(name) and name)]
@@ -417,7 +417,10 @@ class Trajectory(Model):
 class Variant(Model):
     """One bar or point of an ablation."""
 
-    label: str = Field(description="cortex: as in the paper's figure 5; compression: what is new")
+    label: str = Field(
+        description="cortex: as in the paper's figure 5; compression: what is new; latency: what "
+        "stands beside the point"
+    )
     system: Name
 
 
