@@ -36,7 +36,7 @@ class RecursiveState(NamedTuple):
     neurons: tuple[LIFState, ...]
     """by layer"""
     keypoint: Tensor
-    """(0 or 1, B, 2): the latest keypoint, which is also the read-out's membrane"""
+    """(0 or 1, B, 2): the latest keypoint, which the next one is averaged with"""
     ready: Tensor
     """(n, B, 2): velocities not yet due; at first the silence before the first keypoint"""
 
@@ -49,9 +49,9 @@ class Recursive(Decoder):
 
     .. math:: v_m \leftarrow d_m v_m + W s + b, \quad d = e^{-\Delta t / \tau}
 
-    Every ``period`` steps the traces enter :class:`RecurrentLIF` layers; their spikes are read
-    out by two leaky integrators, whose membranes are the keypoint; velocities in between are
-    interpolated linearly. No past input is kept, and projecting costs as much as there are
+    Every ``period`` steps the traces enter :class:`RecurrentLIF` layers; the keypoint is a
+    running average, :math:`d` of the last one and :math:`1 - d` of what a linear layer reads out
+    of the spikes; velocities in between are interpolated linearly. No past input is kept, and projecting costs as much as there are
     spikes.
 
     A keypoint stands for the step ``lookahead`` steps before its latest input, so that the
@@ -161,7 +161,8 @@ class Recursive(Decoder):
             x, neurons = self.net(x, neurons, self.formats)
             x = self.readout(F.dropout(x, self.unit_dropout, self.training))
             before = keypoint[0] if len(keypoint) else torch.zeros_like(x[0])
-            x, _ = scan_integrator(x, self.constant(self.readout_decay), before)
+            decay = self.constant(self.readout_decay)
+            x, _ = scan_integrator((1 - decay) * x, decay, before)
             keypoints = torch.cat([keypoint, x])
             # The velocity at an earlier keypoint has been emitted already.
             velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]

@@ -35,8 +35,8 @@ class Keypoints:
     """Linear read-out of keypoints and the velocities between them (`models.keypoints`).
 
     ``last`` (0 or 1, 1, 2) is the latest keypoint, ``ready`` (n, 1, 2) what is not yet due: the
-    attribute of that name holds it, oldest first. A leaky read-out adds ``decay`` times the latest
-    keypoint.
+    attribute of that name holds it, oldest first. ``decay`` is the share of the latest keypoint in
+    the next one, where keypoints are a running average.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ def _keypoint(x, weight_t, bias, decay, last, shares):
     """Read-out of a keypoint; the values (period, 2) from the last one to it, which it becomes."""
     new = np.empty_like(last)
     receive(x, weight_t, bias, new)
-    new += decay * last
+    new = decay * last + (np.float32(1) - decay) * new
     between = last + shares * (new - last)
     last[:] = new
     return between
