@@ -51,8 +51,8 @@ class Recursive(Decoder):
 
     Every ``period`` steps the traces enter :class:`RecurrentLIF` layers; the keypoint is a
     running average, :math:`d` of the last one and :math:`1 - d` of what a linear layer reads out
-    of the spikes; velocities in between are interpolated linearly. No past input is kept, and projecting costs as much as there are
-    spikes.
+    of the spikes; velocities in between are interpolated linearly. No past input is kept, and the
+    projection costs as much as there are spikes.
 
     A keypoint stands for the step ``lookahead`` steps before its latest input, so that the
     velocity just after a keypoint comes ``lookahead + period - 1`` steps late.
