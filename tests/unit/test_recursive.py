@@ -17,9 +17,10 @@ from spikereach.models.stages import NoStagesError
 
 SMALL = {
     "features": 3, "taus_ms": [10.0, 60.0], "lif_layers": 2, "lif_units": 6, "dropout": 0.3,
-    "unit_dropout": 0.3,
+    "unit_dropout": 0.3, "taus_mem_ms": [50.0, 200.0],
 }  # fmt: skip
 TAUS = [8.0, 12.0, 20.0, 40.0, 90.0, 150.0]
+MEMBRANE_TAUS = [40.0, 50.0, 60.0, 150.0, 200.0, 250.0]
 
 
 def lively(**sizes) -> Recursive:
@@ -30,7 +31,9 @@ def lively(**sizes) -> Recursive:
     with torch.no_grad():
         ratio = torch.tensor(TAUS) / torch.tensor([10.0] * 3 + [60.0] * 3)
         decoder.trace_param.copy_(ratio.expm1().log())  # the inverse of softplus
+        ratio = torch.tensor(MEMBRANE_TAUS) / torch.tensor([50.0] * 3 + [200.0] * 3)
         for layer in decoder.net:
+            layer.tau_param.copy_(ratio.expm1().log())
             layer.input.weight.mul_(3)
             layer.recurrent.weight.normal_(0, 0.5).sub_(2 * torch.eye(6))
     return decoder
@@ -52,7 +55,7 @@ def plain(decoder: Recursive, spikes: np.ndarray) -> np.ndarray:
                 own, others = (
                     state[f"net.{layer}.{name}.weight"] for name in ("input", "recurrent")
                 )
-                v[:] = np.exp(-4 * period / 100) * v + own @ x + others @ z - z
+                v[:] = np.exp(-4 * period / np.array(MEMBRANE_TAUS)) * v + own @ x + others @ z - z
                 z[:] = v > 1
                 x = z
             read = state["readout.weight"] @ x + state["readout.bias"]

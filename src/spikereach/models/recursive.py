@@ -20,7 +20,7 @@ from spikereach.models.rsnn import decays
 from spikereach.ops.common.fixed_point import Formats, bits_of
 from spikereach.ops.integrator import scan_integrator
 from spikereach.ops.integrator.stream import IntegratorStream
-from spikereach.ops.lif.step import LIFState
+from spikereach.ops.lif.step import LIFParameters, LIFState
 
 INITIAL = math.log(math.e - 1)
 """softplus of it is one: a time constant that is still the configured one."""
@@ -41,6 +41,35 @@ class RecursiveState(NamedTuple):
     """(n, B, 2): velocities not yet due; at first the silence before the first keypoint"""
 
 
+class LearnedLIF(RecurrentLIF):
+    """Neurons with a learned time constant each.
+
+    Args:
+        inputs, units, name: as of :class:`RecurrentLIF`.
+        taus_ms: initial time constants, each of as many neurons.
+        period: steps of 4 ms between two updates.
+        surrogate, slope: as of :func:`.neuron`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        name: str,
+        taus_ms: Sequence[float],
+        period: int,
+        surrogate: str,
+        slope: float,
+    ):
+        super().__init__(inputs, units, name, *neuron(min(taus_ms), period, surrogate, slope))
+        self.taus = [tau / period for tau in taus_ms]
+        self.tau_param = nn.Parameter(torch.full((units,), INITIAL))
+
+    @property
+    def constants(self) -> LIFParameters:
+        return LIFParameters(decays(self.taus, self.tau_param.float()))
+
+
 class Recursive(Decoder):
     r"""Traces of projected spikes, recurrent LIF layers, and keypoints that are interpolated.
 
@@ -49,7 +78,7 @@ class Recursive(Decoder):
 
     .. math:: v_m \leftarrow d_m v_m + W s + b, \quad d = e^{-\Delta t / \tau}
 
-    Every ``period`` steps the traces enter :class:`RecurrentLIF` layers; the keypoint is a
+    Every ``period`` steps the traces enter :class:`LearnedLIF` layers; the keypoint is a
     running average, :math:`d` of the last one and :math:`1 - d` of what a linear layer reads out
     of the spikes; velocities in between are interpolated linearly. No past input is kept, and the
     projection costs as much as there are spikes.
@@ -67,7 +96,7 @@ class Recursive(Decoder):
         unit_dropout: the same of a spike on its way to the read-out.
         period: steps from one keypoint to the next.
         lookahead: input after a keypoint that it waits for, in steps.
-        tau_mem_ms: time constant of the neurons' membranes.
+        taus_mem_ms: initial time constants of the membranes, each of as many neurons of a layer.
         readout_tau_ms: time constant of the read-out.
         surrogate: ``fast_sigmoid``, ``triangle`` or ``arctan``.
         slope: the surrogate's slope (of the triangle: its peak).
@@ -77,7 +106,6 @@ class Recursive(Decoder):
     """
 
     takes_bytes = True
-    unstored = frozenset({"trace_param"})
 
     def __init__(
         self,
@@ -91,19 +119,21 @@ class Recursive(Decoder):
         unit_dropout: float,
         period: int = 4,
         lookahead: int = 0,
-        tau_mem_ms: float = 100.0,
+        taus_mem_ms: Sequence[float] = (100.0,),
         readout_tau_ms: float = 50.0,
         surrogate: str = "fast_sigmoid",
         slope: float = 5.0,
     ):
-        if min(features, lif_layers, lif_units, period, len(taus_ms), lookahead + 1) < 1:
+        needed = features, lif_layers, lif_units, period, len(taus_ms), len(taus_mem_ms)
+        if min(*needed, lookahead + 1) < 1:
             raise ValueError(
                 "features, layers, units, period and time constants must be at least 1, the "
                 "look-ahead 0"
             )
-        if not min(*taus_ms, readout_tau_ms) > 0:
+        if not min(*taus_ms, *taus_mem_ms, readout_tau_ms) > 0:
             raise ValueError(
-                f"time constants must be positive, got {list(taus_ms)} and {readout_tau_ms} ms"
+                f"time constants must be positive, got {list(taus_ms)}, {list(taus_mem_ms)} and "
+                f"{readout_tau_ms} ms"
             )
         super().__init__(
             channels=channels,
@@ -121,14 +151,19 @@ class Recursive(Decoder):
         self.gain: Tensor | None = nn.Buffer((1 - decay**2).sqrt(), persistent=False)
         """Of traces, so that all vary as much at first; None once it is in the weights."""
         self.net = Chain(
-            RecurrentLIF(
+            LearnedLIF(
                 lif_units if layer > 1 else traces,
                 lif_units,
                 f"lif{layer}",
-                *neuron(tau_mem_ms, period, surrogate, slope),
+                taus_mem_ms,
+                period,
+                surrogate,
+                slope,
             )
             for layer in range(1, lif_layers + 1)
         )
+        learned = (f"net.{number}.tau_param" for number in range(lif_layers))
+        self.unstored = frozenset({"trace_param", *learned})
         self.readout = Linear(lif_units, 2)
         self.readout_decay = math.exp(-period * STEP_S * 1000 / readout_tau_ms)
 
