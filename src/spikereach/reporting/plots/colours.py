@@ -45,7 +45,6 @@ _LOOKS = {
     "sRTnet-sparse": ("#6B2F00", "o"),
     "RTnet-centred": ("#0072B2", "o"),
     "RTnet-causal-0": ("#BCDDF2", "o"),
-    "RTnet-causal-2": ("#93C7E8", "o"),
     "RTnet-causal-5": ("#66AEDB", "o"),
     "RTnet-causal-11": ("#3391C9", "o"),
 }
