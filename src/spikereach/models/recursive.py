@@ -17,6 +17,7 @@ from spikereach.models.keypoints import interpolate
 from spikereach.models.layers import Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.models.rsnn import decays
+from spikereach.ops.common.cpu import values
 from spikereach.ops.common.fixed_point import Formats, bits_of
 from spikereach.ops.integrator import scan_integrator
 from spikereach.ops.integrator.stream import IntegratorStream
@@ -222,7 +223,7 @@ class Recursive(Decoder):
     def standardised_streamer(self, state: RecursiveState | None = None) -> streams.Stream:
         state = self.init_state(1) if state is None else state
         period, phase, taus = self.timing.update_period, state.phase, len(self.taus_ms)
-        gain = 1 if self.gain is None else self.gain.numpy()
+        gain = 1 if self.gain is None else values(self.gain)
         integrate = streams.chain(
             streams.Receiver(self.projection.weight, self.projection.bias),
             lambda currents: np.tile(currents, taus),
