@@ -119,7 +119,7 @@ class Row(NamedTuple):
 
 def rows(paper: Config, systems: Sequence[str]) -> Iterator[Row]:
     """Every training by gradients, but none whose net, areas, batch and window are those of an
-    earlier one."""
+    earlier one. A look-ahead says only which step a frame stands for."""
     known: list[tuple] = []
     for name in systems:
         system, stages = paper.systems[name], {}
@@ -129,7 +129,8 @@ def rows(paper: Config, systems: Sequence[str]) -> Iterator[Row]:
         for what, stage in stages.items():
             if stage is None:
                 continue
-            key = system.architecture, system.sizes, areas(system), stage.batch, stage.window
+            sizes = {name: size for name, size in system.sizes.items() if name != "lookahead"}
+            key = system.architecture, sizes, areas(system), stage.batch, stage.window
             if key not in known:
                 known.append(key)
                 yield Row(name, what, f"{stage.batch} x {stage.window}", gigabytes(system, stage))

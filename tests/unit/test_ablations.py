@@ -18,10 +18,12 @@ from spikereach.reporting.collect import ResultError, collect
 from spikereach.reporting.make import write
 from spikereach.reporting.plots.ablations import compression as compression_plot
 from spikereach.reporting.plots.ablations import fusion as fusion_plot
+from spikereach.reporting.plots.ablations import latency as latency_plot
 from spikereach.reporting.tables.ablations import compression as compression_table
 from spikereach.reporting.tables.ablations import compression_values
 from spikereach.reporting.tables.ablations import cortex as cortex_table
 from spikereach.reporting.tables.ablations import fusion as fusion_table
+from spikereach.reporting.tables.ablations import latency as latency_table
 from spikereach.training.fit import fit
 from training_cases import CHANNELS, run_options, session, stage, system
 
@@ -236,3 +238,21 @@ def test_fusion_by_hand(tmp_path):
     assert plot.data.equals(table.values)
     (legend,) = plot.figure.legends
     assert {text.get_text() for text in legend.get_texts()} == {*inputs, "M1 silent", "S1 silent"}
+
+
+def test_latency_ablation_in_order_of_latency(tmp_path):
+    labels = {"centred": "RTnet", "0": "RTnet-causal-0"}
+    found = collect(handmade.write(tmp_path, systems=labels.values(), sessions=LOCO[:2]))
+    found["latency_ms"] = found["system"].map({"RTnet": 96.0, "RTnet-causal-0": 4.0})
+    table, plot = (
+        latency_table(found, labels, entries(labels.values())),
+        latency_plot(found, labels),
+    )
+    assert plot.data.equals(table.values)
+    assert table.values["decoder"].tolist() == ["0", "centred"]
+    by_seed = found[found["system"] == "RTnet"].groupby("seed")["r2"].mean()
+    assert table.values["r2"].iloc[1] == pytest.approx(by_seed.mean())
+    (line, limit) = plot.figure.axes[0].lines[0], plot.figure.axes[0].lines[-1]
+    assert line.get_xdata().tolist() == [4, 96]
+    assert limit.get_xdata() == [100, 100]
+    assert {".pdf", ".png", ".csv"} == plot.files().keys()

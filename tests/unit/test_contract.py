@@ -25,6 +25,10 @@ SIZES = {
     "gru": WINDOWED,
     "sgru": WINDOWED,
     "lif": WINDOWED,
+    "recursive": {
+        "features": 3, "taus_ms": [10, 50], "lif_layers": 2, "lif_units": 6, "dropout": 0.3,
+        "unit_dropout": 0.3,
+    },
     "wiener": {"lags": 3, "width": 5},
     "kalman": {"width": 5},
 }  # fmt: skip

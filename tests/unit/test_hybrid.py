@@ -60,6 +60,8 @@ def lively(decoder: Hybrid) -> Hybrid:
 
 def plain(decoder: Hybrid, spikes: torch.Tensor) -> np.ndarray:
     """Velocity (T, 2) of one recording (T, C), as the paper's pipeline reads, written out."""
+    period, field = decoder.timing.update_period, decoder.timing.receptive_field
+    shift = field // 2 + period - 1 - decoder.timing.lookahead  # of kernels, into the past
     x = torch.cat([spikes, torch.zeros(decoder.timing.lookahead, decoder.channels)]).T[None]
     for block in decoder.convs[0]:
         size = block.conv.kernel_size[0]
@@ -77,16 +79,19 @@ def plain(decoder: Hybrid, spikes: torch.Tensor) -> np.ndarray:
         x = torch.stack(spikes_out)
     assert 0.02 < x.mean() < 0.98
     keypoints = (x @ decoder.readout.weight.T + decoder.readout.bias).numpy()
-    at = decoder.timing.update_period * np.arange(len(keypoints))
+    at = period * np.arange(len(keypoints)) + shift
     steps = np.arange(len(spikes))
     assert at[-1] >= steps[-1]
-    return np.stack([np.interp(steps, at, keypoints[:, axis]) for axis in range(2)], axis=1)
+    velocity = [np.interp(steps, at, keypoints[:, axis], left=0) for axis in range(2)]
+    return np.stack(velocity, axis=1)
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("blocks", "lookahead"), [(1, None), (2, None), (3, None), (1, 0), (2, 0), (2, 5)]
+)
 @pytest.mark.parametrize("steps", [64, 77])
-def test_decodes_as_the_plain_pipeline(blocks, steps):
-    decoder = lively(Hybrid(channels=5, **SMALL | {"blocks": blocks}))
+def test_decodes_as_the_plain_pipeline(blocks, lookahead, steps):
+    decoder = lively(Hybrid(channels=5, lookahead=lookahead, **SMALL | {"blocks": blocks}))
     spikes = random_spikes(steps, 2, 5)
     with torch.no_grad():
         velocity = decoder.decode(spikes)
@@ -135,6 +140,21 @@ def test_receptive_field_is_what_the_gradient_sees(kernels):
     assert last + period - 1 == decoder.timing.lookahead
 
 
+def test_kernels_in_the_past_are_the_same_frames_sooner():
+    centred = lively(Hybrid(channels=5, **SMALL))
+    spikes = random_spikes(150, 2, 5)
+    for lookahead in (0, 5, 23):
+        shifted = Hybrid(channels=5, lookahead=lookahead, **SMALL).eval()
+        shifted.load_state_dict(centred.state_dict())
+        assert shifted.timing.latency_steps == lookahead + 1
+        assert shifted.timing.lookahead == lookahead + 3
+        with torch.no_grad():
+            assert torch.equal(shifted(spikes)[0], centred(spikes)[0])
+    for wrong in (-1, 24):
+        with pytest.raises(ValueError, match=f"lookahead is {wrong}: expected 0 to 23"):
+            Hybrid(channels=5, lookahead=wrong, **SMALL)
+
+
 @pytest.mark.parametrize("merge", ["none", "pre-LIF", "post-LIF", "gate"])
 def test_streaming(merge):
     areas = {} if merge == "none" else {"area_channels": [2, 3]}
@@ -167,9 +187,9 @@ def test_silence_follows_a_recording(training, kind):
     assert torch.equal(velocity, written_out[decoder.timing.lookahead :])
 
 
-@pytest.mark.parametrize("blocks", [1, 2])
-def test_measured_lookahead_is_the_declared_one(blocks):
-    decoder = Hybrid(channels=5, **SMALL | {"blocks": blocks})
+@pytest.mark.parametrize(("blocks", "lookahead"), [(1, None), (2, None), (2, 0)])
+def test_measured_lookahead_is_the_declared_one(blocks, lookahead):
+    decoder = Hybrid(channels=5, lookahead=lookahead, **SMALL | {"blocks": blocks})
     with torch.no_grad():
         for block in decoder.convs[0]:
             block.conv.weight[:, :, -1] *= 10  # the newest input counts for much

@@ -70,7 +70,7 @@ def test_every_function_gets_the_arguments_that_it_names(make):
 
 def test_documents_hold_the_tables_of_the_run(make):
     reports = make()
-    ablations = ["cortex_ablation", "compression_ablation"]
+    ablations = ["cortex_ablation", "compression_ablation", "latency_ablation"]
     assert json.loads(reports.job("documents", "paper_tables/all")["settings"]) == {
         "where_made": ablations
     }

@@ -1,4 +1,4 @@
-"""A small run of both ablations."""
+"""A small run of all ablations."""
 
 import csv
 
@@ -14,21 +14,23 @@ RETRAIN = BRIEF | {
 SIZES = {"conv_channels": 2, "lif_layers": 1, "lif_units": 4, "kernel": 3}
 CORTEX = {"M1": "BMnet-M1", "post-LIF": "BMnet-post"}
 COMPRESSION = {"float32": "RTnet-float32", "weights": "RTnet-weights"}
+LATENCY = {"0": "RTnet-causal-0", "centred": "RTnet-centred"}
+ABLATIONS = {"cortex": CORTEX, "compression": COMPRESSION, "latency": LATENCY}
 
 
 def small(checkout):
-    """The tiny configuration on a session of both areas, with both ablations."""
+    """The tiny configuration on a session of both areas, with all ablations."""
     content = yaml.safe_load(checkout.overlay.read_text())
     content |= {
         "sessions": ["synthetic_loco_1"],
         "pretrain_sessions": {},
         "ablations": {
             name: [{"label": label, "system": system} for label, system in each.items()]
-            for name, each in {"cortex": CORTEX, "compression": COMPRESSION}.items()
+            for name, each in ABLATIONS.items()
         },
     }
     training = {"pretrain": None, "finetune": BRIEF}
-    for name in ("RTnet", *CORTEX.values()):
+    for name in ("RTnet", *CORTEX.values(), *LATENCY.values()):
         content["systems"][name] = {"sizes": SIZES, "training": training, "compression": []}
     step = {"kind": "fixed_point", "weight_bits": [1, 7], "buffer_bits": None, "retrain": RETRAIN}
     content["systems"]["RTnet-weights"] = {"compression": [step]}
@@ -36,13 +38,13 @@ def small(checkout):
 
 
 @pytest.mark.long
-def test_both_ablations(checkout):
+def test_all_ablations(checkout):
     """Whole; with one variant each they are made in test_report.py."""
     small(checkout)
     done = checkout.snakemake("ablations", "--cores", "2")
     assert done.returncode == 0, done.stdout
     run = checkout.run_folder
-    for name, steps in {"cortex": CORTEX, "compression": COMPRESSION}.items():
+    for name, steps in ABLATIONS.items():
         for path in (f"figures/{name}_ablation.pdf", f"figures/{name}_ablation.png"):
             assert (run / path).stat().st_size > 0
         tex = (run / f"paper_tables/{name}_ablation.tex").read_text()

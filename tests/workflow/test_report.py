@@ -21,7 +21,7 @@ def run_folder(make_checkout, tmp_path_factory):
     overlay["trajectory"]["systems"] = ["Wiener"]
     only = [{"label": "all channels", "system": "Wiener"}]
     overlay["systems"]["Wiener"] = {"areas": ["M1"]}
-    overlay["ablations"] = {"cortex": only, "compression": only}
+    overlay["ablations"] = {"cortex": only, "compression": only, "latency": only}
     space = {
         "N_C": {"low": 2, "high": 4, "step": 2}, "k": {"low": 3, "high": 3}, "N_L": {"high": 2},
         "N_LIF": {"low": 4, "high": 4}, "L_seq": {"low": 128, "high": 128},

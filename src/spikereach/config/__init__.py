@@ -48,7 +48,7 @@ Table = Literal[
     "blocked",
     "frontier",
 ]
-Ablation = Literal["cortex", "fusion", "compression"]
+Ablation = Literal["cortex", "fusion", "compression", "latency"]
 #: Systems with published weights: the keys of published/weights.json.
 WEIGHTS = ("ANN2", "ANN3", "SNN2", "SNN3", "tinyRSNN")
 Architecture = Annotated[str, AfterValidator(lambda name: locate(name) and name)]
@@ -432,7 +432,10 @@ class Trajectory(Model):
 class Variant(Model):
     """One bar or point of an ablation."""
 
-    label: str = Field(description="cortex: as in the paper's figure 5; else: what is new")
+    label: str = Field(
+        description="cortex: as in the paper's figure 5; latency: what stands beside the point; "
+        "else: what is new"
+    )
     system: Name
 
 

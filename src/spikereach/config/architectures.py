@@ -15,6 +15,7 @@ ARCHITECTURES: dict[str, str] = {
     "ann2": "spikereach.models.ann:ANN2",
     "ann3": "spikereach.models.ann:ANN3",
     "hybrid": "spikereach.models.hybrid:Hybrid",
+    "recursive": "spikereach.models.recursive:Recursive",
     "gru": "spikereach.models.vasilache:GRU",
     "sgru": "spikereach.models.vasilache:SGRU",
     "lif": "spikereach.models.vasilache:LIF",

@@ -104,8 +104,8 @@ def measure_lookahead(decoder: Decoder, inputs: Tensor) -> int:
         0 where no output before an altered bin changes.
     """
     timing, period = decoder.timing, decoder.timing.update_period
-    # From the first position on, even twice the declared look-ahead shows.
-    first = 2 * timing.lookahead + period
+    # From the first position on, even twice the declared look-ahead shows, and there is an output.
+    first = max(2 * timing.lookahead + period, timing.receptive_field or 1)
     generator = np.random.default_rng(0)
     phases = generator.permutation(np.arange(POSITIONS // 2, max(period, POSITIONS)))
     positions = first + np.concatenate([np.arange(POSITIONS // 2), phases[: POSITIONS // 2]])

@@ -200,7 +200,7 @@ class HybridState(NamedTuple):
     keypoint: Tensor
     """(0 or 1, B, 2): the latest keypoint"""
     ready: Tensor
-    """(n, B, 2): velocities not yet due; at first ``lookahead`` of silence"""
+    """(n, B, 2): velocities not yet due; at first the silence before the first keypoint"""
     presence: Presence | None
     """of the areas that are a gate, if any are"""
 
@@ -216,7 +216,10 @@ class Hybrid(Decoder):
 
     Kernels are centred (``kernel // 2`` zeros before the first input), so that a keypoint's
     receptive field of ``f`` steps ends ``f / 2`` steps after it. The step just after a keypoint
-    needs the next one, ``r - 1`` steps on: together that is the ``lookahead``.
+    needs the next one, ``r - 1`` steps on: together that is ``timing.lookahead``. The size
+    ``lookahead`` shifts all kernels into the past, so that the field ends so many steps after its
+    keypoint. The same frames then stand for later steps; the first steps of a stream, as many as
+    kernels are shifted by, have no keypoint, and their velocity is zero.
 
     Cortex areas (figure 5) may have convolution modules of their own. ``merge``: ``none``, all
     channels enter one module; ``pre-LIF``, the modules' outputs are concatenated and enter one
@@ -242,6 +245,7 @@ class Hybrid(Decoder):
         slope: the surrogate's slope (of the triangle: its peak).
         merge: where areas come together.
         channel_dropout: probability that, in training, a channel is silent for a window.
+        lookahead: steps after a keypoint that its kernels reach, from 0 on; None: centred.
         area_channels: channels of each area, in order; needed unless ``merge`` is ``none``.
 
     Raises:
@@ -266,6 +270,7 @@ class Hybrid(Decoder):
         slope: float = 5.0,
         merge: Merge = "none",
         channel_dropout: float = 0.0,
+        lookahead: int | None = None,
         area_channels: Sequence[int] | None = None,
     ):
         if min(blocks, kernel, conv_channels, lif_layers, lif_units) < 1:
@@ -284,16 +289,24 @@ class Hybrid(Decoder):
         kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
         reach = layer_buffers(kernels)[0].receptive_field
         padding = sum(2**block * (size // 2) for block, size in enumerate(kernels))
+        centred = reach - 1 - padding
+        ahead = centred if lookahead is None else lookahead
+        if not 0 <= ahead <= centred:
+            raise ValueError(
+                f"lookahead is {ahead}: expected 0 to {centred} steps, where kernels are centred"
+            )
         super().__init__(
             channels=channels,
             timing=Timing(
-                lookahead=reach - 1 - padding + period - 1,
+                lookahead=ahead + period - 1,
                 update_period=period,
                 receptive_field=reach,
-                latency_steps=reach // 2 + 1,
+                latency_steps=ahead + 1,
             ),
         )
         self.kernels = kernels
+        self.silence = centred + period - 1
+        """Steps without velocity before the first keypoint is due."""
         self.area_channels = [channels] if merge == "none" else list(area_channels)
         self.convs = nn.ModuleList(
             Chain(
@@ -349,7 +362,7 @@ class Hybrid(Decoder):
                 x, _ = layer(x, None, Formats())
 
     def init_state(self, batch: int) -> HybridState:
-        silence = torch.zeros(self.timing.lookahead, batch, 2, device=self.readout.weight.device)
+        silence = torch.zeros(self.silence, batch, 2, device=self.readout.weight.device)
         return HybridState(
             tuple(conv.init_state(batch) for conv in self.convs),
             tuple(net.init_state(batch) for net in self.nets),

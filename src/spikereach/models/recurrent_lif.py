@@ -83,7 +83,12 @@ class RecurrentLIF(nn.Module):
         self.input = Linear(inputs, units, bias=False)
         self.recurrent = Linear(units, units, bias=False)
         self.spikes = Spikes()
-        self.constants, self.surrogate = constants, surrogate
+        self._constants, self.surrogate = constants, surrogate
+
+    @property
+    def constants(self) -> LIFParameters:
+        """Those of now, where a subclass learns them."""
+        return self._constants
 
     def init_state(self, batch: int) -> LIFState:
         zeros = torch.zeros(batch, self.units, device=self.recurrent.weight.device)

@@ -35,7 +35,7 @@ class RSNNState(NamedTuple):
 def decays(taus_ms: Sequence[float], parameter: Tensor) -> Tensor:
     """Decay per step for the time constants ``tau * softplus(p)``, each of as many units."""
     # One by one: a tensor of the time constants would be copied to the device at every call.
-    parts = zip(taus_ms, parameter.chunk(len(taus_ms)), strict=True)
+    parts = zip(taus_ms, parameter.tensor_split(len(taus_ms)), strict=True)
     return torch.cat([torch.exp(-STEP_MS / (tau * F.softplus(part))) for tau, part in parts])
 
 

@@ -35,15 +35,18 @@ class Keypoints:
     """Linear read-out of keypoints and the velocities between them (`models.keypoints`).
 
     ``last`` (0 or 1, 1, 2) is the latest keypoint, ``ready`` (n, 1, 2) what is not yet due: the
-    attribute of that name holds it, oldest first.
+    attribute of that name holds it, oldest first. ``decay`` is the share of the latest keypoint in
+    the next one, where keypoints are a running average.
     """
 
-    def __init__(self, readout: nn.Linear, period: int, last: Tensor, ready: Tensor):
+    def __init__(
+        self, readout: nn.Linear, period: int, last: Tensor, ready: Tensor, decay: float = 0.0
+    ):
         self.ready = deque(values(ready[:, 0]))
         self.begun = len(last) > 0
         self.last = values(last[0, 0]) if self.begun else np.zeros(2, np.float32)
         self.shares = np.arange(1, period + 1, dtype=np.float32)[:, None] / np.float32(period)
-        self.readout = values(readout.weight.T), values(readout.bias)
+        self.readout = values(readout.weight.T), values(readout.bias), np.float32(decay)
 
     def add(self, x: np.ndarray) -> None:
         """The next keypoint, from what the read-out reads."""
@@ -53,10 +56,11 @@ class Keypoints:
 
 
 @compiled
-def _keypoint(x, weight_t, bias, last, shares):
+def _keypoint(x, weight_t, bias, decay, last, shares):
     """Read-out of a keypoint; the values (period, 2) from the last one to it, which it becomes."""
     new = np.empty_like(last)
     receive(x, weight_t, bias, new)
+    new = decay * last + (np.float32(1) - decay) * new
     between = last + shares * (new - last)
     last[:] = new
     return between

@@ -394,14 +394,14 @@ class Plan:
         systems = dict.fromkeys(self.ablation_systems(ablation).values())
         return list(product(systems, self.ablation_sessions(ablation), self.config.seeds))
 
-    def ablation_results(self, ablation: str) -> list[str]:
+    def ablation_results(self, ablation: str, file: str = "metrics.json") -> list[str]:
         if not self.ablation_sessions(ablation):
             raise ConfigError(
                 f"ablations.{ablation}: no session has all the areas that its systems read "
                 f"({', '.join(self._ablation_areas(ablation))}); name the sessions' own in `areas` "
                 f"of these systems, or write ablations: {{{ablation}: []}}"
             )
-        return [self.evaluation(*each) for each in self.ablated(ablation)]
+        return [self.evaluation(*each, file) for each in self.ablated(ablation)]
 
     def made_ablations(self) -> list[str]:
         """Ablations with variants and with sessions for them."""

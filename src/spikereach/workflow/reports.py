@@ -139,7 +139,11 @@ class Reports:
                 ablation = name.removesuffix("_ablation")
                 labels = plan.ablation_systems(ablation)
                 settings = {"labels": labels, "systems": self._pairs(labels.values())}
-                return {"metrics": plan.ablation_results(ablation)}, settings
+                files = {
+                    file: plan.ablation_results(ablation, f"{file}.json")
+                    for file in ("metrics", "realtime")
+                }
+                return files, settings
             case "predictions":
                 files = {"predictions": plan.trajectory_inputs(of)}
                 trajectory = config.trajectory.model_dump(mode="json")

@@ -51,10 +51,13 @@ def bits_of(number_format: Format | None) -> tuple[int, int] | None:
     return number_format if isinstance(number_format, tuple) else None
 
 
-def constant(value: float, weight_format: Format) -> float:
+def constant(value: Tensor | float, weight_format: Format) -> Tensor | float:
     """A neuron's constant as it is stored: on the weights' grid where that is fixed point."""
     bits = bits_of(weight_format)
-    return value if bits is None else float(quantise(torch.tensor(value), *bits))
+    if bits is None:
+        return value
+    found = quantise(torch.as_tensor(value), *bits)
+    return found if isinstance(value, Tensor) else float(found)
 
 
 def stored(values: Tensor, buffer_format: Format) -> Tensor:

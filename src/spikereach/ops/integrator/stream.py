@@ -16,11 +16,12 @@ class IntegratorStream:
     """:func:`~spikereach.ops.integrator.scan_integrator` of one stream."""
 
     def __init__(
-        self, decay: float, membrane: Tensor, *, fixed_point: tuple[int, int] | None = None
+        self, decay: Tensor | float, membrane: Tensor, *, fixed_point: tuple[int, int] | None = None
     ):
         v = values(membrane[0])
         self.out = np.empty_like(v)
-        self.rest = np.float32(decay), grid(fixed_point), v, self.out
+        decay = values(torch.as_tensor(decay).expand(len(v)))
+        self.rest = decay, grid(fixed_point), v, self.out
 
     def __call__(self, current: np.ndarray) -> np.ndarray:
         _step(current, *self.rest)
@@ -30,7 +31,7 @@ class IntegratorStream:
 @compiled
 def _step(current, decay, grid, v, out):
     for n in range(len(v)):
-        v[n] = decay * v[n] + current[n]
+        v[n] = decay[n] * v[n] + current[n]
     store(v, grid)
     out[:] = v
 

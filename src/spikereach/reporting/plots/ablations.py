@@ -1,4 +1,5 @@
-"""The ablations of cortex areas (bars, figure 5) and of compression (steps numbered in order)."""
+"""The ablations of cortex areas (bars, figure 5), of compression (steps numbered in order) and of
+latency (a line)."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from spikereach.published import figures
 from spikereach.reporting.cells import Systems
 from spikereach.reporting.collect import source_of
 from spikereach.reporting.plots import drawing
@@ -16,6 +18,7 @@ from spikereach.reporting.tables.ablations import (
     compression_values,
     cortex_values,
     fusion_values,
+    latency_values,
     silenced_areas,
 )
 
@@ -116,3 +119,32 @@ def _chain(axes: Axes, values: pd.DataFrame, metric: str, unit: float) -> None:
     drawing.marks(
         axes, theirs, values["r2_published"].astype(float), shades, size=12, linewidths=0.8
     )
+
+
+def latency(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
+    """R2 against latency; arguments as of `latency_values`."""
+    values = latency_values(frame, labels)
+    limit, _ = figures.realtime_rule()
+    with drawing.drawn(drawing.COLUMN, 2.2) as figure:
+        axes = figure.add_subplot()
+        x, y = values["latency_ms"], values["r2"]
+        axes.plot(x, y, color=GREY, linewidth=0.6, zorder=2)
+        for at, r2, std, name, label in zip(
+            x, y, values["r2_std"].astype(float), values["system"], values["decoder"], strict=True
+        ):
+            if not math.isnan(std):
+                axes.errorbar(
+                    at, r2, std, fmt="none", ecolor=colour(name), elinewidth=0.8, capsize=1.5
+                )
+            axes.scatter(at, r2, s=24, color=colour(name), zorder=3, linewidths=0)
+            axes.annotate(
+                label, (at, r2), xytext=(-3, -3), textcoords="offset points", ha="right", va="top",
+                fontsize=5.5,
+            )  # fmt: skip
+        axes.axvline(limit, **drawing.DASHED)
+        axes.margins(x=0.12, y=0.2)
+        axes.set(xlabel="Latency (ms)", ylabel="Test $R^2$")
+        axes.set_xlim(left=0)
+        axes.grid()
+        drawing.note(axes, source_of(frame))
+    return drawing.Plot(figure, values)

@@ -50,6 +50,10 @@ _LOOKS = {
     "RTnet-weights": ("#9C5B52", "o"),
     "sRTnet-pruned": ("#A84A00", "o"),
     "sRTnet-sparse": ("#6B2F00", "o"),
+    "RTnet-centred": ("#0072B2", "o"),
+    "RTnet-causal-0": ("#BCDDF2", "o"),
+    "RTnet-causal-5": ("#66AEDB", "o"),
+    "RTnet-causal-11": ("#3391C9", "o"),
 }
 _FURTHER = ("#332288", "#44AA99", "#AA4499", "#117733", "#882255", "#DDAA33", "#88CCEE", "#999933")
 _FURTHER_MARKERS = ("^", "v", "<", ">", "P", "X", "h", "p")

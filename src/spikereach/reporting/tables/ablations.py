@@ -1,4 +1,4 @@
-"""What the cortex areas and the steps of a compression bring, in numbers and as tables.
+"""What cortex areas, steps of a compression and latency bring, in numbers and as tables.
 
 Numbers are the mean over the sessions for each seed, then mean and population standard
 deviation over the seeds; published ones stand beside those of the Zenodo recordings alone.
@@ -175,4 +175,40 @@ def compression(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems
             *(Column(head, list(map(form, values[key]))) for head, (key, form) in printed.items()),
         ],
         costs=True,
+    )
+
+
+def latency_values(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """R2 and latency of each decoder, in order of latency.
+
+    Args:
+        frame: from `collect`, of both files of every run.
+        labels: what a decoder is called -> system.
+    """
+    check_present(frame, labels.values())
+    rows = []
+    for label, name in labels.items():
+        part = frame[frame["system"] == name]
+        timing = [int(part["lookahead_declared"].max()), float(part["latency_ms"].max())]
+        rows.append((label, name, *timing, *spread(part.groupby("seed")["r2"].mean())))
+    columns = ["decoder", "system", "lookahead", "latency_ms", "r2", "r2_std"]
+    return pd.DataFrame(rows, columns=columns).sort_values("latency_ms", ignore_index=True)
+
+
+def latency(frame: pd.DataFrame, labels: Mapping[str, str], systems: Systems) -> Table:
+    """Arguments as of `latency_values`."""
+    values = latency_values(frame, labels)
+    return result_table(
+        "latency_ablation",
+        "R² over the whole test split against latency: data after a keypoint that it needs, in "
+        "ms; and by how many steps of 4 ms velocities come late, which waits for the next "
+        "keypoint, too",
+        frame,
+        values,
+        [
+            Column("Decoder", list(values["decoder"]), align="l"),
+            Column("Latency (ms)", [f"{each:g}" for each in values["latency_ms"]]),
+            Column("Delay (steps)", list(map(str, values["lookahead"]))),
+            Column("R²", list(map(r2, values["r2"], values["r2_std"]))),
+        ],
     )
