@@ -260,9 +260,10 @@ def test_scaled_weights_are_whole_numbers_times_a_power_of_two(tmp_path, bits_):
     assert np.array_equal([step(row).copy() for row in spikes.numpy()], velocity[:, 0].detach())
 
 
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), bits_=st.integers(2, 8))
 def test_a_scale_is_the_best_power_of_two(seed, bits_):
-    """Of all within ten octaves; also where a few weights are far larger than the rest."""
+    """Of all within 40 octaves, also where a few weights are far larger than the rest."""
     weight = np.random.default_rng(seed).standard_cauchy(40)
     largest = 2 ** (bits_ - 1) - 1
     scales = 2.0 ** np.arange(-20, 21)

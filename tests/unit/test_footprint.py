@@ -3,6 +3,8 @@
 import pytest
 from torch import nn
 
+from spikereach import config
+from spikereach.evaluation.describe import describe
 from spikereach.evaluation.footprint import bits, deployment
 from spikereach.models.decoder import BufferSize
 from spikereach.models.rsnn import RSNN
@@ -39,6 +41,22 @@ def test_scaled_weights_have_an_exponent_per_matrix_and_the_buffers_constants():
     assert found["total_bytes"] == sum(part["bytes"] for part in found["parts"])
     values = sum(part["values"] for part in found["parts"] if part["kind"] == "weights")
     assert values == sum(parameter.numel() for parameter in decoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "weight_bits", "most"),
+    [("smallRSNN", 8, 14_000), ("smallRSNN-6bit", 6, 14_000), ("smallRSNN-4bit", 4, 7_000)],
+)
+def test_the_small_nets_are_small(repository, name, weight_bits, most):
+    found = describe(config.read(repository / "config.yaml").systems[name], channels=96)
+    weights, neurons = 72 * (96 + 72 + 6), 72 + 6
+    constants = neurons * 2 * (8 if name == "smallRSNN" else 13)
+    scales = 0 if name == "smallRSNN" else 3
+    expected = (weights * weight_bits + constants + neurons * 3 * 13) / 8 + scales
+    total = found["deployment"]["total_bytes"]
+    assert total == pytest.approx(expected, abs=4)  # parts are whole bytes
+    assert total <= most
+    assert (found["lookahead"], found["latency_ms"]) == (0, 4)
 
 
 @pytest.mark.parametrize("number_format", ["float32", "float16"])
