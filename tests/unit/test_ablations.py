@@ -109,6 +109,7 @@ def test_fixed_point_weights_with_half_precision_buffers(tmp_path):
         ("float16", "float16", 1.5, 0.4),
         ((0, 31), (0, 31), 3.2, 0.1),
         ((0, 7), (0, 7), 0.3, 0.1),
+        (8, (0, 7), 0.3, 0.1),
         ((1, 7), "float16", 1.5, 0.4),
         ("float16", "float32", 4.6, 0.9),
     ],

@@ -15,6 +15,7 @@ from spikereach.config import FixedPoint, Half, Prune, Retrain, System
 from spikereach.data.windows import Windows
 from spikereach.models.checkpoint import load, save
 from spikereach.models.zoo import build
+from spikereach.ops.common.fixed_point import exponent_of, scaled
 from spikereach.training.errors import TrainingError
 from spikereach.training.losses import weight_matrices
 from spikereach.training.scoring import score
@@ -231,6 +232,51 @@ def test_fixed_point_weights_lie_on_the_grid(tmp_path, bits_):
     assert compressed.decoder.buffer_format == (1, 4)
     assert compressed.decoder.state_dict().keys() == start.decoder.state_dict().keys()
     assert not torch.nn.utils.parametrize.is_parametrized(compressed.decoder)
+
+
+@pytest.mark.parametrize("bits_", [2, 4])
+def test_scaled_weights_are_whole_numbers_times_a_power_of_two(tmp_path, bits_):
+    start = checkpoint(build(rsnn(), CHANNELS), rsnn())
+    with torch.no_grad():
+        start.decoder.input.weight.mul_(30)  # another scale than the other matrices
+    compressed, _ = run(tmp_path, fixed(bits_, (2, 7)), start=start)
+    save(compressed, tmp_path / "scaled.safetensors")
+    decoder = load(tmp_path / "scaled.safetensors").decoder
+    assert decoder.formats == (bits_, (2, 7))
+    steps = {}
+    for name, weight in weight_matrices(decoder).items():
+        mantissas, exponents = np.frexp(weight.detach().numpy()[weight.numpy(force=True) != 0])
+        steps[name] = 2.0 ** (exponents[mantissas == 0.5].min() - 1)
+        whole = weight.detach() / steps[name]
+        assert (whole == whole.round()).all(), name
+        assert whole.abs().max() <= 2 ** (bits_ - 1) - 1, name
+    assert steps["input.weight"] > steps["recurrent.weight"]
+    for decays in (decoder._hidden_decays(), decoder._readout_decays()):
+        for name, decay in decays._asdict().items():
+            assert_on_grid(decay, (2, 7), name)
+    spikes = torch.tensor(SESSION.spikes[:200])
+    velocity, _ = decoder(spikes.unsqueeze(1))
+    step = decoder.standardised_streamer()
+    assert np.array_equal([step(row).copy() for row in spikes.numpy()], velocity[:, 0].detach())
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), bits_=st.integers(2, 8))
+def test_a_scale_is_the_best_power_of_two(seed, bits_):
+    """Of all within 40 octaves, also where a few weights are far larger than the rest."""
+    weight = np.random.default_rng(seed).standard_cauchy(40)
+    largest = 2 ** (bits_ - 1) - 1
+    scales = 2.0 ** np.arange(-20, 21)
+    rounded = [np.clip(np.round(weight / s), -largest, largest) * s for s in scales]
+    errors = [((each - weight) ** 2).sum() for each in rounded]
+    found = exponent_of(torch.tensor(weight), bits_)
+    assert 2.0**found == scales[np.argmin(errors)]
+    assert np.array_equal(scaled(torch.tensor(weight), bits_, found), rounded[np.argmin(errors)])
+
+
+def test_scaled_weights_need_a_format_of_constants():
+    with pytest.raises(ValidationError, match=r"`weight_bits: 4` needs `buffer_bits`"):
+        fixed(4, None)
 
 
 def test_of_learned_time_constants_the_decays_lie_on_the_grid(tmp_path):

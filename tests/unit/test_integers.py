@@ -135,6 +135,13 @@ def test_decoders_in_floating_point_are_refused():
         program(decoder)
 
 
+def test_a_scale_per_matrix_is_refused():
+    decoder = Hybrid(channels=5, blocks=2, **SIZES)
+    decoder.weight_format, decoder.buffer_format = 4, (1, 4)
+    with pytest.raises(ExportError, match=r"a scale for each matrix of 4-bit .* \[1, 6\]"):
+        program(decoder)
+
+
 def test_decoders_without_stages_are_refused():
     with pytest.raises(stages.NoStagesError, match=r"ANN2 .* its layer fc1 \(Linear\)"):
         program(ANN2(channels=5))

@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 from spikereach import config
 from spikereach.compression import Run
 from spikereach.models.decoder import Decoder
-from spikereach.ops.common.fixed_point import quantise
+from spikereach.ops.common.fixed_point import exponent_of, quantise, scaled
 
 
 class FixedPointWeight(nn.Module):
@@ -21,8 +21,23 @@ class FixedPointWeight(nn.Module):
         return quantise(weight, *self.bits)
 
 
+class ScaledWeight(nn.Module):
+    """Parametrisation: the matrix next to a weight whose elements are whole numbers of ``bits``
+    times a power of two, chosen once, straight-through gradient."""
+
+    def __init__(self, bits: int, weight: Tensor):
+        super().__init__()
+        self.bits, self.exponent = bits, exponent_of(weight, bits)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return scaled(weight, self.bits, self.exponent)
+
+
 def apply(run: Run, step: config.FixedPoint) -> None:
     """Retrain with all parameters on the grid of ``weight_bits``, buffers on ``buffer_bits``.
+
+    Where ``weight_bits`` is one number, each matrix has a grid of its own, fitted to the weights
+    that come, and other parameters are on that of the buffers.
 
     Without ``buffer_bits``, buffers are in half precision. The decoder's ``unstored`` parameters
     stay as they are, because it stores only what it computes from them.
@@ -55,14 +70,22 @@ def constrain(decoder: Decoder, step: config.FixedPoint) -> list[tuple[str, nn.M
         for name in [name for name, _ in module.named_parameters(recurse=False)]
         if _dotted(prefix, name) not in decoder.unstored
     ]
-    ends = torch.tensor([-torch.inf, torch.inf])
-    low, high = quantise(ends, *step.weight_bits).tolist()
-    for _, module, name in owners:
-        with torch.no_grad():
-            getattr(module, name).clamp_(low, high)
-        parametrize.register_parametrization(module, name, FixedPointWeight(*step.weight_bits))
     decoder.weight_format, decoder.buffer_format = step.formats
+    for _, module, name in owners:
+        parametrize.register_parametrization(module, name, _grid(getattr(module, name), decoder))
     return owners
+
+
+@torch.no_grad()
+def _grid(parameter: nn.Parameter, decoder: Decoder) -> nn.Module:
+    """The parametrisation of a parameter, which then lies inside its range."""
+    bits, ends = decoder.weight_format, torch.tensor([-torch.inf, torch.inf])
+    if isinstance(bits, int):
+        if parameter.ndim > 1:
+            return ScaledWeight(bits, parameter)
+        bits = decoder.formats.constants
+    parameter.clamp_(*quantise(ends, *bits).tolist())
+    return FixedPointWeight(*bits)
 
 
 def _dotted(prefix: str, name: str) -> str:

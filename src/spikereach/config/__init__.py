@@ -221,8 +221,10 @@ class Training(Model):
     finetune: Stage | None = Field(description="on one session; null only for closed-form decoders")
 
 
-NumberFormat = Literal["float32", "float16"] | tuple[int, int]
-"""A pair is fixed point: integer and fractional bits, sign bit extra."""
+ScaledBits = Annotated[int, Field(ge=2, le=8)]
+NumberFormat = Literal["float32", "float16"] | tuple[int, int] | ScaledBits
+"""A pair is fixed point: integer and fractional bits, sign bit extra. A number alone is all bits of
+whole numbers that each matrix of weights multiplies by a power of two of its own."""
 
 
 class Step(Model):
@@ -273,7 +275,11 @@ class FixedPoint(Step):
     """Quantisation-aware fine-tuning with fixed-point weights and buffers (Krausse et al. 2025)."""
 
     kind: Literal["fixed_point"]
-    weight_bits: tuple[int, int] = Field(description="integer and fractional bits, sign bit extra")
+    weight_bits: tuple[int, int] | ScaledBits = Field(
+        description="integer and fractional bits, sign bit extra; or all bits as one number, 2 is "
+        "ternary: then weights are whole numbers, each matrix has a power of two as its scale, and "
+        "biases and neurons' constants have the bits of buffers"
+    )
     buffer_bits: tuple[int, int] | None = Field(
         description="integer and fractional bits, sign bit extra; null: half precision"
     )
@@ -282,6 +288,15 @@ class FixedPoint(Step):
     @property
     def formats(self) -> tuple[NumberFormat, NumberFormat]:
         return self.weight_bits, self.buffer_bits or "float16"
+
+    @model_validator(mode="after")
+    def _constants_fit(self):
+        if isinstance(self.weight_bits, int) and self.buffer_bits is None:
+            raise ValueError(
+                f"`weight_bits: {self.weight_bits}` needs `buffer_bits`, which neurons' constants "
+                "share, such as [2, 9]"
+            )
+        return self
 
     @property
     def listed(self) -> dict[str, Any]:

@@ -30,9 +30,13 @@ def operation_pj(weights: Format, activations: Format) -> tuple[float, float]:
     if floats:
         multiply, add = FLOAT_PJ["float32" if "float32" in floats else "float16"]
     else:
-        multiply = INTEGER_MULTIPLY_PJ * (1 + sum(weights)) * (1 + sum(activations))
+        multiply = INTEGER_MULTIPLY_PJ * _width(weights) * _width(activations)
         add = INTEGER_ADD_PJ * ACCUMULATOR_BITS
     return multiply + add, add
+
+
+def _width(fixed_point: tuple[int, int] | int) -> int:
+    return fixed_point if isinstance(fixed_point, int) else 1 + sum(fixed_point)
 
 
 def energy_nj(macs: float, acs: float, weights: Format, activations: Format) -> float:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spikereach.records import Record
 
-Format = str | tuple[int, int]
+Format = str | tuple[int, int] | int
 """float32, float16, or integer and fractional bits of a fixed-point number (sign bit extra)."""
 
 
@@ -17,7 +17,7 @@ class Part(BaseModel):
 
     layer: str
     kind: str
-    """weights, input, buffer or state."""
+    """weights, scale, input, buffer or state."""
     values: int
     bytes: int
 

@@ -64,6 +64,12 @@ def program(decoder: Decoder) -> Program:
         NoStagesError: a layer does not say what it computes.
     """
     found = decoder.stages()
+    if isinstance(decoder.weight_format, int):
+        raise ExportError(
+            f"{type(decoder).__name__} has a scale for each matrix of {decoder.weight_format}-bit "
+            "weights, and integers are written for one grid: give the compression step `kind: "
+            "fixed_point` integer and fractional bits, such as weight_bits: [1, 6]"
+        )
     weights = bits_of(decoder.weight_format)
     if weights is None or bits_of(decoder.buffer_format) is None:
         raise ExportError(

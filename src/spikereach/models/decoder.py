@@ -141,8 +141,8 @@ class Decoder(nn.Module):
 
     def constant(self, values: Tensor | float) -> Tensor | float:
         """Neurons' decays or thresholds as stored in the deployed decoder: in fixed point on the
-        grid of the weights, with a straight-through gradient."""
-        bits = bits_of(self.weight_format)
+        grid of `Formats.constants`, with a straight-through gradient."""
+        bits = bits_of(self.formats.constants)
         return values if bits is None else quantise(torch.as_tensor(values), *bits)
 
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -58,7 +58,7 @@ def membrane_bits(buffer_format: Format) -> tuple[int, int] | None:
 
 def stored_constants(constants: LIFParameters, formats: Formats) -> LIFParameters:
     """What a decoder in these formats computes with."""
-    return LIFParameters(*(constant(value, formats.weights) for value in constants))
+    return LIFParameters(*(constant(value, formats.constants) for value in constants))
 
 
 class RecurrentLIF(nn.Module):

@@ -239,9 +239,9 @@ def yes(value: bool | None) -> str:
 
 
 def bits(number_format: Format) -> str:
-    """``1+1+7``: sign, integer and fractional bits."""
-    if isinstance(number_format, str):
-        return number_format
+    """``1+1+7``: sign, integer and fractional bits; ``8``: all bits, of scaled weights."""
+    if isinstance(number_format, str | int):
+        return str(number_format)
     return "1+" + "+".join(map(str, number_format))
 
 
