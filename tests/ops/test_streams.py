@@ -12,7 +12,7 @@ from spikereach.models import zoo
 from spikereach.ops.common import loops
 from spikereach.ops.common.fixed_point import quantise
 
-SYSTEMS = ["SNN2", "tinyRSNN", "bigRSNN", "RTnet", "IIRnet", "ANN2"]
+SYSTEMS = ["Wiener", "SNN2", "tinyRSNN", "bigRSNN", "RTnet", "IIRnet", "ANN2"]
 AREAS = ["M1"] * 20 + ["S1"] * 4
 STEPS = 90
 

@@ -1,5 +1,6 @@
 """The simulated brain: from the velocity that the user wants to spikes."""
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -25,17 +26,15 @@ Feedback = Literal["moving", "silent", "seen"]
 EXECUTION_S = AREAS["M1"].lead_s
 """From a wanted velocity to the movement of an arm that can move. Units whose firing leads the
 movement by more fire at once."""
-BLOCK = 1024
-"""Steps of random numbers drawn at a time."""
 
 
 class Brain:
-    """A population that fires with what the user wants, bin by bin.
+    """A population that fires with what the user wants.
 
     Args:
         population: of a synthetic session.
         feedback: of S1.
-        steps: T, as many as it can be called.
+        steps: in all that it will be asked for.
         rng: of all noise; equal ones give equal noise whatever is wanted.
     """
 
@@ -47,10 +46,12 @@ class Brain:
         areas = [AREAS[name] for name in names]
         self.arousal = np.exp(AROUSAL * smooth_noise((steps,), AROUSAL_S, rng))
         self.error = np.stack(
-            [area.private_noise * smooth_noise((2, steps), PRIVATE_S, rng).T for area in areas]
+            [area.private_noise * smooth_noise((2, steps), PRIVATE_S, rng) for area in areas],
+            axis=1,
         )
-        shared = [smooth_noise((SHARED, steps), SHARED_S, rng).T for _ in areas]
-        self.shared = np.stack(shared, axis=1)
+        self.shared = np.stack(
+            [smooth_noise((SHARED, steps), SHARED_S, rng) for _ in areas], axis=2
+        )
         self.rng = rng
         of_channel = np.array([names.index(area) for area in population.areas])
         self.area = of_channel[population.channel]
@@ -62,34 +63,36 @@ class Brain:
         lags = (earliest[self.area] - population.units.lead_s) / STEP_S
         lag = np.maximum(0, np.rint(lags).astype(int))
         self.start = int(lag.max())
-        self.encoded = np.zeros((self.start + steps, len(areas), 4))
-        self.place = self.area - lag * len(areas)  # of each unit, in rows of all areas
+        self.encoded = np.zeros((4, len(areas), self.start + steps))
+        # Of each unit at step 0, in a component of all areas.
+        self.place = self.area * (self.start + steps) + self.start - lag
         self.follows = [feedback == "moving" or name != "S1" for name in names]
         self.step = 0
 
     def __call__(self, wanted: np.ndarray, believed: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """Spikes (C,) uint8 of this bin.
+        """Spikes (T, C) uint8 of the next T bins.
 
         Args:
-            wanted: velocity (2,) in mm/s.
-            believed: position (2,) in mm where the user takes the cursor to be.
-            seen: velocity (2,) of the cursor in mm/s that the user sees now.
+            wanted: velocities (T, 2) in mm/s.
+            believed: positions (T, 2) in mm where the user takes the cursor to be.
+            seen: velocities (T, 2) of the cursor in mm/s that the user sees.
         """
-        step, now = self.step, self.start + self.step
-        self.step += 1
+        steps = np.arange(self.step, self.step + len(wanted))
+        self.step += len(wanted)
         for area, follows in enumerate(self.follows):
             velocity, position = wanted, believed
             if not follows:
-                velocity = seen if self.feedback == "seen" else np.zeros(2)
-                position = believed if self.feedback == "seen" else np.zeros(2)
-            self.encoded[now, area, :2] = velocity / VELOCITY_MM_S + self.error[area, step]
-            self.encoded[now, area, 2:] = position / POSITION_MM
-        rows = self.encoded.reshape(-1, 4)
-        x, y, px, py = rows[self.place + now * len(self.follows)].T
-        shared = self.shared[step, self.area].T
+                velocity = seen if self.feedback == "seen" else np.zeros_like(seen)
+                position = believed if self.feedback == "seen" else np.zeros_like(believed)
+            now = self.encoded[:, area, self.start + steps[0] : self.start + self.step]
+            now[:2] = velocity.T / VELOCITY_MM_S + self.error[:, area, steps]
+            now[2:] = position.T / POSITION_MM
+        x, y, px, py = self.encoded.reshape(4, -1).take(self.place + steps[:, None], axis=1)
+        shared = self.shared[:, steps].take(self.area, axis=2)
         rate = relative_rate(self.population.units, x, y, px, py, shared)
-        rate *= self.population.rate_hz * self.arousal[step]
-        expected = np.bincount(self.population.channel, rate, len(self.population.areas)) * STEP_S
-        if step % BLOCK == 0:
-            self.drawn = self.rng.random((BLOCK, len(expected)))
-        return (self.drawn[step % BLOCK] < -np.expm1(-expected)).astype(np.uint8)
+        rate *= self.population.rate_hz * self.arousal[steps, None]
+        shape = len(steps), len(self.population.areas)
+        channel = np.arange(len(steps))[:, None] * shape[1] + self.population.channel
+        expected = np.bincount(channel.ravel(), rate.ravel(), math.prod(shape)) * STEP_S
+        drawn = self.rng.random(shape)
+        return (drawn < -np.expm1(-expected.reshape(shape))).astype(np.uint8)

@@ -1,7 +1,9 @@
 """What is played for the table and the figure: tasks, states of S1, delays."""
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from spikereach.closed_loop.brain import Feedback
 from spikereach.closed_loop.control import brain_of, in_loop
 from spikereach.closed_loop.loop import Played, play
 from spikereach.closed_loop.measures import control
@@ -25,15 +27,17 @@ class Settings(TypedDict):
 
 
 def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenance: Any) -> Loop:
-    """The ideal user: the arm itself moves the cursor, in both tasks.
+    """The ideal user: the arm itself moves the cursor, in both tasks, and delayed.
 
     Raises:
         LoopError: as :func:`.brain_of`.
     """
     brain = brain_of(binned, settings["synthetic_seed"])
     found = [
-        _measured(play(brain, None, rules=rules, seed=seed), rules, "moving", 0)
-        for rules in _tasks(settings)
+        _measured(
+            play(brain, None, rules=rules, added_delay=delay, seed=seed), rules, "moving", delay
+        )
+        for rules, _, delay in _conditions(settings)
     ]
     about = {"system": "arm", "session": binned.name, "seed": seed}
     return Loop(**about, gain=1, lookahead_ms=0, controls=tuple(found), provenance=provenance)
@@ -49,11 +53,7 @@ def played_by_decoder(
         LoopError: as :func:`.in_loop`.
     """
     decoder = in_loop(checkpoint, binned, settings["synthetic_seed"])
-    random, centre_out = _tasks(settings)
-    conditions = [(random, "moving", 0), (centre_out, "moving", 0)]
-    if "S1" in checkpoint.areas:
-        conditions += [(random, "silent", 0), (random, "seen", 0)]
-    conditions += [(random, "moving", ms // STEP_MS) for ms in settings["added_delays_ms"]]
+    conditions = _conditions(settings, ("silent", "seen") if "S1" in checkpoint.areas else ())
     found = [
         _measured(
             decoder.play(feedback=feedback, rules=rules, added_delay=delay, seed=seed),
@@ -74,10 +74,18 @@ def played_by_decoder(
     )
 
 
-def _tasks(settings: Settings) -> tuple[Rules, Rules]:
-    trials = settings["trials"]
-    return Rules("random", trials), Rules("centre-out", trials)
+def _conditions(
+    settings: Settings, of_s1: Sequence[Feedback] = ()
+) -> list[tuple[Rules, Feedback, int]]:
+    """Rules, what S1 hears of, and steps of added delay."""
+    random, centre_out = (Rules(kind, settings["trials"]) for kind in ("random", "centre-out"))
+    return [
+        (random, "moving", 0),
+        (centre_out, "moving", 0),
+        *((random, feedback, 0) for feedback in of_s1),
+        *((random, "moving", ms // STEP_MS) for ms in settings["added_delays_ms"]),
+    ]
 
 
-def _measured(played: Played, rules: Rules, feedback: str, delay: int) -> Control:
+def _measured(played: Played, rules: Rules, feedback: Feedback, delay: int) -> Control:
     return control(played.trials, rules, feedback=feedback, added_delay=delay)

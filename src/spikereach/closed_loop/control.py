@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from spikereach.api import Stream, decode
 from spikereach.closed_loop.brain import Feedback
@@ -17,6 +16,7 @@ from spikereach.data.population import Population, population
 from spikereach.data.synthetic import MEAN_SPIKES
 from spikereach.evaluation.evaluate import input_channels
 from spikereach.models.checkpoint import Checkpoint
+from spikereach.ops.common.threads import one_thread
 
 
 def brain_of(binned: BinnedSession, seed: int) -> Population:
@@ -64,10 +64,8 @@ class InLoop:
         self, *, feedback: Feedback, rules: Rules, added_delay: int = 0, seed: int = 0
     ) -> Played:
         """Trials of a user with a fresh stream of the decoder."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums in one order, whatever the machine
-        try:
-            stream = Stream(self.checkpoint)
+        stream = Stream(self.checkpoint)
+        with one_thread():  # sums in one order, whatever the machine
             return play(
                 self.population,
                 lambda spikes: self.gain * stream(spikes[self.columns]).astype(np.float64),
@@ -77,8 +75,6 @@ class InLoop:
                 rules=rules,
                 seed=seed,
             )
-        finally:
-            torch.set_num_threads(threads)
 
 
 def in_loop(checkpoint: Checkpoint, binned: BinnedSession, seed: int) -> InLoop:
@@ -94,7 +90,9 @@ def in_loop(checkpoint: Checkpoint, binned: BinnedSession, seed: int) -> InLoop:
     """
     brain, columns = brain_of(binned, seed), input_channels(checkpoint, binned)
     part = binned.split("neurobench").train
-    decoded = decode(checkpoint, binned.spikes[part.start : part.stop, columns]).astype(np.float64)
+    with one_thread():
+        decoded = decode(checkpoint, binned.spikes[part.start : part.stop, columns])
+    decoded = decoded.astype(np.float64)
     true = binned.velocity[part.start : part.stop]
     power = float((decoded**2).sum())
     if not power:

@@ -69,23 +69,30 @@ def play(
     for_task, for_user, for_brain = streams
     noise = smooth_noise((2, rules.steps), habits.noise_s, for_user).T
     task = Task(rules, for_task, origin)
-    user = User(habits, execution + lookahead + added_delay, noise, origin)
+    user = User(habits, execution + lookahead + added_delay, noise)
     brain = Brain(population, feedback, rules.steps, for_brain)
-    waiting = deque([np.zeros(2)] * added_delay)
-    arm = deque([np.zeros(2)] * execution)
+    waiting = deque([origin] * added_delay)
+    arm = deque([origin] * execution)
     unseen = round(habits.visual_delay_s / STEP_S)
-    seen = deque([np.zeros(2)] * (unseen + 1), unseen + 1)
+    # At each step the target, the cursor, and how it got there.
+    screen = deque([(origin, origin, origin)] * unseen, unseen + 1)
+    screen.append((task.target, origin, origin))
     cursor, kept = origin, []
     while not task.over:
-        target = task.target
-        wanted = user(target, cursor)
-        spikes = brain(wanted, user.believed, seen[0])
-        arm.append(wanted)
-        moved = arm.popleft() if decode is None else decode(spikes) / STEP_S
-        waiting.append(moved)
-        velocity = waiting.popleft()
-        before, cursor = cursor, np.clip(cursor + velocity * STEP_S, -EDGE_MM, EDGE_MM)
-        seen.append((cursor - before) / STEP_S)
-        kept.append((target, cursor, wanted, velocity, spikes))
-        task(cursor)
+        # What is on the screen acts on the user a visual delay later: what they want until then
+        # is settled.
+        targets, cursors, velocities = map(np.array, zip(*screen, strict=True))
+        ahead = slice(rules.steps - len(kept))
+        wanted, believed = user(targets[ahead], cursors[ahead])
+        for now, spikes in zip(wanted, brain(wanted, believed, velocities[ahead]), strict=True):
+            arm.append(now)
+            moved = arm.popleft() if decode is None else decode(spikes) / STEP_S
+            waiting.append(moved)
+            decoded = waiting.popleft()
+            before, cursor = cursor, (cursor + decoded * STEP_S).clip(-EDGE_MM, EDGE_MM)
+            kept.append((task.target, cursor, now, decoded, spikes))
+            task(cursor)
+            screen.append((task.target, cursor, (cursor - before) / STEP_S))
+            if task.over:
+                break
     return Played(task.trials, *(np.array(part) for part in zip(*kept, strict=True)))

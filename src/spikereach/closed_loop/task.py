@@ -1,5 +1,6 @@
 """The task: targets one after the other, each to be reached and held."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -99,7 +100,7 @@ class Task:
         """The cursor's next position in mm."""
         self.step += 1
         steps = self.step - self.first
-        self.path += float(np.hypot(*(cursor - self.cursor)))
+        self.path += math.dist(cursor, self.cursor)
         self.cursor = cursor
         if np.abs(cursor - self.target).max() < self.rules.width_mm / 2:
             if self.since is None:
@@ -110,7 +111,7 @@ class Task:
         held = self.since is not None and steps - self.since >= self.rules.dwell_s / STEP_S
         if held or steps >= round(self.rules.timeout_s / STEP_S):
             end, path = self.inside if held else (cursor, self.path)
-            way = (float(np.hypot(*(point - self.origin))) for point in (self.target, end))
+            way = (math.dist(point, self.origin) for point in (self.target, end))
             settled = self.since if held else None
             found = self.first, steps, held, self.entered, settled, *way, path
             self.trials.append(Trial(tuple(map(float, self.target)), *found))

@@ -74,6 +74,21 @@ class Wiener(Decoder):
         chunks = (self.counts(recording[first : first + CHUNK + self.reach]) for first in starts)
         return torch.cat([self.linear(counts) for counts in chunks]), recording[len(spikes) :]
 
+    def standardised_streamer(self, state: Tensor | None = None) -> streams.Stream:
+        weight = self.linear.weight.unflatten(1, (self.lags, self.channels)).transpose(0, 1)
+        # What a spike adds to the velocities of its own step and of those after it.
+        receive = streams.Receiver(weight.repeat_interleave(self.width, 0).flatten(0, 1))
+        bias, coming = cpu.values(self.linear.bias), np.zeros((self.reach + 2, 2), np.float32)
+
+        def step(spikes: np.ndarray) -> np.ndarray:
+            coming[:-1] = coming[1:]
+            coming[:-1] += receive(spikes).reshape(-1, 2)
+            return coming[0] + bias
+
+        for spikes in () if state is None else cpu.values(state[:, 0]):
+            step(spikes)
+        return step
+
     @torch.no_grad()
     def fit_closed_form(self, spikes: Tensor, velocity: Tensor, joints: Sequence[int] = ()) -> bool:
         """Fit on spikes (T, C) and velocity (T, 2) of the training part, without the rows whose

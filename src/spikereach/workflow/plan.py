@@ -335,7 +335,7 @@ class Plan:
                 "synthetic), and closed_loop must not be null"
             )
         played = self.config.closed_loop
-        delays = played.added_delays_ms if system == played.delayed else ()
+        delays = played.added_delays_ms if system in (played.delayed, ARM) else ()
         return canonical(
             {
                 "architecture": None if system == ARM else self.architecture(system),

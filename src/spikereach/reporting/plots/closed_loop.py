@@ -21,8 +21,8 @@ def closed_loop(
 ) -> drawing.Plot:
     """Random targets with a moving arm, means over the sessions; users and brains are simulated.
 
-    Left, throughput against latency, by the paper's rule, and of one decoder with delays added to
-    it; right, against open-loop R2. Grey: the arm itself.
+    Left, throughput against latency, by the paper's rule, and of one decoder and the arm itself
+    with delays added to it; right, against open-loop R2.
 
     Args:
         frame: from `collect`.
@@ -32,45 +32,49 @@ def closed_loop(
     """
     check_present(frame, systems)
     both = frame.merge(loop_frame(loops), on=KEY)
-    means = both.groupby("system")[["r2", "latency_ms", "throughput_bit_s"]].mean()
-    rows = [("system", name, 0.0, *means.loc[name]) for name in systems]
-    found = [
-        (each.session, control.added_delay_ms, control.throughput_bit_s)
-        for each in loops
-        for control in each.controls
-        if (each.system, control.task, control.feedback) == (delayed, "random", "moving")
-    ]
-    if delayed in means.index:
-        by_delay = pd.DataFrame(found, columns=["session", "delay", "bits"]).groupby("delay")
-        r2, latency = means.loc[delayed, ["r2", "latency_ms"]]
-        rows += [
-            ("delayed", delayed, delay, r2, latency + delay, bits)
-            for delay, bits in by_delay["bits"].mean().items()
-        ]
-    arms = [each for each in loop_frame(loops).itertuples() if each.system == ARM]
-    arm = sum(each.throughput_bit_s for each in arms) / len(arms)
-    rows.append(("system", ARM, 0.0, None, None, arm))
-    columns = ["series", "system", "added_delay_ms", "r2", "latency_ms", "throughput_bit_s"]
-    data = pd.DataFrame(rows, columns=columns)
+    means = both.groupby("system")[["r2", "latency_ms"]].mean().reindex([*systems, ARM])
+    means.loc[ARM, "latency_ms"] = 0
+    found = pd.DataFrame(
+        [
+            (each.system, control.added_delay_ms, control.throughput_bit_s)
+            for each in loops
+            for control in each.controls
+            if each.system in means.index
+            and (control.task, control.feedback) == ("random", "moving")
+        ],
+        columns=["system", "added_delay_ms", "throughput_bit_s"],
+    )
+    data = found.groupby(["system", "added_delay_ms"]).mean().reset_index()
+    data = means.reset_index().merge(data, on="system")
+    data["latency_ms"] += data["added_delay_ms"]
+    points = data[data["added_delay_ms"] == 0].set_index("system")
+    curves = {
+        name: data[data["system"] == name][["latency_ms", "throughput_bit_s"]].to_numpy().T
+        for name in (delayed, ARM)
+    }
+    look = {"color": GREY, "linewidth": 0.8, "linestyle": ":"}
     with drawing.drawn(drawing.DOUBLE, 2.9) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
-        curve = data[data["series"] == "delayed"]
-        left.plot(curve["latency_ms"], curve["throughput_bit_s"], color=colour(delayed), lw=0.8)
-        for row in data[(data["series"] == "system") & data["r2"].notna()].itertuples():
-            look = {"marker": marker(row.system), "s": 22, "color": colour(row.system)}
-            left.scatter(row.latency_ms, row.throughput_bit_s, zorder=3, **look)
-            right.scatter(row.r2, row.throughput_bit_s, zorder=3, **look)
+        left.plot(*curves[delayed], color=colour(delayed), linewidth=0.8)
+        left.plot(*curves[ARM], **look)
+        right.axhline(points.loc[ARM, "throughput_bit_s"], **look)
+        for name, row in points.drop(index=ARM).iterrows():
+            for axes, x in ((left, row["latency_ms"]), (right, row["r2"])):
+                axes.scatter(
+                    x, row["throughput_bit_s"], zorder=3, clip_on=False,
+                    marker=marker(name), s=22, color=colour(name),
+                )  # fmt: skip
         left.axvline(REAL_TIME_MS, **drawing.DASHED)
         for axes in (left, right):
-            axes.axhline(arm, color=GREY, linewidth=0.8, linestyle=":")
             axes.grid(axis="y")
         left.set(xlabel="Latency (ms)", ylabel="Throughput (bit/s)", xlim=(0, None))
         left.set_ylim(0, None)
         right.set_xlabel("Open-loop test $R^2$")
         entries = {name: drawing.dot(colour(name), marker=marker(name)) for name in systems}
-        entries[f"{delayed} with added delay"] = Line2D([], [], color=colour(delayed), lw=0.8)
+        if delayed in systems:
+            entries[f"{delayed}, delayed"] = Line2D([], [], color=colour(delayed), linewidth=0.8)
+        entries["the arm itself, delayed"] = Line2D([], [], **look)
         entries[f"{REAL_TIME_MS:g} ms"] = Line2D([], [], **drawing.DASHED)
-        entries["the arm itself"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=":")
         drawing.legend_above(figure, entries)
         drawing.note(right, source_of(frame))
     return drawing.Plot(figure, data)
