@@ -370,6 +370,15 @@ def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     assert len(demo.all_trials()) == 16
 
 
+def test_decoders_are_recalibrated_in_the_loop_and_the_arm_is_not(demo):
+    recipe = demo.config.closed_loop.recalibration
+    given = {name: json.loads(demo.loop_spec(name))["recalibration"] for name in ("sRTnet", "arm")}
+    assert given == {"sRTnet": recipe.model_dump(mode="json"), "arm": None}
+    without = demo.config.closed_loop.model_copy(update={"recalibration": None})
+    off = Plan(demo.config.model_copy(update={"closed_loop": without}), demo.script)
+    assert json.loads(off.loop_spec("sRTnet"))["recalibration"] is None
+
+
 # ---- Search -----------------------------------------------------------------------------
 
 

@@ -1,13 +1,16 @@
 """What is played for the table and the figure: tasks, states of S1, delays."""
 
+from pathlib import Path
 from typing import Any, TypedDict
 
 from spikereach.closed_loop.control import brain_of, in_loop
 from spikereach.closed_loop.loop import Played, play
 from spikereach.closed_loop.measures import control
+from spikereach.closed_loop.recalibration import recalibrated
 from spikereach.closed_loop.task import Rules
+from spikereach.config import Recalibration
 from spikereach.data.binning import BinnedSession
-from spikereach.evaluation.records import Control, Loop
+from spikereach.evaluation.records import Control, Loop, Recalibrated
 from spikereach.models.checkpoint import Checkpoint
 
 STEP_MS = 4
@@ -22,6 +25,8 @@ class Settings(TypedDict):
     """On random targets with a moving arm."""
     synthetic_seed: int
     """Of the session."""
+    recalibration: dict[str, Any] | None
+    """As `config.Recalibration`; None: none."""
 
 
 def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenance: Any) -> Loop:
@@ -40,13 +45,20 @@ def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenan
 
 
 def played_by_decoder(
-    checkpoint: Checkpoint, binned: BinnedSession, seed: int, settings: Settings, provenance: Any
+    checkpoint: Checkpoint,
+    binned: BinnedSession,
+    seed: int,
+    settings: Settings,
+    provenance: Any,
+    resume: Path,
 ) -> Loop:
     """A decoder in both tasks; with S1 silent, or hearing of the cursor, where it reads S1; and
-    delayed.
+    delayed; and on random targets once more after its recalibration, whose state is kept in the
+    folder ``resume``.
 
     Raises:
-        LoopError: as :func:`.in_loop`.
+        LoopError: as :func:`.in_loop` and :func:`.recalibrated`.
+        TrainingError: as :func:`.recalibrated`.
     """
     decoder = in_loop(checkpoint, binned, settings["synthetic_seed"])
     random, centre_out = _tasks(settings)
@@ -63,6 +75,13 @@ def played_by_decoder(
         )
         for rules, feedback, delay in conditions
     ]
+    again = None
+    if settings["recalibration"] is not None:
+        recipe = Recalibration.model_validate(settings["recalibration"])
+        later = recalibrated(decoder, binned, recipe, seed=seed, resume=resume)
+        played = later.play(feedback="moving", rules=random, seed=seed)
+        measures = _measured(played, random, "moving", 0).model_dump()
+        again = Recalibrated(gain=later.gain, **measures)
     return Loop(
         system=checkpoint.system_name,
         session=binned.name,
@@ -70,6 +89,7 @@ def played_by_decoder(
         gain=decoder.gain,
         lookahead_ms=decoder.lookahead * STEP_MS,
         controls=tuple(found),
+        recalibrated=again,
         provenance=provenance,
     )
 

@@ -396,6 +396,15 @@ class Firmware(Model):
     clock_hz: Positive = Field(description="of the microcontroller whose load is given")
 
 
+class Recalibration(Model):
+    """Further training of each decoder on what a user did with it (Gilja et al. 2012)."""
+
+    trials: int = Field(
+        ge=4, description="targets played for it, other ones than those that decoders are judged by"
+    )
+    stage: Stage = Field(description="of the training; decoders in closed form are fitted anew")
+
+
 class ClosedLoop(Model):
     """Simulated users who control a cursor through decoders: docs/closed-loop.md."""
 
@@ -403,6 +412,9 @@ class ClosedLoop(Model):
     delayed: Name = Field(description="the system whose output is delayed, too")
     added_delays_ms: tuple[Annotated[int, Field(ge=0, multiple_of=4)], ...] = Field(
         description="by which its output is delayed"
+    )
+    recalibration: Recalibration | None = Field(
+        description="of the table's decoders, which are played before and after it; null: none"
     )
 
 

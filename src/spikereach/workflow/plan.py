@@ -94,13 +94,15 @@ class Plan:
     def code(self, script: str, system: str | None = None) -> str:
         """Digest of the code a script runs, with what it imports by name only.
 
-        That are the module of a system's architecture and, where it is compressed, its steps'.
+        That are the module of a system's architecture and, where it is compressed or trained
+        further, its steps'.
         """
         try:
             modules = [] if system is None else [locate(self.architecture(system))[0]]
-            if script == "compress_decoder":
-                steps = self.config.systems[system].compression
-                modules += [f"spikereach.compression.{step.kind}" for step in steps]
+            if system is not None and script in ("compress_decoder", "close_loop"):
+                kinds = [step.kind for step in self.config.systems[system].compression]
+                kinds += ["retrain"] * (script == "close_loop")
+                modules += [f"spikereach.compression.{kind}" for kind in kinds]
             return code_digest(self.script(script), *modules)
         except (ModuleNotFoundError, SyntaxError) as error:
             owner = system and (self.system(system).base or system)
@@ -321,6 +323,7 @@ class Plan:
                 "architecture": None if system == ARM else self.architecture(system),
                 "trials": played.trials,
                 "added_delays_ms": delays,
+                "recalibration": None if system == ARM else played.recalibration,
                 "synthetic_seed": self.config.synthetic.seed,
             }
         )
