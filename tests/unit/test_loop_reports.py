@@ -83,7 +83,7 @@ def test_means_over_sessions_stand_beside_the_arm(frame, loops, systems):
 
 
 def test_recalibrated_decoders_stand_beside_themselves(frame, loops, systems):
-    assert "Recalibrated" not in closed_loop(frame, loops, systems).files()[".md"].decode()
+    assert "ecalibrated" not in closed_loop(frame, loops, systems).files()[".md"].decode()
     later = [
         each.model_copy(
             update={
@@ -101,11 +101,11 @@ def test_recalibrated_decoders_stand_beside_themselves(frame, loops, systems):
     assert rows["throughput_bit_s"].tolist() == [0.75, 1.375, 2.5]
     assert rows["throughput_bit_s_recalibrated"].tolist()[1] == 2.375
     assert rows["gain_recalibrated"].isna().tolist() == [True, False, True]
-    assert [column.cells for column in table.columns if column.group == "Recalibrated"] == [
-        ["–", "50%", "–"],
-        ["–", "75%", "–"],
-        ["–", "2.38", "–"],
-    ]
+    printed = {(each.group, each.heading): each.cells for each in table.columns}
+    assert printed["Bit/s", "before"] == ["0.75", "1.38", "2.50"]
+    assert printed["Bit/s", "recalibrated"] == ["–", "2.38", "–"]
+    assert printed["Path", "recalibrated"] == ["–", "75%", "–"]
+    assert printed["Gain", "recalibrated"] == ["–", "2.00", "–"]
     assert "Gilja et al. 2012" in table.caption
     assert drawn(frame, later, systems, "sRTnet").data.equals(
         drawn(frame, loops, systems, "sRTnet").data

@@ -60,11 +60,11 @@ def closed_loop(frame: pd.DataFrame, loops: Sequence[Loop], systems: Systems) ->
     """
     whole = loop_frame(loops)
     arms, decoders = whole[whole["system"] == ARM], whole[whole["system"] != ARM]
-    both = frame.merge(decoders, on=KEY, how="left", indicator=True)
-    for each in both[both["_merge"] != "both"].itertuples():
+    merged = frame.merge(decoders, on=KEY, how="left", indicator=True)
+    for each in merged[merged["_merge"] != "both"].itertuples():
         raise ResultError(f"{each.system}/{each.session}/{each.seed} has no loop.json: give it too")
     columns = list(decoders.columns[3:])
-    rows = Rows(both.drop(columns="_merge"), systems, further=["r2", "latency_ms", *columns])
+    rows = Rows(merged.drop(columns="_merge"), systems, further=["r2", "latency_ms", *columns])
     for row in rows.rows:
         row["source_published"] = None  # nothing published stands in this table
     nothing = dict.fromkeys(rows.rows[0])
@@ -72,13 +72,14 @@ def closed_loop(frame: pd.DataFrame, loops: Sequence[Loop], systems: Systems) ->
     rows.rows.append(nothing | direct | {"gain": None, "lookahead_ms": None})
     trials = sorted({found.trials for each in loops for found in each.controls})
     each, share = number("{:.2f}"), number("{:.0%}")
-    after = []
-    if decoders["gain_recalibrated"].notna().any():
-        after = [
-            rows.column("success", "Recalibrated", share, "success_rate_recalibrated"),
-            rows.column("path", "Recalibrated", share, "path_efficiency_recalibrated"),
-            rows.column("bit/s", "Recalibrated", each, "throughput_bit_s_recalibrated"),
-        ]
+    both = [("Success", share, "success_rate"), ("Path", share, "path_efficiency")]
+    both += [("Bit/s", each, "throughput_bit_s"), ("Gain", each, "gain")]
+    recalibrated = [
+        rows.column(heading, measure, form, key + ending)
+        for measure, form, key in both
+        for heading, ending in (("before", ""), ("recalibrated", "_recalibrated"))
+        if decoders["gain_recalibrated"].notna().any()
+    ]
     return rows.table(
         "closed_loop",
         "Control of a cursor through decoders; users and brains are simulated "
@@ -89,9 +90,9 @@ def closed_loop(frame: pd.DataFrame, loops: Sequence[Loop], systems: Systems) ->
         "of successful trials over the time of all; beside it that of centre-out reaches and, for "
         "decoders that read S1, with S1 silent or driven by the cursor seen. The arm itself: "
         "direct control"
-        + ". Recalibrated: random targets again, the same ones, after further training on others, "
+        + ". Recalibrated: the same random targets before and after further training on others, "
         "where the velocity wanted is taken to be the cursor's, turned to the target (Gilja et al. "
-        "2012)" * bool(after),
+        "2012)" * bool(recalibrated),
         [
             rows.names()[0],
             rows.column("Open-loop R²", "", cells.r2, "r2"),
@@ -105,6 +106,6 @@ def closed_loop(frame: pd.DataFrame, loops: Sequence[Loop], systems: Systems) ->
             rows.column("S1 silent", "Throughput (bit/s)", each, "throughput_silent"),
             rows.column("S1 sees", "Throughput (bit/s)", each, "throughput_seen"),
             rows.column("Gain", "", each, "gain"),
-            *after,
+            *recalibrated,
         ],
     )
