@@ -26,8 +26,8 @@ from spikereach.models.zoo import build
 from training_cases import CHANNELS, bits, checkpoint, rsnn, session, stage
 
 WIDTH = 15.0
-BRIEF = partial(Rules, timeout_s=1.0)
-"""Trials of at most a second."""
+BRIEF = partial(Rules, timeout_s=0.4)
+"""Trials of a hundred steps."""
 HALF = Half(kind="half")
 AREAS = ("M1",) * CHANNELS
 
@@ -159,7 +159,7 @@ def test_no_learning_changes_nothing(name, units, binned, tmp_path):
     np.testing.assert_allclose(one, two)
 
 
-@pytest.mark.parametrize("name", sorted(STARTS))
+@pytest.mark.parametrize("name", ["fixed point", "half, pruned"])
 def test_learning_is_repeatable_and_keeps_zeros_and_formats(name, units, binned, tmp_path):
     start = STARTS[name]()
     untouched = copy.deepcopy(start.decoder)
@@ -200,8 +200,8 @@ def wiener(binned):
 
 def test_a_closed_form_is_fitted_to_the_trials_too(wiener, units, binned, tmp_path):
     before = in_hand(units, binned, wiener)
-    after = recalibrated(before, binned, recipe(trials=8), seed=3, resume=tmp_path)
-    rules = BRIEF(trials=8)
+    after = recalibrated(before, binned, recipe(), seed=3, resume=tmp_path)
+    rules = BRIEF(trials=4)
     found = as_session(before.play(feedback="moving", rules=rules, seed=-4), before, rules)
     parts = [(each, each.split("neurobench").train.stop) for each in (binned, found)]
     spikes = np.concatenate([each.spikes[:stop] for each, stop in parts]).astype(np.float32)
@@ -222,10 +222,10 @@ def test_no_decoder_is_judged_by_targets_that_it_was_trained_on(wiener, units, b
 
     before = in_hand(units, binned, wiener)
     watched = Watched(**vars(before))
-    for seed in range(3):
+    for seed in range(2):
         recalibrated(watched, binned, recipe(), seed=seed, resume=tmp_path)
     assert max(seeds) < 0  # decoders are judged by those of 0 or more
-    assert len(set(seeds)) == 3
+    assert len(set(seeds)) == 2
 
 
 def test_it_is_played_again_only_where_it_is_asked_for(

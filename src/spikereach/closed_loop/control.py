@@ -1,5 +1,7 @@
 """A checkpoint in the loop: the brain of its session, its gain, and how well it controls."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,17 @@ from spikereach.data.population import Population, population
 from spikereach.data.synthetic import MEAN_SPIKES
 from spikereach.evaluation.evaluate import input_channels
 from spikereach.models.checkpoint import Checkpoint
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, torch sums in one order, whatever the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def brain_of(binned: BinnedSession, seed: int) -> Population:
@@ -64,9 +77,7 @@ class InLoop:
         self, *, feedback: Feedback, rules: Rules, added_delay: int = 0, seed: int = 0
     ) -> Played:
         """Trials of a user with a fresh stream of the decoder."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums in one order, whatever the machine
-        try:
+        with one_thread():
             stream = Stream(self.checkpoint)
             return play(
                 self.population,
@@ -77,8 +88,6 @@ class InLoop:
                 rules=rules,
                 seed=seed,
             )
-        finally:
-            torch.set_num_threads(threads)
 
 
 def in_loop(checkpoint: Checkpoint, binned: BinnedSession, seed: int) -> InLoop:

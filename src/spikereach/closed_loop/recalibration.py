@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from spikereach.closed_loop.control import InLoop, gain_of
+from spikereach.closed_loop.control import InLoop, gain_of, one_thread
 from spikereach.closed_loop.errors import LoopError
 from spikereach.closed_loop.loop import Played
 from spikereach.closed_loop.task import Rules
@@ -22,6 +22,7 @@ from spikereach.training.fit import fit
 from spikereach.training.losses import weight_matrices
 
 
+@one_thread()
 def recalibrated(
     decoder: InLoop, binned: BinnedSession, recipe: Recalibration, *, seed: int, resume: Path
 ) -> InLoop:
