@@ -370,13 +370,18 @@ def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     assert len(demo.all_trials()) == 16
 
 
-def test_decoders_are_recalibrated_in_the_loop_and_the_arm_is_not(demo):
-    recipe = demo.config.closed_loop.recalibration
-    given = {name: json.loads(demo.loop_spec(name))["recalibration"] for name in ("sRTnet", "arm")}
-    assert given == {"sRTnet": recipe.model_dump(mode="json"), "arm": None}
-    without = demo.config.closed_loop.model_copy(update={"recalibration": None})
-    off = Plan(demo.config.model_copy(update={"closed_loop": without}), demo.script)
-    assert json.loads(off.loop_spec("sRTnet"))["recalibration"] is None
+def test_the_decoders_named_are_recalibrated_in_the_loop(demo):
+    played = demo.config.closed_loop
+    recipe = played.recalibration.model_copy(update={"systems": ("sRTnet",)})
+
+    def given(name, recipe):
+        update = {"closed_loop": played.model_copy(update={"recalibration": recipe})}
+        plan = Plan(demo.config.model_copy(update=update), demo.script)
+        return json.loads(plan.loop_spec(name))["recalibration"]
+
+    expected = {"trials": recipe.trials, "stage": recipe.stage.model_dump(mode="json")}
+    assert given("sRTnet", recipe) == expected
+    assert given("RTnet", recipe) is given("arm", recipe) is given("sRTnet", None) is None
 
 
 # ---- Search -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from spikereach.closed_loop.errors import LoopError
 from spikereach.closed_loop.recalibration import as_session, intended, recalibrated
 from spikereach.closed_loop.task import Rules, Trial
 from spikereach.compression import fixed_point, half
-from spikereach.config import FixedPoint, Half, Prune, Recalibration, System, Training
+from spikereach.config import FixedPoint, Half, Prune, System, Training
 from spikereach.config.sessions import Session
 from spikereach.data.matfile import STEP_S
 from spikereach.data.population import Population, population
@@ -53,8 +53,9 @@ def brief(monkeypatch):
     monkeypatch.setattr(conditions, "Rules", BRIEF)
 
 
-def recipe(trials=4, **changes):
-    return Recalibration(trials=trials, stage=stage(epochs=1, part="train+val", **changes))
+def recipe(**changes):
+    """Trials, and the training."""
+    return 4, stage(epochs=1, part="train+val", **changes)
 
 
 def played(target, cursor, decoded, trials=()):
@@ -148,7 +149,7 @@ STARTS = {"float32": checkpoint, "half, pruned": rounded, "fixed point": on_grid
 def test_no_learning_changes_nothing(name, units, binned, tmp_path):
     start = STARTS[name]()
     before = in_hand(units, binned, start)
-    after = recalibrated(before, binned, recipe(learning_rate=1e-30), seed=0, resume=tmp_path)
+    after = recalibrated(before, binned, *recipe(learning_rate=1e-30), seed=0, resume=tmp_path)
     torch.testing.assert_close(
         after.checkpoint.decoder.state_dict(), start.decoder.state_dict(), rtol=0, atol=1e-20
     )
@@ -167,7 +168,7 @@ def test_learning_is_repeatable_and_keeps_zeros_and_formats(name, units, binned,
     for folder in ("one", "two"):
         resume = tmp_path / folder
         resume.mkdir()
-        found.append(recalibrated(before, binned, recipe(), seed=0, resume=resume))
+        found.append(recalibrated(before, binned, *recipe(), seed=0, resume=resume))
     after, again = (bits(each.checkpoint.decoder) for each in found)
     assert after == again
     assert after != bits(start.decoder)
@@ -200,7 +201,7 @@ def wiener(binned):
 
 def test_a_closed_form_is_fitted_to_the_trials_too(wiener, units, binned, tmp_path):
     before = in_hand(units, binned, wiener)
-    after = recalibrated(before, binned, recipe(), seed=3, resume=tmp_path)
+    after = recalibrated(before, binned, *recipe(), seed=3, resume=tmp_path)
     rules = BRIEF(trials=4)
     found = as_session(before.play(feedback="moving", rules=rules, seed=-4), before, rules)
     parts = [(each, each.split("neurobench").train.stop) for each in (binned, found)]
@@ -223,7 +224,7 @@ def test_no_decoder_is_judged_by_targets_that_it_was_trained_on(wiener, units, b
     before = in_hand(units, binned, wiener)
     watched = Watched(**vars(before))
     for seed in range(2):
-        recalibrated(watched, binned, recipe(), seed=seed, resume=tmp_path)
+        recalibrated(watched, binned, *recipe(), seed=seed, resume=tmp_path)
     assert max(seeds) < 0  # decoders are judged by those of 0 or more
     assert len(set(seeds)) == 2
 
@@ -233,7 +234,8 @@ def test_it_is_played_again_only_where_it_is_asked_for(
 ):
     monkeypatch.setattr(conditions, "in_loop", lambda *_: in_hand(units, binned, wiener))
     settings = {"trials": 1, "added_delays_ms": [], "synthetic_seed": 0, "architecture": "wiener"}
-    given = [None, recipe().model_dump(mode="json")]
+    trials, training = recipe()
+    given = [None, {"trials": trials, "stage": training.model_dump(mode="json")}]
     made = {"commit": None, "dirty": None}
     off, on = (
         conditions.played_by_decoder(
@@ -254,10 +256,10 @@ def test_too_few_trials_are_named(units, binned, tmp_path):
     few = recipe(window=1000)
     message = r"recalibration\.trials: 4 are too few to train on \(.* a window needs 1000"
     with pytest.raises(LoopError, match=message):
-        recalibrated(in_hand(units, binned, checkpoint()), binned, few, seed=0, resume=tmp_path)
+        recalibrated(in_hand(units, binned, checkpoint()), binned, *few, seed=0, resume=tmp_path)
 
 
 def test_a_closed_form_that_was_rounded_is_refused(wiener, units, binned, tmp_path):
     wiener.system = wiener.system.model_copy(update={"compression": (HALF,)})
     with pytest.raises(LoopError, match="Wiener is fitted in closed form and half after it"):
-        recalibrated(in_hand(units, binned, wiener), binned, recipe(), seed=0, resume=tmp_path)
+        recalibrated(in_hand(units, binned, wiener), binned, *recipe(), seed=0, resume=tmp_path)

@@ -17,7 +17,7 @@ def looping(checkout):
         "trials": 1,
         "delayed": "Wiener",
         "added_delays_ms": [40],
-        "recalibration": {"trials": 4},
+        "recalibration": {"systems": ["Wiener"], "trials": 4},
     }
     checkout.overlay.write_text(yaml.safe_dump(tiny))
     return checkout

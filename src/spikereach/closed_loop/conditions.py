@@ -8,7 +8,7 @@ from spikereach.closed_loop.loop import Played, play
 from spikereach.closed_loop.measures import control
 from spikereach.closed_loop.recalibration import recalibrated
 from spikereach.closed_loop.task import Rules
-from spikereach.config import Recalibration
+from spikereach.config import Stage
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation.records import Control, Loop, Recalibrated
 from spikereach.models.checkpoint import Checkpoint
@@ -26,7 +26,7 @@ class Settings(TypedDict):
     synthetic_seed: int
     """Of the session."""
     recalibration: dict[str, Any] | None
-    """As `config.Recalibration`; None: none."""
+    """``trials`` and ``stage`` as `config.Recalibration` has them; None: none."""
 
 
 def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenance: Any) -> Loop:
@@ -77,8 +77,9 @@ def played_by_decoder(
     ]
     again = None
     if settings["recalibration"] is not None:
-        recipe = Recalibration.model_validate(settings["recalibration"])
-        later = recalibrated(decoder, binned, recipe, seed=seed, resume=resume)
+        recipe = settings["recalibration"]
+        stage = Stage.model_validate(recipe["stage"])
+        later = recalibrated(decoder, binned, recipe["trials"], stage, seed=seed, resume=resume)
         played = later.play(feedback="moving", rules=random, seed=seed)
         measures = _measured(played, random, "moving", 0).model_dump()
         again = Recalibrated(gain=later.gain, **measures)

@@ -12,7 +12,7 @@ from spikereach.closed_loop.errors import LoopError
 from spikereach.closed_loop.loop import Played
 from spikereach.closed_loop.task import Rules
 from spikereach.compression import compress
-from spikereach.config import Recalibration, Retrain, Stage, System, Training
+from spikereach.config import Retrain, Stage, System, Training
 from spikereach.data.binning import BinnedSession
 from spikereach.data.errors import SessionError
 from spikereach.data.matfile import STEP_S
@@ -24,7 +24,13 @@ from spikereach.training.losses import weight_matrices
 
 @one_thread()
 def recalibrated(
-    decoder: InLoop, binned: BinnedSession, recipe: Recalibration, *, seed: int, resume: Path
+    decoder: InLoop,
+    binned: BinnedSession,
+    trials: int,
+    stage: Stage,
+    *,
+    seed: int,
+    resume: Path,
 ) -> InLoop:
     """A decoder trained further, on trials of a user with it beside its session.
 
@@ -35,8 +41,9 @@ def recalibrated(
     Args:
         decoder: stays as it is.
         binned: the session that it was trained on.
-        recipe: random targets, with a moving arm, and the training. Of trials and session alike,
-            the test part (the last quarter) is not trained on.
+        trials: random targets, with a moving arm. Of trials and session alike, the test part (the
+            last quarter) is not trained on.
+        stage: of the training.
         seed: of the training. Targets and noise are none that a seed of 0 or more gives.
         resume: folder for the state of the training, which the caller removes.
     Raises:
@@ -45,7 +52,7 @@ def recalibrated(
         TrainingError: the training exploded.
     """
     checkpoint = decoder.checkpoint
-    rules = Rules("random", recipe.trials)
+    rules = Rules("random", trials)
     played = decoder.play(feedback="moving", rules=rules, seed=-1 - seed)
     scale, offset = map(np.array, checkpoint.decoder.standardisation)
     sessions = [
@@ -55,7 +62,7 @@ def recalibrated(
     ]
     about: dict[str, Any] = {"system_name": checkpoint.system_name, "seed": seed}
     closed_form = type(checkpoint.decoder).fit_closed_form is not Decoder.fit_closed_form
-    system = _further(checkpoint, None if closed_form else recipe.stage)
+    system = _further(checkpoint, None if closed_form else stage)
     try:
         if closed_form:
             about |= {"dataset": checkpoint.dataset, "stage": "finetune"}
@@ -66,7 +73,7 @@ def recalibrated(
             made, _ = compress(begun, sessions, system, mask=_pruned(checkpoint), **about)
     except SessionError as error:
         raise LoopError(
-            f"closed_loop.recalibration.trials: {recipe.trials} are too few to train on ({error})"
+            f"closed_loop.recalibration.trials: {trials} are too few to train on ({error})"
         ) from error
     made.decoder.standardisation = checkpoint.decoder.standardisation
     later = dataclasses.replace(checkpoint, decoder=made.decoder)

@@ -397,8 +397,11 @@ class Firmware(Model):
 
 
 class Recalibration(Model):
-    """Further training of each decoder on what a user did with it (Gilja et al. 2012)."""
+    """Further training of decoders on what a user did with them (Gilja et al. 2012)."""
 
+    systems: tuple[Name, ...] = Field(
+        min_length=1, description="of the table's decoders, those played before and after it"
+    )
     trials: int = Field(
         ge=4, description="targets played for it, other ones than those that decoders are judged by"
     )
@@ -414,7 +417,7 @@ class ClosedLoop(Model):
         description="by which its output is delayed"
     )
     recalibration: Recalibration | None = Field(
-        description="of the table's decoders, which are played before and after it; null: none"
+        description="decoders that are trained further in the loop; null: none"
     )
 
 
@@ -562,6 +565,8 @@ class Config(Model):
         lists["trajectory.systems"] = self.trajectory.systems
         if self.closed_loop is not None:
             lists["closed_loop.delayed"] = (self.closed_loop.delayed,)
+            if (recalibration := self.closed_loop.recalibration) is not None:
+                lists["closed_loop.recalibration.systems"] = recalibration.systems
         lists |= {
             f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
         }

@@ -318,12 +318,16 @@ class Plan:
             )
         played = self.config.closed_loop
         delays = played.added_delays_ms if system == played.delayed else ()
+        recipe = played.recalibration
+        if recipe is not None:
+            wanted = system in recipe.systems
+            recipe = recipe.model_dump(mode="json", exclude={"systems"}) if wanted else None
         return canonical(
             {
                 "architecture": None if system == ARM else self.architecture(system),
                 "trials": played.trials,
                 "added_delays_ms": delays,
-                "recalibration": None if system == ARM else played.recalibration,
+                "recalibration": recipe,
                 "synthetic_seed": self.config.synthetic.seed,
             }
         )
