@@ -3,7 +3,7 @@
 import pytest
 
 import handmade_results
-from spikereach.evaluation.records import Control, Loop
+from spikereach.evaluation.records import Control, Loop, Recalibrated
 from spikereach.reporting.collect import ResultError, collect, read_loop
 from spikereach.reporting.plots.closed_loop import closed_loop as drawn
 from spikereach.reporting.tables.closed_loop import closed_loop
@@ -80,6 +80,36 @@ def test_means_over_sessions_stand_beside_the_arm(frame, loops, systems):
     assert "users and brains are simulated" in printed
     assert "not real neurons" in printed
     assert "Published" not in printed
+
+
+def test_recalibrated_decoders_stand_beside_themselves(frame, loops, systems):
+    assert "ecalibrated" not in closed_loop(frame, loops, systems).files()[".md"].decode()
+    later = [
+        each.model_copy(
+            update={
+                "recalibrated": Recalibrated(
+                    gain=2, **control(each.controls[0].throughput_bit_s + 1).model_dump()
+                )
+            }
+        )
+        if each.system == "sRTnet"
+        else each
+        for each in loops
+    ]
+    table = closed_loop(frame, later, systems)
+    rows = table.values.set_index("system")
+    assert rows["throughput_bit_s"].tolist() == [0.75, 1.375, 2.5]
+    assert rows["throughput_bit_s_recalibrated"].tolist()[1] == 2.375
+    assert rows["gain_recalibrated"].isna().tolist() == [True, False, True]
+    printed = {(each.group, each.heading): each.cells for each in table.columns}
+    assert printed["Bit/s", "before"] == ["0.75", "1.38", "2.50"]
+    assert printed["Bit/s", "recalibrated"] == ["–", "2.38", "–"]
+    assert printed["Path", "recalibrated"] == ["–", "75%", "–"]
+    assert printed["Gain", "recalibrated"] == ["–", "2.00", "–"]
+    assert "Gilja et al. 2012" in table.caption
+    assert drawn(frame, later, systems, "sRTnet").data.equals(
+        drawn(frame, loops, systems, "sRTnet").data
+    )
 
 
 def test_a_decoder_without_a_loop_is_named(frame, loops, systems):

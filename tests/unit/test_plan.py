@@ -425,6 +425,20 @@ def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     assert len(demo.all_trials("RTnet")) == 16
 
 
+def test_the_decoders_named_are_recalibrated_in_the_loop(demo):
+    played = demo.config.closed_loop
+    recipe = played.recalibration.model_copy(update={"systems": ("sRTnet",)})
+
+    def given(name, recipe):
+        update = {"closed_loop": played.model_copy(update={"recalibration": recipe})}
+        plan = Plan(demo.config.model_copy(update=update), demo.script)
+        return json.loads(plan.loop_spec(name))["recalibration"]
+
+    expected = {"trials": recipe.trials, "stage": recipe.stage.model_dump(mode="json")}
+    assert given("sRTnet", recipe) == expected
+    assert given("RTnet", recipe) is given("arm", recipe) is given("sRTnet", None) is None
+
+
 # ---- Search -----------------------------------------------------------------------------
 
 

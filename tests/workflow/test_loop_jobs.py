@@ -13,7 +13,12 @@ TABLE, FIGURE = "paper_tables/closed_loop.csv", "figures/closed_loop.csv"
 def looping(checkout):
     tiny = yaml.safe_load(checkout.overlay.read_text())
     tiny["tables"]["closed_loop"] = ["Wiener"]
-    tiny["closed_loop"] = {"trials": 1, "delayed": "Wiener", "added_delays_ms": [40]}
+    tiny["closed_loop"] = {
+        "trials": 1,
+        "delayed": "Wiener",
+        "added_delays_ms": [40],
+        "recalibration": {"systems": ["Wiener"], "trials": 4},
+    }
     checkout.overlay.write_text(yaml.safe_dump(tiny))
     return checkout
 
@@ -29,13 +34,17 @@ def test_a_decoder_and_the_arm_reach_the_table(looping):
         )
         for system in ("arm", "Wiener")
     }
-    rows = csv.DictReader((looping.run_folder / TABLE).read_text().splitlines())
+    rows = list(csv.DictReader((looping.run_folder / TABLE).read_text().splitlines()))
     found = [float(row["throughput_bit_s"]) for row in rows]
     assert found == [
         loops[system]["controls"][0]["throughput_bit_s"] for system in ("Wiener", "arm")
     ]
     for found in loops.values():
         assert [each["added_delay_ms"] for each in found["controls"]] == [0, 0, 40]
+    assert loops["arm"]["recalibrated"] is None
+    assert loops["Wiener"]["recalibrated"]["throughput_bit_s"] == float(
+        rows[0]["throughput_bit_s_recalibrated"]
+    )
     assert looping.planned(TABLE, FIGURE) == {}
 
 

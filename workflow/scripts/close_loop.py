@@ -2,7 +2,7 @@
 
 from spikereach.workflow.job import job
 
-with job(snakemake):
+with job(snakemake) as run:
     import json
 
     from spikereach.closed_loop.conditions import played_by_arm, played_by_decoder
@@ -19,5 +19,6 @@ with job(snakemake):
         decoder = checkpoint.load(snakemake.input.checkpoint, trust=[settings["architecture"]])
         decoder.system_name = snakemake.wildcards.system
         about["checkpoint"] = decoder.provenance
-        record = played_by_decoder(decoder, session, seed, settings, provenance(**about))
+        origin = provenance(**about)
+        record = played_by_decoder(decoder, session, seed, settings, origin, run.resume)
     record.write(snakemake.output.record)

@@ -1,15 +1,18 @@
 """What is played for the table and the figure: tasks, states of S1, delays."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 from spikereach.closed_loop.brain import Feedback
 from spikereach.closed_loop.control import brain_of, in_loop
 from spikereach.closed_loop.loop import Played, play
 from spikereach.closed_loop.measures import control
+from spikereach.closed_loop.recalibration import recalibrated
 from spikereach.closed_loop.task import Rules
+from spikereach.config import Stage
 from spikereach.data.binning import BinnedSession
-from spikereach.evaluation.records import Control, Loop
+from spikereach.evaluation.records import Control, Loop, Recalibrated
 from spikereach.models.checkpoint import Checkpoint
 
 STEP_MS = 4
@@ -24,6 +27,8 @@ class Settings(TypedDict):
     """On random targets with a moving arm."""
     synthetic_seed: int
     """Of the session."""
+    recalibration: dict[str, Any] | None
+    """``trials`` and ``stage`` as `config.Recalibration` has them; None: none."""
 
 
 def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenance: Any) -> Loop:
@@ -44,13 +49,20 @@ def played_by_arm(binned: BinnedSession, seed: int, settings: Settings, provenan
 
 
 def played_by_decoder(
-    checkpoint: Checkpoint, binned: BinnedSession, seed: int, settings: Settings, provenance: Any
+    checkpoint: Checkpoint,
+    binned: BinnedSession,
+    seed: int,
+    settings: Settings,
+    provenance: Any,
+    resume: Path,
 ) -> Loop:
     """A decoder in both tasks; with S1 silent, or hearing of the cursor, where it reads S1; and
-    delayed.
+    delayed; and on random targets once more after its recalibration, whose state is kept in the
+    folder ``resume``.
 
     Raises:
-        LoopError: as :func:`.in_loop`.
+        LoopError: as :func:`.in_loop` and :func:`.recalibrated`.
+        TrainingError: as :func:`.recalibrated`.
     """
     decoder = in_loop(checkpoint, binned, settings["synthetic_seed"])
     conditions = _conditions(settings, ("silent", "seen") if "S1" in checkpoint.areas else ())
@@ -63,6 +75,14 @@ def played_by_decoder(
         )
         for rules, feedback, delay in conditions
     ]
+    again = None
+    if settings["recalibration"] is not None:
+        recipe = settings["recalibration"]
+        stage = Stage.model_validate(recipe["stage"])
+        later = recalibrated(decoder, binned, recipe["trials"], stage, seed=seed, resume=resume)
+        played = later.play(feedback="moving", rules=random, seed=seed)
+        measures = _measured(played, random, "moving", 0).model_dump()
+        again = Recalibrated(gain=later.gain, **measures)
     return Loop(
         system=checkpoint.system_name,
         session=binned.name,
@@ -70,6 +90,7 @@ def played_by_decoder(
         gain=decoder.gain,
         lookahead_ms=decoder.lookahead * STEP_MS,
         controls=tuple(found),
+        recalibrated=again,
         provenance=provenance,
     )
 

@@ -85,10 +85,23 @@ def in_loop(checkpoint: Checkpoint, binned: BinnedSession, seed: int) -> InLoop:
         binned: synthetic.
         seed: as of :func:`brain_of`.
     Raises:
-        LoopError: as :func:`brain_of`, or the decoder gives no velocity on the training part.
+        LoopError: as :func:`brain_of` and :func:`gain_of`.
         EvaluationError: the session has not as many channels as the decoder reads.
     """
     brain, columns = brain_of(binned, seed), input_channels(checkpoint, binned)
+    return InLoop(checkpoint, brain, columns, gain_of(checkpoint, binned, columns))
+
+
+def gain_of(checkpoint: Checkpoint, binned: BinnedSession, columns: np.ndarray) -> float:
+    """The factor that fits a decoder's velocities on the training part best, by least squares.
+
+    Args:
+        checkpoint: of the decoder.
+        binned: the session.
+        columns: channels of it that the decoder reads.
+    Raises:
+        LoopError: the decoder gives no velocity.
+    """
     part = binned.split("neurobench").train
     with one_thread():
         decoded = decode(checkpoint, binned.spikes[part.start : part.stop, columns])
@@ -100,5 +113,4 @@ def in_loop(checkpoint: Checkpoint, binned: BinnedSession, seed: int) -> InLoop:
             f"{checkpoint.system_name} decodes no movement on the training part of {binned.name}: "
             "train it before it is put into the loop"
         )
-    gain = float((decoded * true).sum()) / power
-    return InLoop(checkpoint, brain, columns, gain)
+    return float((decoded * true).sum()) / power

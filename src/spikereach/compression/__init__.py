@@ -46,6 +46,9 @@ class Run:
     def __post_init__(self):
         self.train_r2 = self.checkpoint.train_r2
         self.decoder = copy.deepcopy(self.checkpoint.decoder).to(self.options["device"])
+        if self.decoder.weight_format == "float16":  # it is trained in what it was rounded from
+            self.decoder.float()
+            self.decoder.weight_format = self.decoder.buffer_format = "float32"
 
     def retrain(self, stage: Stage, *, sparsity: float = 0.0) -> None:
         """Train the decoder in place under the mask, resumable."""
@@ -75,6 +78,7 @@ def compress(
     *,
     system_name: str,
     seed: int,
+    mask: dict[str, Tensor] | None = None,
     **options: Any,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Apply a system's compression steps in order; the checkpoint given stays as it is.
@@ -82,12 +86,14 @@ def compress(
     Weights that a step prunes stay zero in every later one.
 
     Args:
-        checkpoint: trained, not yet quantised; its system says on which split to retrain.
+        checkpoint: trained; its system says on which split to retrain. Numbers of one that is
+            quantised already are where its retraining begins.
         sessions: that it was trained on.
         system: the compressed one. It has the architecture, the sizes and the areas of the
             checkpoint, whatever its entry says.
         system_name: its name in the configuration.
         seed: of the retrainings.
+        mask: parameter name -> False where a weight is zero and stays so.
         options: device, progress and events, as :func:`.train` takes them, and resume: the folder
             for the state of each retraining. Finished ones are not repeated. The caller removes it.
     Returns:
@@ -101,7 +107,7 @@ def compress(
         raise TrainingError(
             f"{name}: the system has no `training`: compress the checkpoint of its base"
         )
-    run = Run(name, checkpoint, sessions, {"seed": seed, **options})
+    run = Run(name, checkpoint, sessions, {"seed": seed, **options}, mask=mask or {})
     for number, step in enumerate(system.compression, start=1):
         run.step = f"{number}-{step.kind}"
         if step.formats is not None:

@@ -426,6 +426,18 @@ class Firmware(Model):
     clock_hz: Positive = Field(description="of the microcontroller whose load is given")
 
 
+class Recalibration(Model):
+    """Further training of decoders on what a user did with them (Gilja et al. 2012)."""
+
+    systems: tuple[Name, ...] = Field(
+        min_length=1, description="of the table's decoders, those played before and after it"
+    )
+    trials: int = Field(
+        ge=4, description="targets played for it, other ones than those that decoders are judged by"
+    )
+    stage: Stage = Field(description="of the training; decoders in closed form are fitted anew")
+
+
 class ClosedLoop(Model):
     """Simulated users who control a cursor through decoders: docs/closed-loop.md."""
 
@@ -433,6 +445,9 @@ class ClosedLoop(Model):
     delayed: Name = Field(description="the system whose output is delayed, too")
     added_delays_ms: tuple[Annotated[int, Field(ge=0, multiple_of=4)], ...] = Field(
         description="by which its output is delayed"
+    )
+    recalibration: Recalibration | None = Field(
+        description="decoders that are trained further in the loop; null: none"
     )
 
 
@@ -650,6 +665,8 @@ class Config(Model):
         lists["trajectory.systems"] = self.trajectory.systems
         if self.closed_loop is not None:
             lists["closed_loop.delayed"] = (self.closed_loop.delayed,)
+            if (recalibration := self.closed_loop.recalibration) is not None:
+                lists["closed_loop.recalibration.systems"] = recalibration.systems
         lists |= {
             f"ablations.{key}": [v.system for v in each] for key, each in self.ablations.items()
         }

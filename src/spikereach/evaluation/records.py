@@ -115,6 +115,13 @@ class Control(BaseModel):
     (Fitts' law as in ISO 9241-411), over the time of all trials."""
 
 
+class Recalibrated(Control):
+    """Control of random targets with a moving arm, of a decoder trained further in the loop."""
+
+    gain: float
+    """Its own, as that of any decoder."""
+
+
 class Loop(Record):
     """The content of ``loop.json``: a decoder in the hands of a simulated user."""
 
@@ -122,4 +129,6 @@ class Loop(Record):
     """Factor of its velocities, fitted on the training part."""
     lookahead_ms: float
     controls: tuple[Control, ...]
+    recalibrated: Recalibrated | None = None
+    """With the targets and the noise of ``controls``; None: the arm, or not asked for."""
     provenance: Provenance

@@ -96,13 +96,15 @@ class Plan:
     def code(self, script: str, system: str | None = None) -> str:
         """Digest of the code a script runs, with what it imports by name only.
 
-        That are the module of a system's architecture and, where it is compressed, its steps'.
+        That are the module of a system's architecture and, where it is compressed or trained
+        further, its steps'.
         """
         try:
             modules = [] if system is None else [locate(self.architecture(system))[0]]
-            if script == "compress_decoder":
-                steps = self.config.systems[system].compression
-                modules += [f"spikereach.compression.{step.kind}" for step in steps]
+            if system is not None and script in ("compress_decoder", "close_loop"):
+                kinds = [step.kind for step in self.config.systems[system].compression]
+                kinds += ["retrain"] * (script == "close_loop")
+                modules += [f"spikereach.compression.{kind}" for kind in kinds]
             return code_digest(self.script(script), *modules)
         except (ModuleNotFoundError, SyntaxError) as error:
             owner = system and (self.system(system).base or system)
@@ -336,11 +338,16 @@ class Plan:
             )
         played = self.config.closed_loop
         delays = played.added_delays_ms if system in (played.delayed, ARM) else ()
+        recipe = played.recalibration
+        if recipe is not None:
+            wanted = system in recipe.systems
+            recipe = recipe.model_dump(mode="json", exclude={"systems"}) if wanted else None
         return canonical(
             {
                 "architecture": None if system == ARM else self.architecture(system),
                 "trials": played.trials,
                 "added_delays_ms": delays,
+                "recalibration": recipe,
                 "synthetic_seed": self.config.synthetic.seed,
             }
         )
