@@ -80,8 +80,9 @@ def played_by_decoder(
         recipe = settings["recalibration"]
         stage = Stage.model_validate(recipe["stage"])
         later = recalibrated(decoder, binned, recipe["trials"], stage, seed=seed, resume=resume)
-        played = later.play(feedback="moving", rules=random, seed=seed)
-        measures = _measured(played, random, "moving", 0).model_dump()
+        rules, feedback, delay = conditions[0]
+        played = later.play(feedback=feedback, rules=rules, added_delay=delay, seed=seed)
+        measures = _measured(played, rules, feedback, delay).model_dump()
         again = Recalibrated(gain=later.gain, **measures)
     return Loop(
         system=checkpoint.system_name,
