@@ -23,6 +23,7 @@ PRESETS = {
     "dandi": (["dandi"], LOCAL),
     "demo": (["demo"], {}),
     "fusion": (["demo", "fusion"], {}),
+    "frontier": (["recording", "frontier"], LOCAL),
     "laptop": (["laptop"], {}),
     "recording": (["recording"], LOCAL),
     "long-recording": (["recording", "long-recording"], LOCAL),

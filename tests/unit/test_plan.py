@@ -405,7 +405,7 @@ def test_compression_ablation_trains_one_system(paper):
 
 def test_ablation_without_sessions_is_left_out(make):
     plan = make(sessions=SIX[:1])
-    assert plan.made_ablations() == ["compression", "latency"]
+    assert plan.made_ablations() == ["compression"]
     with pytest.raises(ConfigError) as caught:
         plan.ablation_results("cortex")
     assert str(caught.value) == (
@@ -417,11 +417,7 @@ def test_ablation_without_sessions_is_left_out(make):
 def test_demo_has_ablations_and_search_but_leaves_them_out(demo, repository):
     targets = re.search(r"^TARGETS := (.*)$", (repository / "Makefile").read_text(), re.M)[1]
     assert targets.split() == ["tables", "figures", "results/config.yaml"]
-    assert Reports(demo).ablations() == [
-        "cortex_ablation",
-        "compression_ablation",
-        "latency_ablation",
-    ]
+    assert Reports(demo).ablations() == ["cortex_ablation", "compression_ablation"]
     assert len(demo.all_trials("RTnet")) == 16
 
 

@@ -44,10 +44,11 @@ def jobs(reports):
 def test_every_function_gets_the_arguments_that_it_names(make):
     made = {"metrics": "frame", "realtime": "frame"}
     ours = {"fusion": [{"label": "gate", "system": "RTnet-gate"}]}
+    ours["latency"] = [{"label": "0", "system": "RTnet-causal-0"}]
     synthetic = make(
         source="synthetic",
         sessions=["synthetic_loco_1"],
-        tables={"blocked": ["Wiener"]},
+        tables={"blocked": ["Wiener"], "frontier": ["Wiener"]},
         ablations=ours,
     )
     planned = [
@@ -70,7 +71,7 @@ def test_every_function_gets_the_arguments_that_it_names(make):
 
 def test_documents_hold_the_tables_of_the_run(make):
     reports = make()
-    ablations = ["cortex_ablation", "compression_ablation", "latency_ablation"]
+    ablations = ["cortex_ablation", "compression_ablation"]
     assert json.loads(reports.job("documents", "paper_tables/all")["settings"]) == {
         "where_made": ablations
     }
