@@ -29,6 +29,7 @@ SIZES = {
         "features": 3, "taus_ms": [10, 50], "lif_layers": 2, "lif_units": 6, "dropout": 0.3,
         "unit_dropout": 0.3,
     },
+    "counted": {"width": 5, "hidden": 4, "conv_channels": 3, "kernels": [3], "dropout": 0.3},
     "wiener": {"lags": 3, "width": 5},
     "kalman": {"width": 5},
 }  # fmt: skip

@@ -231,7 +231,7 @@ def test_every_mistyped_key_is_told_its_neighbour_and_where_keys_are_described(r
     ("given", "message"),
     [
         ("sorce=local", "sorce: no such key (got 'local'); see \"Keys\" in config/README.md; did"),
-        ("colour=blue", "known: ablations, catalogue, "),
+        ("colour=blue", "known: ablations, blocked, "),
         ("source=zenod", "did you mean zenodo?"),
         ("tables={coopr: [RTnet]}", "did you mean coopt?"),
         ("tables={coopt: [rtnet]}", "did you mean RTnet?"),

@@ -29,8 +29,8 @@ class MinGRU(nn.Module):
 
     def forward(self, x: Tensor, hidden: Tensor, buffer_format: Format) -> Tensor:
         """States (K, B, hidden), as stored, after each of the inputs (K, B, inputs)."""
-        states = []
-        for gate, candidate in zip(self.gate(x).sigmoid(), self.candidate(x), strict=True):
+        states, gates = [], precise(self.gate(x)).sigmoid()
+        for gate, candidate in zip(gates, precise(self.candidate(x)), strict=True):
             hidden = stored(torch.lerp(hidden, candidate, gate), buffer_format)
             states.append(hidden)
         return torch.stack(states)

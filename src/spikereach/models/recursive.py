@@ -19,6 +19,7 @@ from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.models.rsnn import decays
 from spikereach.ops.common.cpu import values
 from spikereach.ops.common.fixed_point import Formats, bits_of
+from spikereach.ops.common.precision import precise
 from spikereach.ops.integrator import scan_integrator
 from spikereach.ops.integrator.stream import IntegratorStream
 from spikereach.ops.lif.step import LIFParameters, LIFState
@@ -195,7 +196,7 @@ class Recursive(Decoder):
         if len(x):
             x = F.dropout(x, self.dropout, self.training)
             x, neurons = self.net(x, neurons, self.formats)
-            x = self.readout(F.dropout(x, self.unit_dropout, self.training))
+            x = precise(self.readout(F.dropout(x, self.unit_dropout, self.training)))
             before = keypoint[0] if len(keypoint) else torch.zeros_like(x[0])
             decay = self.constant(self.readout_decay)
             x, _ = scan_integrator((1 - decay) * x, decay, before)
@@ -208,7 +209,7 @@ class Recursive(Decoder):
 
     def _traces(self, spikes: Tensor, state: RecursiveState) -> tuple[Tensor, Tensor]:
         """Those at keypoints, (n, B, taus x features), and the last ones."""
-        currents = self.projection(spikes).repeat(1, 1, len(self.taus_ms))
+        currents = precise(self.projection(spikes)).repeat(1, 1, len(self.taus_ms))
         fixed_point = bits_of(self.buffer_format)
         found, last = scan_integrator(
             currents, self._decay(), state.traces, fixed_point=fixed_point
