@@ -208,7 +208,8 @@ def test_a_closed_form_is_fitted_to_the_trials_too(wiener, units, binned, tmp_pa
     spikes = np.concatenate([each.spikes[:stop] for each, stop in parts]).astype(np.float32)
     velocity = np.concatenate([each.velocity[:stop] for each, stop in parts])
     expected = Wiener(channels=CHANNELS, lags=2, width=5)
-    assert expected.fit_closed_form(*map(torch.from_numpy, (spikes, velocity)))
+    joints = [parts[0][1]]
+    assert expected.fit_closed_form(*map(torch.from_numpy, (spikes, velocity)), joints)
     assert bits(after.checkpoint.decoder) == bits(expected)
     assert after.gain == gain_of(after.checkpoint, binned, before.columns) != before.gain
 
