@@ -193,6 +193,7 @@ def test_contents_count_and_time_stamps_do_not(pulled):
     assert {"bin_session", "train_decoder"} <= pulled.planned()
 
 
+@pytest.mark.long
 def test_s3_gives_back_what_it_got(lab, pulled, bucket):
     url, endpoint = bucket
     pulled("dvc", "remote", "add", "--local", "s3", url)

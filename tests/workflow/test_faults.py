@@ -221,7 +221,7 @@ def date(folder, seconds):
 DAY_S = 86_400
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_clock_that_moved(begun):
     before = (begun.run_folder / WIENER).read_bytes()
     folders = [begun.run_folder / name for name in ("data", "results")]
