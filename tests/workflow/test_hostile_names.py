@@ -20,7 +20,7 @@ def executed(folder):
     return [path for path in folder.rglob("*") if path.name.startswith("pwned")]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_free_texts_and_folders(checkout):
     """A run in a folder of that name, on recordings in one, with labels of that text."""
     recordings = checkout.folder / NASTY
