@@ -269,6 +269,15 @@ def command(checkpoint, binned, tmp_path, repository):
     return run
 
 
+@pytest.mark.parametrize(
+    ("option", "largest"), [("--trials", 10_000), ("--added-delay-ms", 60_000)]
+)
+def test_more_than_memory_holds_is_refused(option, largest, command):
+    done = command(f"{option}={10**20}")
+    assert done.exit_code == 2
+    assert f"less than or equal to {largest}" in " ".join(done.output.split())
+
+
 def test_the_command_draws_over_its_own_figure_only(command, tmp_path):
     figure = tmp_path / "loop.png"
     for _ in range(2):

@@ -78,6 +78,7 @@ def test_means_over_sessions_stand_beside_the_arm(frame, loops, systems):
     assert rows["throughput_seen"].isna().all()
     printed = table.files()[".md"].decode()
     assert "users and brains are simulated" in printed
+    assert "over the sessions that have S1 only" in printed
     assert "not real neurons" in printed
     assert "Published" not in printed
 

@@ -208,6 +208,12 @@ def test_a_result_without_its_run_is_not_played(tmp_path):
     assert "given twice" in fails(tmp_path, [one, one], "--loop", "2")
 
 
+def test_a_page_of_too_many_targets_is_refused(tmp_path):
+    out, done = view(tmp_path, [result(tmp_path, "RTnet", step_at(1))], f"--loop={10**20}")
+    assert done.exit_code == 2
+    assert not out.exists()
+
+
 def test_a_silent_decoder_can_be_shown(tmp_path):
     path, done = view(tmp_path, [result(tmp_path, "RTnet", np.zeros((STEPS, 2), "float32"))])
     assert done.exit_code == 0, done.output

@@ -32,13 +32,13 @@ def closed_loop(
         Literal["random", "centre-out"],
         typer.Option(help="Targets of the grid, or from the centre and back."),
     ] = "random",
-    trials: Annotated[int, typer.Option(min=1, help="Targets.")] = 200,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Targets.")] = 200,
     feedback: Annotated[
         Literal["moving", "silent", "seen"],
         typer.Option(help="What S1 hears of: an arm that moves, nothing, the cursor seen."),
     ] = "moving",
     added_delay_ms: Annotated[
-        int, typer.Option(min=0, help="Of the decoder's output, in steps of 4 ms.")
+        int, typer.Option(min=0, max=60_000, help="Of the decoder's output, in steps of 4 ms.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of targets and noise.")] = 0,
     figure: Annotated[

@@ -30,6 +30,7 @@ def view(
         int,
         typer.Option(
             min=0,
+            max=1_000,
             metavar="TARGETS",
             help="Also play the loop on a synthetic session: so many targets with each decoder.",
         ),

@@ -51,7 +51,8 @@ def play(
 ) -> Played:
     """Trials of a user with a decoder.
 
-    Everything random depends on the seed alone: decoders meet the same targets and the same noise.
+    Everything random depends on the seed and the number of trials alone: decoders meet the same
+    targets and the same noise.
 
     Args:
         population: of the session that the decoder was trained on.

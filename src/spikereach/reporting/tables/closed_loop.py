@@ -88,8 +88,8 @@ def closed_loop(frame: pd.DataFrame, loops: Sequence[Loop], systems: Systems) ->
         "time to the end of the dwell; from the first contact to the last entry (dial-in); the "
         "straight way to the last entry over the cursor's. Throughput: log2(1 + distance / width) "
         "of successful trials over the time of all; beside it that of centre-out reaches and, for "
-        "decoders that read S1, with S1 silent or driven by the cursor seen. The arm itself: "
-        "direct control"
+        "decoders that read S1, with S1 silent or driven by the cursor seen, a mean over the "
+        "sessions that have S1 only. The arm itself: direct control"
         + ". Recalibrated: the same random targets before and after further training on others, "
         "where the velocity wanted is taken to be the cursor's, turned to the target (Gilja et al. "
         "2012)" * bool(recalibrated),
