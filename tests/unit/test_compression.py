@@ -457,3 +457,10 @@ def test_no_steps_change_nothing(tmp_path):
     compressed, history = run(tmp_path, start=start)
     assert bits(compressed.decoder) == bits(start.decoder)
     assert history.empty
+
+
+@pytest.mark.parametrize("bits", [1, 9, "x", [4]])
+def test_bits_that_are_neither_a_pair_nor_a_number_are_refused_in_one_sentence(bits):
+    with pytest.raises(ValidationError, match="all bits as one number, 2 to 8") as caught:
+        fixed(weight_bits=bits)
+    assert caught.value.error_count() == 1

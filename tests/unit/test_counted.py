@@ -75,3 +75,11 @@ def test_min_gru_is_that_of_the_paper():
 def test_an_unknown_cell_is_named():
     with pytest.raises(ValueError, match="unknown cell 'lstm'; known: gru, min_gru"):
         Counted(channels=4, **SIZES, cell="lstm")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hidden": 0}, {"width": 0}, {"kernels": [3]}, {"conv_channels": 4, "kernels": [0]}]
+)
+def test_sizes_that_do_not_fit(wrong):
+    with pytest.raises(ValueError, match="conv_channels must be at least 1"):
+        Counted(channels=4, **SIZES | wrong)

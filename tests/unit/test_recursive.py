@@ -118,7 +118,8 @@ def test_folding_and_half_precision_change_little():
 
 
 def test_sizes_that_do_not_fit():
-    for sizes in ({"features": 0}, {"taus_ms": []}, {"taus_ms": [0.0]}, {"lookahead": -1}):
+    wrong = {"features": 0}, {"taus_ms": []}, {"taus_ms": [0.0]}, {"lookahead": -1}
+    for sizes in (*wrong, {"dropout": -0.1}, {"unit_dropout": 1.5}):
         with pytest.raises(ValueError, match="must be"):
             Recursive(channels=5, **SMALL | sizes)
 

@@ -6,6 +6,7 @@ says on which sessions and seeds the systems run.
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WrapValidator,
     model_validator,
 )
 
@@ -271,11 +273,21 @@ class Prune(Step):
         return {"pruning": f"{self.start:g} to {self.stop:g}", "largest drop": self.max_drop}
 
 
+def _either(value: Any, check: Callable[[Any], Any]) -> Any:
+    """Bits of weights; one sentence on both ways to give them where they are neither."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(
+            "give integer and fractional bits, such as [1, 6], or all bits as one number, 2 to 8"
+        ) from None
+
+
 class FixedPoint(Step):
     """Quantisation-aware fine-tuning with fixed-point weights and buffers (Krausse et al. 2025)."""
 
     kind: Literal["fixed_point"]
-    weight_bits: tuple[int, int] | ScaledBits = Field(
+    weight_bits: Annotated[tuple[int, int] | ScaledBits, WrapValidator(_either)] = Field(
         description="integer and fractional bits, sign bit extra; or all bits as one number, 2 is "
         "ternary: then weights are whole numbers, each matrix has a power of two as its scale, and "
         "biases and neurons' constants have the bits of buffers"
@@ -581,8 +593,7 @@ class Search(Model):
                         known |= set(sizes_of(system.architecture))  # those left out as well
                     if last not in known:
                         raise ValueError(
-                            f"search.space.{name}: {self.system} has no key {path}; "
-                            f"{nearest(last, known)}"
+                            f"space.{name}: {self.system} has no key {path}; {nearest(last, known)}"
                         )
                     part[last] = value
         return System.model_validate(entry)
@@ -731,7 +742,16 @@ class Config(Model):
             tried = {name: p.choices or (p.low, p.high) for name, p in search.space.items()}
             for row in range(max(map(len, tried.values()))):
                 values = {name: each[min(row, len(each) - 1)] for name, each in tried.items()}
-                search.configured(found, values)
+                try:
+                    search.configured(found, values)
+                except ValidationError as error:
+                    wrong, *_ = error.errors()
+                    where = ".".join(map(str, wrong["loc"]))
+                    what = wrong["msg"].removeprefix("Value error, ")
+                    text = f"{where}: {what} (got {wrong['input']!r})" if where else what
+                    raise ValueError(f"search.{key}.space: {text}") from None
+                except ValueError as error:
+                    raise ValueError(f"search.{key}.{error}") from None
         if self.source == "local" and not self.folder:
             raise ValueError(
                 "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
@@ -761,8 +781,10 @@ def validate(raw: dict) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         lines = []
-        for problem in told_once(error.errors(), raw.get("systems")):
-            if problem["type"] == "too_short" and problem["input"]:
+        problems = error.errors()
+        within = {problem["loc"][:-1] for problem in problems}
+        for problem in told_once(problems, raw.get("systems")):
+            if problem["type"] == "too_short" and problem["loc"] in within:
                 continue  # its items are refused, as is told
             where = ".".join(map(str, problem["loc"])) or "configuration"
             value = problem["input"]

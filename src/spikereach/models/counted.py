@@ -68,7 +68,7 @@ class Counted(Decoder):
         dropout: probability, in training.
 
     Raises:
-        ValueError: an unknown cell.
+        ValueError: an unknown cell, or sizes that do not fit each other.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class Counted(Decoder):
     ):
         if cell not in Cell.__args__:
             raise ValueError(f"unknown cell {cell!r}; known: {', '.join(Cell.__args__)}")
+        if min(width, hidden, *kernels, conv_channels if kernels else 1) < 1:
+            raise ValueError("width, hidden, kernels and their conv_channels must be at least 1")
         super().__init__(
             channels=channels,
             timing=Timing(lookahead=width - 1, update_period=width),

@@ -137,6 +137,10 @@ class Recursive(Decoder):
                 f"time constants must be positive, got {list(taus_ms)}, {list(taus_mem_ms)} and "
                 f"{readout_tau_ms} ms"
             )
+        if not 0 <= min(dropout, unit_dropout) <= max(dropout, unit_dropout) <= 1:
+            raise ValueError(
+                f"dropout ({dropout}) and unit_dropout ({unit_dropout}) must be 0 to 1"
+            )
         super().__init__(
             channels=channels,
             timing=Timing(
