@@ -467,6 +467,7 @@ def test_the_frontier_is_ready_systems_with_a_table(repository):
         trial(0, 0.1, 10, **drawn | {"k": 3}),
         trial(1, 0.2, 20, **drawn),
         trial(2, 0.2, 30, **drawn),
+        trial(3, 0.05, 5, **drawn | {"k": 3}),  # another seed of trial 0
     ]
     search = config.search["small"]
     text = frontier_systems(trials, "small", search, config.systems).texts[".yaml"]

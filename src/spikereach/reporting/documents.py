@@ -73,8 +73,12 @@ def frontier_systems(
     """The trials of a search that no other one surpasses as systems, ``NAME-trialN``.
 
     An overlay as of :func:`best_system`, with the searched system and these in the table frontier.
+    Of trials with equal parameters, which would be one system, it has the best.
     """
-    found = {f"{name}-trial{trial['number']}": trial for trial in frontier(trials, search)}
+    kept = frontier(trials, search)
+    by_r2 = sorted(kept, key=lambda trial: trial["r2"])
+    best = {tuple(sorted(trial["parameters"].items())): trial for trial in by_r2}
+    found = {f"{name}-trial{t['number']}": t for t in kept if t in best.values()}
     tables = {"tables": {"frontier": [search.system, *found]}}
     return _as_systems(found, tables, search, systems)
 
