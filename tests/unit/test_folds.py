@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from spikereach.config import Stage, System
@@ -62,6 +62,7 @@ LENGTHS = st.lists(st.integers(3, 40), min_size=6, max_size=60)
 
 @settings(max_examples=60, deadline=None)
 @given(lengths=LENGTHS, folds=st.integers(3, 6), gap=st.integers(0, 12))
+@example(lengths=[6, 6, 6, 6, 6, 3], folds=6, gap=4)  # a gap longer than the last block
 def test_each_segment_is_tested_once_and_nothing_beside_it_is_in_training(lengths, folds, gap):
     whole = session(lengths)
     try:

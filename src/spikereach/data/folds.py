@@ -40,8 +40,8 @@ def fold(session: BinnedSession, number: int, folds: int, gap_s: float) -> Binne
     first, end = bounds[number - 1], bounds[number]
     test = steps - lengths[number - 1]
     val = test - lengths[number - 2]
-    # The first block has nothing before it, and the last one nothing behind it.
-    before, after = gap * (first > 0), gap * (end < steps)
+    # A gap ends with the recording.
+    before, after = min(gap, first), min(gap, steps - end)
     split = Split(train=range(after, val), val=range(val, test - before), test=range(test, steps))
     if not (all(vars(split).values()) and min(lengths) > 1):
         raise SessionError(
