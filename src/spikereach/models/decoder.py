@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from spikereach.models.stages import Stage, refusal
 from spikereach.models.streams import Stream
-from spikereach.ops.common.fixed_point import Format, Formats, bits_of, quantise, stored
+from spikereach.ops.common.fixed_point import Format, Formats, constant, stored
 
 STEP_S = 0.004
 """Length of one time step in seconds (250 Hz)."""
@@ -142,8 +142,7 @@ class Decoder(nn.Module):
     def constant(self, values: Tensor | float) -> Tensor | float:
         """Neurons' decays or thresholds as stored in the deployed decoder: in fixed point on the
         grid of `Formats.constants`, with a straight-through gradient."""
-        bits = bits_of(self.formats.constants)
-        return values if bits is None else quantise(torch.as_tensor(values), *bits)
+        return constant(values, self.formats.constants)
 
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Decode ``spikes`` (T, B, C), binary float.

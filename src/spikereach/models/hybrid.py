@@ -322,7 +322,7 @@ class Hybrid(Decoder):
             )
             for inputs in self.area_channels
         )
-        self.frames = Frames(reach - 1 - padding, period, reach)
+        self.frames = Frames(centred, period, reach)
         self.gated, self.channel_dropout = merge == "gate", channel_dropout
         features = [conv_channels] * len(self.area_channels)
         self.features = features if merge == "post-LIF" else [sum(features)]

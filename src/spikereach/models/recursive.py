@@ -235,7 +235,7 @@ class Recursive(Decoder):
             IntegratorStream(self._decay(), state.traces, fixed_point=bits_of(self.buffer_format)),
         )
         net = self.net.streamer(state.neurons, self.formats)
-        decay = float(self.constant(self.readout_decay))
+        decay = self.constant(self.readout_decay)
         keypoints = streams.Keypoints(self.readout, period, state.keypoint, state.ready, decay)
 
         def step(spikes: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from spikereach.config import Stage, Training
 from spikereach.data.binning import BinnedSession
-from spikereach.models.decoder import Decoder
+from spikereach.models.decoder import Decoder, device_of
 from spikereach.models.passes import PassError, as_input, in_pieces, usable_steps
 from spikereach.training.errors import TrainingError
 from spikereach.training.feed import Feed
@@ -102,7 +102,7 @@ def score(
     decoder.eval()
     results = []
     for session in sessions:
-        sums = None
+        sums = Sums(device_of(decoder))
         for steps in session.stretches(getattr(session.split(training.split), part)):
             try:
                 end = steps.start + usable_steps(decoder, len(steps))
@@ -112,7 +112,7 @@ def score(
             target = torch.from_numpy(session.velocity[steps.start : end]).to(spikes.device)
             offset = target.new_tensor(decoder.standardisation.offset)
             scale = target.new_tensor(decoder.standardisation.scale)
-            sums, done = sums or Sums(spikes.device), 0
+            done = 0
             with parametrize.cached():
                 for velocity in in_pieces(decoder, spikes, PIECE):
                     between()
