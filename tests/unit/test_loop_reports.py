@@ -119,7 +119,8 @@ def test_a_decoder_without_a_loop_is_named(frame, loops, systems):
 
 
 def test_the_figure_draws_systems_delays_and_the_arm(frame, loops, systems):
-    data = drawn(frame, loops, systems, "sRTnet").data.set_index(["system", "added_delay_ms"])
+    plot = drawn(frame, loops, systems, "sRTnet")
+    data = plot.data.set_index(["system", "added_delay_ms"])
     bits = {"SNN2": 0.75, "sRTnet": 1.375, "arm": 2.5}  # means over sessions; a tenth if delayed
     found = data["throughput_bit_s"].to_dict()
     expected = {
@@ -128,6 +129,9 @@ def test_the_figure_draws_systems_delays_and_the_arm(frame, loops, systems):
     assert found == pytest.approx(expected)
     assert data["latency_ms"].unstack().diff(axis=1)[200].tolist() == [200] * 3
     assert data.loc[("arm", 0), "latency_ms"] == 0
+    left, right = plot.figure.axes
+    titles = left.get_title("left"), right.get_title("right")
+    assert titles == ("users and brains are simulated", "synthetic data")
 
 
 def test_the_figure_is_drawn_without_a_delayed_decoder(frame, loops, systems):

@@ -76,5 +76,7 @@ def closed_loop(
         entries["the arm itself, delayed"] = Line2D([], [], **look)
         entries[f"{REAL_TIME_MS:g} ms"] = Line2D([], [], **drawing.DASHED)
         drawing.legend_above(figure, entries)
+        about = {"loc": "left", "color": GREY, "fontsize": 6, "pad": 2}
+        left.set_title("users and brains are simulated", **about)
         drawing.note(right, source_of(frame))
     return drawing.Plot(figure, data)
