@@ -124,6 +124,21 @@ def test_sizes_that_do_not_fit():
             Recursive(channels=5, **SMALL | sizes)
 
 
+def test_channel_dropout_silences_channels_for_whole_windows():
+    decoder, seen = lively(channel_dropout=0.25), []
+    decoder.projection.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    spikes = torch.ones(40, 400, 5, dtype=torch.uint8)
+    torch.manual_seed(0)
+    decoder.train()(spikes)
+    decoder.eval()(spikes)
+    heard = seen[0].float().mean(0)  # (B, C), of all steps
+    assert heard.unique().tolist() == [0.0, 1.0]
+    assert abs(heard.mean() - 0.75) < 4 * (0.25 * 0.75 / heard.numel()) ** 0.5
+    assert (seen[1] == 1).all()
+    with pytest.raises(ValueError, match="channel_dropout is 1"):
+        lively(channel_dropout=1.0)
+
+
 def test_export_is_refused_by_name():
     with pytest.raises(NoStagesError, match=r"Recursive cannot be exported"):
         lively().stages()

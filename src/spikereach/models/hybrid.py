@@ -19,7 +19,7 @@ from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.presence import Frames, Presence
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import may_compile
-from spikereach.ops.common.dropout import Dropout, draw_dropout
+from spikereach.ops.common.dropout import Dropout, draw_dropout, silence_channels
 from spikereach.ops.common.fixed_point import Formats, bits_of, stored
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.conv_pool import Normalisation, conv_pool
@@ -381,8 +381,7 @@ class Hybrid(Decoder):
         """As every decoder's, of the spikes and as many silent steps after them; both ways: of B
         streams as they are, and of the same as if the gate were closed, (T, 2 B, 2)."""
         if self.training and self.channel_dropout:
-            drawn = torch.rand(1, *spikes.shape[1:], device=spikes.device)
-            spikes = spikes * (drawn >= self.channel_dropout)
+            spikes = silence_channels(spikes, self.channel_dropout)
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
         state = self.init_state(spikes.shape[1]) if state is None else state
         split = [part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts]

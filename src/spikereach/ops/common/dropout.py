@@ -64,6 +64,15 @@ def draw_dropout(shape: torch.Size, probability: float, device: torch.device) ->
     return Dropout(torch.Size(shape), seed, dropped, device)
 
 
+def silence_channels(spikes: Tensor, probability: float) -> Tensor:
+    """Spikes (T, B, C) in which each channel of each window is silent with a probability.
+
+    The others are not scaled: a decoder learns that neurons may be lost.
+    """
+    drawn = torch.rand(1, *spikes.shape[1:], device=spikes.device)
+    return spikes * (drawn >= probability)
+
+
 def _signed(word: int) -> int:
     """A 64-bit word as the int64 with the same bits; products wrap alike."""
     return word - 2**64 if word >= 2**63 else word
