@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 from itertools import pairwise
 
 import h5py
@@ -335,6 +336,14 @@ def test_recordings_are_not_made_up(tmp_path):
 def test_too_short(tmp_path):
     with pytest.raises(SessionError, match=r"synthetic\.duration_s is 2"):
         generate(SESSIONS["synthetic_indy_1"], tmp_path / "a.mat", duration_s=2, seed=0)
+
+
+def test_too_few_channels_for_the_spikes_of_a_session(tmp_path):
+    few = replace(SESSIONS["synthetic_indy_1"], areas={"M1": 6})
+    with pytest.raises(SessionError, match=r"6 channels cannot have .* give it at least 16"):
+        generate(few, tmp_path / "a.mat", duration_s=20, seed=0)
+    enough = replace(few, areas={"M1": 16})
+    generate(enough, tmp_path / "a.mat", duration_s=20, seed=0)
 
 
 def test_disk_that_takes_no_more(tmp_path):

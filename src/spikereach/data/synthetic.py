@@ -6,6 +6,7 @@ whole pipeline runs without a download, and so that tests know the truth. What i
 listed in docs/assumptions.md; the mean number of spikes is calibrated to the real sessions.
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -113,7 +114,7 @@ def simulate(session: Session, *, duration_s: float, seed: int) -> Simulated:
     """What :func:`generate` writes.
 
     Raises:
-        SessionError: the session is no synthetic one, or the duration is too short.
+        SessionError: the session is no synthetic one, or duration or channels are too few.
     """
     if session.monkey not in MEAN_SPIKES:
         raise SessionError(
@@ -126,13 +127,19 @@ def simulate(session: Session, *, duration_s: float, seed: int) -> Simulated:
         )
     number = int(session.name.rsplit("_", 1)[1])
     means = MEAN_SPIKES[session.monkey]
+    mean_spikes = means[(number - 1) % len(means)]
+    if (channels := sum(session.areas.values())) < 2 * mean_spikes:
+        raise SessionError(
+            f"{session.name}: {channels} channels cannot have {mean_spikes} spikes per bin, as "
+            f"this synthetic session does; give it at least {math.ceil(2 * mean_spikes)}"
+        )
     steps = round(duration_s * RATE_HZ)
     rng = random_stream(seed, session.name)
 
     position, target = _reach(steps + 2 * MARGIN, rng)
     start_s = round(rng.uniform(60.0, 900.0), 3)
     channels = _record(session, position, steps, seed, rng)
-    cells, thinning = _calibrate(channels, steps, means[(number - 1) % len(means)], rng)
+    cells, thinning = _calibrate(channels, steps, mean_spikes, rng)
     return Simulated(position, target, start_s, channels, cells, thinning)
 
 
