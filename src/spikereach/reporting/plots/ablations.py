@@ -45,7 +45,7 @@ def _bars(
     sessions = list(data["session"].unique())
     width = drawing.COLUMN if len(sessions) <= 3 else drawing.DOUBLE
     marks = {label: end for label, end in beside.items() if data[f"r2{end}"].notna().any()}
-    floor, below = min(0.0, data["r2"].min()), False
+    floor, lowest = min(0.0, data["r2"].min()), math.inf
     with drawing.drawn(width, 2.4) as figure:
         axes = figure.add_subplot()
         step, entries = 0.84 / len(labels), {}
@@ -60,13 +60,14 @@ def _bars(
                 _errors(axes, at, value.mask(low), part[f"r2_std{end}"].mask(low))
                 shades = [GREY if each else TRUE for each in low]
                 drawing.marks(axes, at, value.clip(floor), shades, size=9, marker=shape)
-                below |= bool(low.any())
+                lowest = min(lowest, value.min())
         drawing.by_session(axes, sessions)
         for label, shape in zip(marks, drawing.SHAPES, strict=False):
             entries[label] = drawing.mark(TRUE, shape)
-        if below:
+        if lowest < floor + 0.02:
             axes.use_sticky_edges = False  # room for marks at zero
             axes.margins(y=0.05)
+        if lowest < floor:
             entries["below zero"] = drawing.mark(GREY, drawing.SHAPES[0])
         drawing.legend_above(figure, entries)
         drawing.note(axes, source_of(frame))
