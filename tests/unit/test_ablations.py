@@ -221,24 +221,27 @@ def test_cortex_table_prints_published_values_beside(tmp_path):
 
 
 def test_fusion_by_hand(tmp_path):
-    """Without S1 the gate keeps half of each R2; a decoder of one area has no other value."""
+    """Without S1 the gate keeps half of each R2; a decoder of one area has no other value. Without
+    M1 it is far below zero, which the figure has no room for."""
     inputs = {"M1": "RTnet-M1", "gate": "RTnet-gate"}
     found = results(tmp_path, inputs.values())
     joint = found["system"] == "RTnet-gate"
     found["silenced"] = [
-        {"M1": 0.1, "S1": r2 / 2} if heard else {}
+        {"M1": -2.0, "S1": r2 / 2} if heard else {}
         for heard, r2 in zip(joint, found["r2"], strict=True)
     ]
     table, plot = fusion_table(found, inputs), fusion_plot(found, inputs)
     gate = table.values[table.values["input"] == "gate"]
     assert gate["r2_S1_silent"].tolist() == pytest.approx((gate["r2"] / 2).tolist())
     assert gate["r2_std_S1_silent"].tolist() == pytest.approx((gate["r2_std"] / 2).tolist())
-    assert gate["r2_M1_silent"].tolist() == pytest.approx([0.1] * len(LOCO))
+    assert gate["r2_M1_silent"].tolist() == pytest.approx([-2.0] * len(LOCO))
     assert table.values[table.values["input"] == "M1"]["r2_S1_silent"].isna().all()
     assert [column.heading for column in table.columns[1:4]] == ["all", "no M1", "no S1"]
     assert plot.data.equals(table.values)
     (legend,) = plot.figure.legends
-    assert {text.get_text() for text in legend.get_texts()} == {*inputs, "M1 silent", "S1 silent"}
+    shown = {*inputs, "M1 silent", "S1 silent", "below zero"}
+    assert {text.get_text() for text in legend.get_texts()} == shown
+    assert -0.1 < plot.figure.axes[0].get_ylim()[0] < 0
 
 
 def test_latency_ablation_in_order_of_latency(tmp_path):

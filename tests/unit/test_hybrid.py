@@ -293,7 +293,7 @@ def test_areas_stay_apart_until_merged():
 
 def test_merged_parameters():
     def parameters(**sizes):
-        decoder = Hybrid(channels=192, **RTNET | sizes)
+        decoder = Hybrid(**{"channels": 192} | RTNET | sizes)
         decoder.fold()
         return sum(parameter.numel() for parameter in decoder.parameters())
 
@@ -303,7 +303,9 @@ def test_merged_parameters():
     readout = 2 * 56 + 2
     assert parameters(merge="pre-LIF", **areas) == 2 * convolutions + neurons + 40 * 56 + readout
     joint = parameters(merge="pre-LIF", **areas)
-    assert parameters(merge="gate", **areas) == joint + neurons + 2 * 56
+    alone = parameters(channels=96)
+    second = 2 * neurons + 40 * 56 + 2 * (2 * 56)  # nets of either decoder, and their read-outs
+    assert parameters(merge="gate", **areas) == joint + alone - 2 + second
     assert parameters(merge="post-LIF", **areas) == 2 * (convolutions + neurons + readout) - 2
 
 
@@ -312,30 +314,65 @@ def gated(**sizes) -> Hybrid:
     return lively(Hybrid(channels=5, merge="gate", area_channels=[2, 3], **SMALL | sizes))
 
 
+def apart(decoder: Hybrid) -> tuple[list[Hybrid], list[Hybrid]]:
+    """Decoders of the first area alone and of both, each of one net of a gated one."""
+    known, found = decoder.state_dict(), ([], [])
+    for net, readout in enumerate(known["readout.weight"].chunk(4, dim=1)):
+        merge, channels, convs = [("none", 2, [0]), ("pre-LIF", 5, [1, 2])][net // 2]
+        single = Hybrid(channels=channels, merge=merge, area_channels=[2, 3], **SMALL).eval()
+        weights = {"readout.weight": 2 * readout, "readout.bias": known["readout.bias"]}
+        for name in single.state_dict().keys() - weights:
+            kind, number, *rest = name.split(".")
+            number = net if kind == "nets" else convs[int(number)]
+            weights[name] = known[".".join([kind, str(number), *rest])]
+        single.load_state_dict(weights)
+        found[net // 2].append(single)
+    return found
+
+
 def test_a_silent_area_leaves_what_the_first_decodes_alone():
-    """And one that speaks what a decoder of both does, each with its part of the weights."""
+    """The mean of two decoders that know the first area alone; otherwise, of two of both."""
     decoder, spikes = gated(), random_spikes(300, 2, 5)
     spikes[:, 0, 2:] = 0
-    known, decoded = decoder.state_dict(), decoder.decode(spikes)
-    for net, (merge, channels) in enumerate([("none", 2), ("pre-LIF", 5)]):
-        alone = Hybrid(channels=channels, merge=merge, area_channels=[2, 3], **SMALL).eval()
-        names = {name: name.replace("nets.0", f"nets.{net}") for name in alone.state_dict()}
-        weights = {name: known[of] for name, of in names.items()}
-        weights["readout.weight"] = known["readout.weight"].chunk(2, dim=1)[net]
-        alone.load_state_dict(weights)
-        differences = (decoded - alone.decode(spikes[..., :channels])).abs().amax((0, 2))
-        assert differences[net] < 1e-5
-        assert differences[1 - net] > 0.1
+    decoded = decoder.decode(spikes)
+    for stream, (singles, channels) in enumerate(zip(apart(decoder), (2, 5), strict=True)):
+        each = [single.decode(spikes[..., :channels]) for single in singles]
+        differences = (decoded - (each[0] + each[1]) / 2).abs().amax((0, 2))
+        assert differences[stream] < 1e-5
+        assert differences[1 - stream] > 0.1
+        assert (each[0] - each[1]).abs().max() > 0.1
 
 
-def test_training_decodes_every_window_with_the_gate_as_it_is_and_closed():
+def test_training_compares_what_each_net_predicts_for_itself():
     decoder, spikes, velocity = gated(), random_spikes(200, 2, 5), torch.rand(200, 2, 2)
+    singles, both = apart(decoder)
+    decoder.training = True  # but neither dropout nor batch norms
     decoded, target = decoder.training_pairs(spikes, velocity)
-    silent = spikes.clone()
-    silent[..., 2:] = 0
-    expected = torch.cat([decoder.decode(each) for each in (spikes, silent)], dim=1)
-    torch.testing.assert_close(decoded, expected)
-    assert torch.equal(target, torch.cat([velocity, velocity], dim=1))
+    expected = [single.decode(spikes[..., :2]) for single in singles]
+    expected += [single.decode(spikes) for single in both]
+    torch.testing.assert_close(decoded, torch.cat(expected, dim=1))
+    assert torch.equal(target, torch.cat(4 * [velocity], dim=1))
+    decoder.eval()
+    decoded, target = decoder.training_pairs(spikes, velocity)
+    assert torch.equal(decoded, decoder.decode(spikes))
+    assert torch.equal(target, velocity)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_neither_decoder_learns_from_the_error_of_the_other(joint):
+    decoder, spikes = gated(channel_dropout=0.1), random_spikes(200, 2, 5)
+    decoded, target = decoder.train().training_pairs(spikes, torch.rand(200, 2, 2))
+    errors = (decoded - target).square().chunk(2, dim=1)
+    errors[joint].mean().backward()
+    learned = {
+        ".".join(name.split(".")[:2])
+        for name, parameter in decoder.named_parameters()
+        if parameter.grad is not None and parameter.grad.any()
+    } - {"readout.weight", "readout.bias"}
+    alone = {"convs.0", "nets.0", "nets.1"}
+    assert learned == ({"convs.1", "convs.2", "nets.2", "nets.3"} if joint else alone)
+    moved = [bool(part.any()) for part in decoder.readout.weight.grad.chunk(2, dim=1)]
+    assert moved == [not joint, joint]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 300])

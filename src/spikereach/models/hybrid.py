@@ -37,6 +37,8 @@ LARGER_OF_TWO = 1 / math.sqrt(math.pi)
 """Mean of the larger of two independent standard normal numbers: a pool's mean output."""
 MEMBRANE_SPREAD = 1.0
 """Initial root mean square of a membrane that does not spike, in thresholds."""
+NETS = 2
+"""Spiking nets of each decoder behind a gate, whose predictions are averaged."""
 
 
 class BlockState(NamedTuple):
@@ -226,10 +228,13 @@ class Hybrid(Decoder):
     spiking net; ``post-LIF``, each area has its spiking net too, and one linear read-out of
     all their last spikes gives the keypoints (the sum of one linear prediction per area).
 
-    Ours, in no paper: ``gate``, pre-LIF and beside it a spiking net of the first area alone, which
-    the other areas gate: the joint net is read in frames in whose receptive field each of them
-    has a spike, that of the first area in all other frames. Training decodes every window both
-    ways, so that the first area learns to do without the others.
+    Ours, in no paper: ``gate``, a decoder of the first area alone and one of all areas by pre-LIF,
+    and the other areas gate which of them is read: that of all areas in frames in whose receptive
+    field each other area has a spike, that of the first area in all other frames. Either has
+    :data:`NETS` spiking nets that read the same frames, and predicts the mean of their linear
+    predictions. In training each net predicts for itself and has a loss of its own. The two share
+    no weights but the read-out's bias, so that the first area alone is decoded as by a net that
+    has never heard of the others.
 
     Args:
         channels: input channels C.
@@ -308,10 +313,14 @@ class Hybrid(Decoder):
         self.silence = centred + period - 1
         """Steps without velocity before the first keypoint is due."""
         self.area_channels = [channels] if merge == "none" else list(area_channels)
+        self.gated, self.channel_dropout = merge == "gate", channel_dropout
+        areas = range(len(self.area_channels))
+        self.heard = [0, *areas] if self.gated else areas
+        """The area of each convolution module."""
         self.convs = nn.ModuleList(
             Chain(
                 Block(
-                    inputs if block == 0 else conv_channels,
+                    self.area_channels[area] if block == 0 else conv_channels,
                     conv_channels,
                     size,
                     norm=batch_norm,
@@ -320,14 +329,13 @@ class Hybrid(Decoder):
                 )
                 for block, size in enumerate(kernels)
             )
-            for inputs in self.area_channels
+            for area in self.heard
         )
         self.frames = Frames(centred, period, reach)
-        self.gated, self.channel_dropout = merge == "gate", channel_dropout
-        features = [conv_channels] * len(self.area_channels)
+        features = [conv_channels] * len(areas)
         self.features = features if merge == "post-LIF" else [sum(features)]
         if self.gated:
-            self.features = [conv_channels, *self.features]
+            self.features = [*NETS * [conv_channels], *NETS * self.features]
         self.nets = nn.ModuleList(
             Chain(
                 RecurrentLIF(
@@ -352,9 +360,10 @@ class Hybrid(Decoder):
                 block.norm.weight.fill_(FRAME_SPREAD)
                 block.norm.bias.fill_(-LARGER_OF_TWO * FRAME_SPREAD)
         spikes = likely_spikes(rates_hz, STEPS, generator).transpose(0, 1)
-        areas = ((part,) for part in spikes.split(self.area_channels, dim=2))
+        areas = spikes.split(self.area_channels, dim=2)
+        heard = ((areas[area],) for area in self.heard)
         with _calibration(blocks):
-            frames, _ = self._each(self.convs, areas, self.init_state(len(spikes)).blocks)
+            frames, _ = self._each(self.convs, heard, self.init_state(len(spikes)).blocks)
         frames = _join([x for (x,) in frames]).transpose(0, 1)
         for net, x in zip(self.nets, self._parts(frames), strict=True):
             for layer in net:
@@ -363,12 +372,13 @@ class Hybrid(Decoder):
 
     def init_state(self, batch: int) -> HybridState:
         silence = torch.zeros(self.silence, batch, 2, device=self.readout.weight.device)
+        others = len(self.area_channels) - 1
         return HybridState(
             tuple(conv.init_state(batch) for conv in self.convs),
             tuple(net.init_state(batch) for net in self.nets),
             silence[:0],
             silence,
-            self.frames.silence(len(self.convs) - 1, batch, silence.device) if self.gated else None,
+            self.frames.silence(others, batch, silence.device) if self.gated else None,
         )
 
     def forward(
@@ -376,32 +386,35 @@ class Hybrid(Decoder):
         spikes: Tensor,
         state: HybridState | None = None,
         silence: int = 0,
-        both_ways: bool = False,
+        apart: bool = False,
     ) -> tuple[Tensor, HybridState]:
-        """As every decoder's, of the spikes and as many silent steps after them; both ways: of B
-        streams as they are, and of the same as if the gate were closed, (T, 2 B, 2)."""
+        """As every decoder's, of the spikes and as many silent steps after them; apart: what each
+        of N spiking nets behind a gate predicts for itself, one net after the other, (T, N B, 2).
+        """
         if self.training and self.channel_dropout:
             spikes = silence_channels(spikes, self.channel_dropout)
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
         state = self.init_state(spikes.shape[1]) if state is None else state
         split = [part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts]
         areas = list(zip(*split, strict=True))
-        frames, blocks = self._each(self.convs, areas, state.blocks)
-        # (n, B, channels) of all areas; one spiking net takes them all, several take one each
+        frames, blocks = self._each(self.convs, [areas[area] for area in self.heard], state.blocks)
+        # (n, B, channels) of all modules; one spiking net takes them all, several their parts
         frames = _join([x for (x,) in frames]).transpose(0, 1).contiguous()
         neurons, keypoint, ready, presence = state[1:]
         if self.gated:
             present, presence = self.frames.present(areas[1:], presence)
-            opened = present.all(0).T[..., None]
         if len(frames) > 0:
             hidden, neurons = self._each(self.nets, self._parts(frames), neurons)
-            if both_ways:
-                hidden = [torch.cat([each, each], dim=1) for each in hidden]
-                opened = torch.cat([opened, torch.zeros_like(opened)], dim=1)
-                keypoint, ready = (torch.cat([each, each], dim=1) for each in (keypoint, ready))
-            if self.gated:
-                hidden = hidden[0] * ~opened, hidden[1] * opened
-            keypoints = torch.cat([keypoint, self.readout(_join(hidden))])
+            if apart:
+                found = self._apart(hidden)
+                keypoint, ready = (each.repeat(1, len(self.nets), 1) for each in (keypoint, ready))
+            else:
+                if self.gated:
+                    opened = present.all(0).T[..., None]
+                    read = *repeat(~opened, NETS), *repeat(opened, NETS)
+                    hidden = [each * heard for each, heard in zip(hidden, read, strict=True)]
+                found = self.readout(_join(hidden))
+            keypoints = torch.cat([keypoint, found])
             # The velocity at an earlier keypoint has been emitted already.
             velocity = interpolate(keypoints, self.timing.update_period)[len(keypoint) :]
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
@@ -409,20 +422,28 @@ class Hybrid(Decoder):
         return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:], presence)
 
     def _parts(self, frames: Tensor) -> Sequence[Tensor]:
-        """What enters each spiking net, of the frames (n, B, channels) of all areas."""
+        """What enters each spiking net, of the frames (n, B, channels) of all modules."""
         if self.gated:
-            return frames[..., : self.features[0]], frames
+            alone, joint = frames.split([self.features[0], self.features[-1]], dim=2)
+            return *repeat(alone, NETS), *repeat(joint, NETS)
         return frames.split(self.features, dim=2)
+
+    def _apart(self, hidden: Sequence[Tensor]) -> Tensor:
+        """Keypoints (n, N B, 2) by each of N nets with spikes (n, B, units), one net after the
+        other. The read-out has its share of a mean of NETS predictions."""
+        weights = self.readout.weight.chunk(len(hidden), dim=1)
+        shares = [spikes @ weight.T for spikes, weight in zip(hidden, weights, strict=True)]
+        return NETS * torch.cat(shares, dim=1) + self.readout.bias
 
     def decode_standardised(self, spikes: Tensor) -> Tensor:
         velocity, _ = self(spikes, silence=self.timing.lookahead)  # copies no spikes
         return velocity[self.timing.lookahead :]
 
     def training_pairs(self, spikes: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.gated:
+        if not (self.gated and self.training):
             return super().training_pairs(spikes, velocity)
-        decoded, _ = self(spikes, silence=self.timing.lookahead, both_ways=True)
-        return decoded[self.timing.lookahead :], torch.cat([velocity, velocity], dim=1)
+        decoded, _ = self(spikes, silence=self.timing.lookahead, apart=True)
+        return decoded[self.timing.lookahead :], velocity.repeat(1, len(self.nets), 1)
 
     def _each(self, chains: Iterable[Chain], inputs: Iterable[Any], states: Iterable[Any]):
         """Outputs and new states of several chains."""
@@ -433,7 +454,7 @@ class Hybrid(Decoder):
         state = self.init_state(1) if state is None else state
         areas = [slice(*ends) for ends in pairwise(accumulate(self.area_channels, initial=0))]
         convs = map(Chain.streamer, self.convs, state.blocks, repeat(self.formats))
-        convs = list(zip(convs, areas, strict=True))
+        convs = list(zip(convs, [areas[area] for area in self.heard], strict=True))
         nets = list(map(Chain.streamer, self.nets, state.neurons, repeat(self.formats)))
         keypoints = streams.Keypoints(
             self.readout, self.timing.update_period, state.keypoint, state.ready
@@ -446,12 +467,14 @@ class Hybrid(Decoder):
             opened = present(spikes) if self.gated else True
             if frames[0] is not None:  # the areas' frames are complete at the same steps
                 if self.gated:
-                    frames = [frames[0], np.concatenate(frames)]
+                    alone, joint = frames[0], np.concatenate(frames[1:])
+                    frames = [*repeat(alone, NETS), *repeat(joint, NETS)]
                 elif len(nets) < len(frames):
                     frames = [np.concatenate(frames)]
                 fired = [net(frame) for net, frame in zip(nets, frames, strict=True)]
                 if self.gated:
-                    fired = [fired[0] * (not opened), fired[1] * opened]
+                    read = *repeat(not opened, NETS), *repeat(opened, NETS)
+                    fired = [each * heard for each, heard in zip(fired, read, strict=True)]
                 keypoints.add(fired[0] if len(fired) == 1 else np.concatenate(fired))
             return keypoints.ready.popleft()
 
@@ -460,7 +483,7 @@ class Hybrid(Decoder):
     def stages(self) -> list[stages.Stage]:
         if self.gated:
             raise stages.NoStagesError(
-                "Hybrid cannot be exported with merge gate: no stage chooses between two nets; "
+                "Hybrid cannot be exported with merge gate: no stage chooses between decoders; "
                 "export one with merge none, pre-LIF or post-LIF"
             )
         convs = [
@@ -492,14 +515,15 @@ class Hybrid(Decoder):
         The last spikes follow from the membranes. Keypoints and velocities are output, held by
         the receiver.
         """
-        width = self.convs[0][0].conv.out_channels * len(self.area_channels)
+        width = self.convs[0][0].conv.out_channels * len(self.convs)
         spikes, *layers = layer_buffers(self.kernels)
         sizes = [BufferSize("input", spikes.needed * self.channels, "input")]
         sizes += [BufferSize(row.layer, row.needed * width, "buffer") for row in layers]
         layers = (layer for net in self.nets for layer in net)
         sizes += [BufferSize(layer.name, layer.units, "state") for layer in layers]
         if self.gated:
-            sizes.append(BufferSize("steps since a spike", len(self.convs) - 1, "state"))
+            others = len(self.area_channels) - 1
+            sizes.append(BufferSize("steps since a spike", others, "state"))
         return sizes
 
 

@@ -49,9 +49,9 @@ class Frames(NamedTuple):
         present = quiet[..., max(ahead, ahead % self.period) :: self.period] < self.reach
         return present, Presence(state.steps + len(at), quiet[..., -1])
 
-    def stream(self, areas: Sequence[slice], state: Presence) -> Callable[[np.ndarray], list[bool]]:
-        """A function that takes the next step's spikes (C,) of one stream, and tells of the
-        channels of each area whether they are present in a frame that ends there."""
+    def stream(self, areas: Sequence[slice], state: Presence) -> Callable[[np.ndarray], bool]:
+        """A function that takes the next step's spikes (C,) of one stream, and tells whether all
+        areas, of the channels of each, are present in a frame that ends there."""
         quiet = state.quiet[:, 0].tolist()
 
         def step(spikes: np.ndarray) -> bool:

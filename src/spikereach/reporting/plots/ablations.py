@@ -40,10 +40,12 @@ def _bars(
     frame: pd.DataFrame, data: pd.DataFrame, labels: Mapping[str, str], beside: Mapping[str, str]
 ) -> drawing.Plot:
     """A bar per session and input, and marks for other values of R2 beside: the label of each in
-    the legend, and the ending of its columns."""
+    the legend, and the ending of its columns. Marks below zero, where bars would shrink to nothing
+    beside them, stand in grey at zero or at the lowest bar's end."""
     sessions = list(data["session"].unique())
     width = drawing.COLUMN if len(sessions) <= 3 else drawing.DOUBLE
     marks = {label: end for label, end in beside.items() if data[f"r2{end}"].notna().any()}
+    floor, lowest = min(0.0, data["r2"].min()), math.inf
     with drawing.drawn(width, 2.4) as figure:
         axes = figure.add_subplot()
         step, entries = 0.84 / len(labels), {}
@@ -52,13 +54,21 @@ def _bars(
             x = np.arange(len(sessions)) + (index - (len(labels) - 1) / 2) * step
             entries[label] = axes.bar(x, part["r2"], 0.9 * step, color=colour(name))
             _errors(axes, x - 0.12 * step, part["r2"], part["r2_std"])
-            for end, shape in zip(marks.values(), drawing.SHAPES, strict=False):
-                at = x + 0.2 * step
-                _errors(axes, at, part[f"r2{end}"], part[f"r2_std{end}"])
-                drawing.marks(axes, at, part[f"r2{end}"], TRUE, size=9, marker=shape)
+            for nth, (end, shape) in enumerate(zip(marks.values(), drawing.SHAPES, strict=False)):
+                at = x + (0.2 + 0.2 * (nth - (len(marks) - 1) / 2)) * step
+                value, low = part[f"r2{end}"], part[f"r2{end}"] < floor
+                _errors(axes, at, value.mask(low), part[f"r2_std{end}"].mask(low))
+                shades = [GREY if each else TRUE for each in low]
+                drawing.marks(axes, at, value.clip(floor), shades, size=9, marker=shape)
+                lowest = min(lowest, value.min())
         drawing.by_session(axes, sessions)
         for label, shape in zip(marks, drawing.SHAPES, strict=False):
             entries[label] = drawing.mark(TRUE, shape)
+        if lowest < floor + 0.02:
+            axes.use_sticky_edges = False  # room for marks at zero
+            axes.margins(y=0.05)
+        if lowest < floor:
+            entries["below zero"] = drawing.mark(GREY, drawing.SHAPES[0])
         drawing.legend_above(figure, entries)
         drawing.note(axes, source_of(frame))
     return drawing.Plot(figure, data)
