@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from spikereach import config
@@ -116,6 +117,18 @@ def test_targets_share_their_trainings(paper):
     assert len(targets["search"]) == paper.config.search["RTnet"].trials
     in_cortex = {name for work in targets["cortex_ablation"] for name in work.sessions}
     assert all(name.startswith("loco") for name in in_cortex)
+
+
+def test_a_trial_is_compressed_as_its_system_is(repository, paper):
+    """Its trainings are those of the system, and none is taken for another one's."""
+    content = yaml.safe_load((repository / "config.yaml").read_text())
+    space = {"units": {"paths": ["sizes.hidden"], "low": 8, "high": 16}}
+    content["search"]["RTnet"] |= {"system": "smallRSNN", "space": space, "trials": 3}
+    works = Budget(config.validate(content)).targets()["search"]
+    entry = paper.config.systems["smallRSNN"]
+    stages = [entry.training.finetune, *(step.retrain for step in entry.compression)]
+    assert [work.stage for work in works] == 3 * stages
+    assert not set(works) & set(paper.targets(["smallRSNN"])["smallRSNN"])
 
 
 def test_cross_validation_trains_every_fold(repository):

@@ -299,6 +299,7 @@ def test_code_of_a_compression_is_that_of_its_steps(paper):
     """The one rounds to half precision, the other to fixed point, in the same architecture."""
     assert paper.code("compress_decoder", "RTnet") == paper.code("compress_decoder", "BMnet")
     assert paper.code("compress_decoder", "RTnet") != paper.code("compress_decoder", "sRTnet")
+    assert paper.code("run_trial", "RTnet") != paper.code("run_trial", "sRTnet"), "compressed, too"
 
 
 @pytest.mark.parametrize(
@@ -488,6 +489,12 @@ def test_trainings_ask_for_what_they_need(paper, make):
     finetune = paper.config.systems["RTnet"].training.finetune
     assert paper.trial_memory("RTnet", 9) == 2 * demand.memory_mb([finetune], 9, "cpu")
     assert paper.trial_minutes("RTnet") == 2 * demand.minutes([finetune], 1, "cpu")
+    settings = paper.config.search["RTnet"].model_dump(mode="json")
+    settings["space"] = {"units": {"paths": ["sizes.hidden"], "low": 8, "high": 16}}
+    bits = make(search={"small": settings | {"system": "smallRSNN"}})
+    small = bits.config.systems["smallRSNN"]
+    stages = [small.training.finetune, *(step.retrain for step in small.compression)]
+    assert bits.trial_minutes("small") == 2 * demand.minutes(stages, 1, "cpu"), "compressed, too"
     assert paper.binning_memory(10.9) == 543
     assert paper.evaluation_memory(9.3) == 1965
 

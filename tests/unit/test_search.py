@@ -14,16 +14,21 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikereach.compression import compress
 from spikereach.config import ConfigError, Search, System, overlay, validate
+from spikereach.evaluation.footprint import deployment
 from spikereach.reporting import search as reporting
 from spikereach.reporting.collect import ResultError
 from spikereach.reporting.documents import best_system, frontier_systems
 from spikereach.reporting.make import write
 from spikereach.reporting.plots import search as plots
 from spikereach.reporting.search import importance
+from spikereach.training.fit import fit
+from spikereach.training.losses import weight_matrices
+from spikereach.training.scoring import score
 from spikereach.workflow import search as search_module
 from spikereach.workflow.search import SearchError, open_study, run_trial
-from training_cases import rsnn, session, stage, system
+from training_cases import CHANNELS, rsnn, session, stage, system
 
 SPACE = {
     "units": {"paths": ["sizes.hidden"], "low": 2, "high": 10, "step": 2},
@@ -46,7 +51,7 @@ def run(folder, number, search=None, of=None, on=None):
         number=number,
         journal=folder / "journal.log",
         study=STUDY,
-        resume=folder / f"resume{number}.safetensors",
+        resume=folder / f"resume{number}",
         device="cpu",
         progress=False,
     )
@@ -113,7 +118,9 @@ def test_lagging_trial_is_pruned_where_its_curve_says_so(tmp_path, monkeypatch):
     for number in (1, 2):
         better.set_user_attr("number", number)
         study.add_trial(better)
+    monkeypatch.setattr(search_module, "compress", None)  # it has ended before that
     pruned = run(tmp_path, 3, settings(warmup_epochs=0))
+    monkeypatch.undo()
     assert (pruned["state"], pruned["epochs"]) == ("pruned", 1)
     later = run(tmp_path / "later", 0, settings(warmup_epochs=0))
     assert later == first, "another folder, the same trial"
@@ -127,6 +134,73 @@ def test_exploding_trial_fails_and_the_search_goes_on(tmp_path):
     assert run(tmp_path, 1)["state"] == "complete"
     with pytest.raises(ResultError, match=r"no trial was completed; .*exploded"):
         reporting.best([failed])
+
+
+# ---- Compression ------------------------------------------------------------------------
+
+
+def squeezed() -> System:
+    """Half of the weights pruned, then fixed point."""
+    retrain = stage(epochs=2, learning_rate=0.005)
+    prune = {"kind": "prune", "start": 0.5, "step": 0, "fine_step": 0, "stop": 0.5}
+    prune |= {"max_drop": None, "retrain": retrain}
+    fixed = {"kind": "fixed_point", "weight_bits": [1, 6], "buffer_bits": [2, 8]}
+    entry = rsnn().model_dump() | {"compression": [prune, fixed | {"retrain": retrain}]}
+    return System.model_validate(entry)
+
+
+BITS = {
+    "bits": {"paths": ["compression.1.weight_bits"], "choices": [2, 8]},
+    "zeros": {
+        "paths": ["compression.0.start", "compression.0.stop"],
+        "low": 0.2,
+        "high": 0.8,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def bits(tmp_path_factory):
+    """Trials of bits and sparsity, until one has few bits and one has many."""
+    folder, search = tmp_path_factory.mktemp("bits"), settings(space=BITS, warmup_epochs=9)
+    trials = []
+    while len({trial["parameters"]["bits"] for trial in trials}) < 2:
+        trials.append(run(folder, len(trials), search, squeezed()))
+    return search, trials
+
+
+def test_a_trial_is_what_the_workflow_makes_of_its_system(bits, tmp_path):
+    """Trained and compressed by its configuration, then scored as in training."""
+    search, trials = bits
+    binned = session(steps=800)
+    for trial in trials:
+        found = search.configured(squeezed(), trial["parameters"])
+        seed, _ = np.random.SeedSequence([search.seed, trial["number"]]).generate_state(2).tolist()
+        folder = tmp_path / str(trial["number"])
+        common = {"system_name": "tiny", "seed": seed, "device": "cpu", "progress": False}
+        made, _ = fit(
+            found,
+            [binned],
+            dataset=binned.name,
+            stage="finetune",
+            resume=folder / "training.safetensors",
+            **common,
+        )
+        made, _ = compress(made, [binned], found, resume=folder, **common)
+        assert made.decoder.weight_format == trial["parameters"]["bits"]
+        for matrix in weight_matrices(made.decoder).values():
+            assert (matrix == 0).sum() >= int(trial["parameters"]["zeros"] * matrix.numel())
+        _, r2 = score(made.decoder, [binned], part="val", training=found.training, areas=("M1",))
+        assert trial["r2"] == pytest.approx(r2, abs=1e-5)
+        assert trial["deployment_bytes"] == deployment(made.decoder)["total_bytes"]
+        assert trial["energy_nj"] == pytest.approx(0.1e-3 * trial["acs"])  # Horowitz 2014
+
+
+def test_fewer_bits_are_fewer_bytes(bits):
+    _, trials = bits
+    sizes = {each["parameters"]["bits"]: each["deployment_bytes"] for each in trials}
+    weights = CHANNELS * 8 + 8 * 8 + 2 * 8
+    assert sizes[8] - sizes[2] == weights * 6 // 8
 
 
 # ---- Several objectives -----------------------------------------------------------------
@@ -230,12 +304,12 @@ def test_numbers_and_choices_are_drawn(tmp_path):
 
 # ---- Kills, locks, damage ---------------------------------------------------------------
 
-# Runs trials 0 and 1; kills itself, as kill -9 would, at the COUNT-th write to disk.
+# Runs trials 0 and 1 of a system; kills itself, as kill -9 would, at the COUNT-th write to disk.
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 
-from test_search import run
+import test_search
 
 count, calls, fsync = int(sys.argv[2]), 0, os.fsync
 
@@ -250,22 +324,27 @@ def killed(file):
 
 os.fsync = killed
 for number in (0, 1):
-    run(Path(sys.argv[1]), number)
+    test_search.run(Path(sys.argv[1]), number, of=getattr(test_search, sys.argv[3])())
 """
 
 
-# A trial here writes: the study (first one only), three epochs, its outcome.
-@pytest.mark.parametrize("count", [4, 7], ids=["in training", "in the next trial"])
-def test_killed_trial_goes_on(four, tmp_path, count):
+# A trial here writes: the study (first one only), three epochs, two per retraining, its outcome.
+@pytest.mark.parametrize(
+    ("count", "of"),
+    [(4, rsnn), (7, rsnn), (8, squeezed)],
+    ids=["in training", "in the next trial", "in compression"],
+)
+def test_killed_trial_goes_on(tmp_path, count, of):
+    whole = [run(tmp_path / "whole", number, of=of()) for number in (0, 1)]
     here = Path(__file__).resolve().parent
     path = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     process = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(count)],
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(count), of.__name__],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"},
         timeout=120,
     )
     assert process.returncode == -signal.SIGKILL
-    assert [run(tmp_path, number) for number in (0, 1)] == four[1][:2]
+    assert [run(tmp_path, number, of=of()) for number in (0, 1)] == whole
     # A trial left running would stand in the journal.
     states = [trial.state.name for trial in open_study(tmp_path / "journal.log", STUDY).trials]
     assert set(states) <= {"COMPLETE", "PRUNED"}
@@ -313,6 +392,22 @@ def test_values_reach_their_keys():
     assert found.training.pretrain is None, "a path into null is passed over"
 
 
+def test_values_reach_entries_of_lists(repository):
+    small = validate(repository_config(repository)).systems["smallRSNN"]
+    space = BITS | {"tau": {"paths": ["sizes.readouts.2.0"], "low": 50.0, "high": 200.0}}
+    found = settings(space=space).configured(small, {"bits": 4, "zeros": 0.25, "tau": 70.0})
+    prune, fixed = found.compression
+    assert (prune.start, prune.stop) == (0.25, 0.25)
+    assert (fixed.weight_bits, fixed.buffer_bits) == (4, (4, 8))
+    assert found.sizes["readouts"] == [[50.0, 10.0], [20.0, 5.0], [70.0, 30.0]]
+    assert fixed.retrain == small.compression[1].retrain
+    content = yaml.safe_load((repository / "config.yaml").read_text())
+    bits = {"space": {"bits": {"paths": ["compression.1.weight_bits"], "low": 2, "high": 9}}}
+    content["search"]["RTnet"] |= bits | {"system": "smallRSNN"}
+    with pytest.raises(ConfigError, match=r"compression\.1\.fixed_point\.weight_bits: .* as one "):
+        validate(content)
+
+
 def repository_config(repository, **search):
     content = yaml.safe_load((repository / "config.yaml").read_text())
     return overlay(content, {"search": {"RTnet": search}})
@@ -335,6 +430,17 @@ def test_configured_space_fits_its_system(repository):
         ({"space": {"k": {"paths": ["size.kernel"]}}}, "RTnet has no key size.kernel"),
         ({"space": {"k": {"paths": ["sizes.kernel.x"]}}}, "RTnet has no key sizes.kernel.x"),
         ({"space": {"k": {"paths": ["architecture.x"]}}}, "RTnet has no key architecture.x"),
+        (
+            {"space": {"k": {"paths": ["compression.1.kind"]}}},
+            r"RTnet has no key compression\.1\.kind; compression is a list of 1, numbered from 0",
+        ),
+        (
+            {"space": {"k": {"paths": ["compression.half.kind"]}}},
+            r"no key compression\.half\.kind; compression is a list of 1, numbered from 0",
+        ),
+        ({"space": {"k": {"paths": ["compression.0.bits"]}}}, r"compression\.0\.bits; known: kind"),
+        ({"space": {"k": {"paths": ["compression.-1.kind"]}}}, "numbered from 0"),
+        ({"space": {"k": {"paths": ["compression.0.kind"]}}}, r"space: compression\.0: "),
         ({"space": {"L_seq": {"low": -512}}}, "window"),
         ({"space": {"k": {"high": 4}}}, "a multiple of `step`"),
         ({"space": {"x": {"paths": ["sizes.kernel"], "choices": [3]}}}, "at least 2 items"),

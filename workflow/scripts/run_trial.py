@@ -25,7 +25,7 @@ with job(snakemake) as run:
         number=int(snakemake.wildcards.number),
         journal=output.with_name("journal.log"),
         study=study[:16],
-        resume=run.resume / "training.safetensors",
+        resume=run.resume,
         **run.training,
     )
     replace(output, (json.dumps(trial, indent=2) + "\n").encode())

@@ -29,6 +29,7 @@ from spikereach.config.errors import ConfigError
 from spikereach.config.hints import NOTHING, hint, numbers_as_text
 from spikereach.config.nearest import nearest
 from spikereach.config.overlays import overlay, told_once, written_out
+from spikereach.config.paths import put
 from spikereach.config.sessions import AREA, AREA_LENGTH, PAPER_AREAS, find, unfolded
 
 # Names become folder names and wildcards: letters, digits, "_", "." and "-", no leading dot. They
@@ -485,7 +486,9 @@ class Parameter(Model):
     """A hyperparameter that the search varies: within a range, or one of `choices`."""
 
     paths: tuple[str, ...] = Field(
-        min_length=1, description="dotted keys of the system that take the value"
+        min_length=1,
+        description="dotted keys of the system that take the value; entries of lists have numbers, "
+        "from 0, as in compression.1.weight_bits",
     )
     low: int | float | None = Field(
         None, description="whole numbers where this and `high` are whole, else any number"
@@ -547,7 +550,7 @@ OBJECTIVES: dict[Objective, str] = {
 class Search(Model):
     """Hyperparameter search (`spikereach.workflow.search`): a study of its own."""
 
-    system: Name = Field(description="whose architecture and fine-tuning recipe every trial has")
+    system: Name = Field(description="whose fine-tuning and compression every trial has")
     session: Name
     objectives: tuple[Objective, ...] = Field(
         ("r2",),
@@ -580,22 +583,14 @@ class Search(Model):
             ValueError: a path that does not exist, or a value that is refused there.
         """
         entry = system.model_dump(mode="json")
+        known = system.architecture in ARCHITECTURES
+        further = {"sizes": sizes_of(system.architecture)} if known else {}  # also those left out
         for name, value in values.items():
             for path in self.space[name].paths:
-                part: Any = entry
-                *parents, last = path.split(".")
-                for key in parents:
-                    if isinstance(part, dict):
-                        part = part.get(key, {})
-                if part is not None:
-                    known = set(part if isinstance(part, dict) else ())
-                    if parents == ["sizes"] and system.architecture in ARCHITECTURES:
-                        known |= set(sizes_of(system.architecture))  # those left out as well
-                    if last not in known:
-                        raise ValueError(
-                            f"space.{name}: {self.system} has no key {path}; {nearest(last, known)}"
-                        )
-                    part[last] = value
+                try:
+                    put(entry, path, value, further)
+                except ValueError as error:
+                    raise ValueError(f"space.{name}: {self.system} {error}") from None
         return System.model_validate(entry)
 
 

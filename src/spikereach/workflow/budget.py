@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,8 @@ class Work:
     system: str
     """Whose entry has the recipe."""
     what: str
-    """``pretrain``, ``finetune``, ``search``, or the kind of a compression step."""
+    """``pretrain``, ``finetune``, ``search`` (the fine-tuning of a trial), or the kind of a
+    compression step, in a trial with ``search, `` before it."""
     stage: Stage
     split: str
     areas: tuple[str, ...]
@@ -110,21 +111,27 @@ class Budget:
             alone = common | {"sessions": (session,)}
             if training.finetune:
                 found[Work(base, "finetune", training.finetune, **alone)] = None
-            for each in self.plan.system(system).compression:
-                if stages := each.retrainings:
-                    fixed = each if isinstance(each, FixedPoint) else None
-                    more = {"times": len(stages), "fixed_point": fixed}
-                    found[Work(system, each.kind, stages[0], **alone, **more)] = None
+            found |= dict.fromkeys(self._compressions(system, "", **alone))
         return list(found)
+
+    def _compressions(self, system: str, what: str, **common: Any) -> Iterator[Work]:
+        for each in self.plan.system(system).compression:
+            if stages := each.retrainings:
+                fixed = each if isinstance(each, FixedPoint) else None
+                more = {"times": len(stages), "fixed_point": fixed}
+                yield Work(system, what + each.kind, stages[0], **common, **more)
 
     def trials(self) -> list[Work]:
         """Those of all searches."""
         found = []
         for search in self.config.search.values():
             training = self.plan.training(search.system)
-            areas = self._areas(search.system, search.session)
-            common = (search.system, "search", training.finetune, training.split, areas)
-            found += [Work(*common, (search.session,), number) for number in range(search.trials)]
+            common = {"split": training.split, "sessions": (search.session,)}
+            common["areas"] = self._areas(search.system, search.session)
+            for number in range(search.trials):
+                common["seed"] = number
+                found.append(Work(search.system, "search", training.finetune, **common))
+                found += self._compressions(search.system, "search, ", **common)
         return found
 
     def _areas(self, system: str, session: str) -> tuple[str, ...]:

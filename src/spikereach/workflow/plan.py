@@ -101,7 +101,7 @@ class Plan:
         """
         try:
             modules = [] if system is None else [locate(self.architecture(system))[0]]
-            if system is not None and script in ("compress_decoder", "close_loop"):
+            if system is not None and script in ("compress_decoder", "close_loop", "run_trial"):
                 kinds = [step.kind for step in self.config.systems[system].compression]
                 kinds += ["retrain"] * (script == "close_loop")
                 modules += [f"spikereach.compression.{kind}" for kind in kinds]
@@ -481,11 +481,12 @@ class Plan:
         return int(self.device == "cuda" and bool(self.trainings(system, dataset)))
 
     def trial_gpus(self, search: str) -> int:
-        return self.gpus(*self._trained(search))
+        return int(self.device == "cuda" and bool(self._tried(search)))
 
-    def _trained(self, search: str) -> tuple[str, str]:
-        """Of a search, the system and the session that it is trained on."""
-        return (found := self.search(search)).system, found.session
+    def _tried(self, search: str) -> list[Stage]:
+        """Of a search, the trainings of a trial as its system has them."""
+        found = self.search(search)
+        return [*self.trainings(found.system, found.session), *self.trainings(found.system)]
 
     def gpu_places(self, asked: int | None) -> int:
         """How many jobs of one machine may hold a place on its GPUs at a time: no more than there
@@ -508,11 +509,10 @@ class Plan:
         return demand.minutes(self.trainings(system, dataset), sessions, self.device)
 
     def trial_memory(self, search: str, input_mb: float) -> int:
-        system, session = self._trained(search)
-        return 2 * self.memory(system, input_mb, session)
+        return 2 * demand.memory_mb(self._tried(search), input_mb, self.device)
 
     def trial_minutes(self, search: str) -> int:
-        return 2 * self.minutes(*self._trained(search))
+        return 2 * demand.minutes(self._tried(search), 1, self.device)
 
     def binning_memory(self, input_mb: float) -> int:
         return int(500 + 4 * input_mb)

@@ -21,6 +21,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from spikereach.compression import compress
 from spikereach.config import OBJECTIVES, Search, System
 from spikereach.data.binning import BinnedSession
 from spikereach.evaluation import metrics
@@ -31,7 +32,6 @@ from spikereach.evaluation.records import Format
 from spikereach.models.checkpoint import Checkpoint
 from spikereach.training.errors import ExplosionError
 from spikereach.training.fit import fit
-from spikereach.training.state import selected
 
 GRACE_S = 30
 """Seconds after which the journal's lock counts as left behind by a killed job."""
@@ -51,15 +51,17 @@ def run_trial(
     number: int,
     journal: Path,
     study: str,
+    resume: Path,
     **options: Any,
 ) -> dict[str, Any]:
     """Run a trial, or read it from the journal where it is over.
 
-    A trial trains from scratch with the system's fine-tuning recipe. Its R2 is that of the epoch
-    that the recipe selects, on the validation part, where operations are counted, too; bytes and
-    energy are in the formats of the system's compression. A trial is pruned where its R2 lies
-    below the median of the earlier trials at that epoch, of those that cost no more; it fails
-    where its training explodes. The test part is not touched.
+    A trial trains from scratch with the system's fine-tuning recipe, and compresses what came out
+    by the system's steps. R2 and operations are those of that decoder on the validation part, as
+    one stream. A trial is pruned, and not compressed, where the R2 of its training lies below the
+    median of the earlier trials at that epoch, of those that cost no more; it has what it reached,
+    in the formats of the compression. It fails where a training explodes. The test part is not
+    touched.
 
     Args:
         search: settings.
@@ -68,12 +70,13 @@ def run_trial(
         number: of the trial, from 0.
         journal: the file that all trials share.
         study: name of the study in it; another one for other data, settings or code.
-        options: resume, device, progress and events, as for `fit`.
+        resume: folder for the state of its trainings; the caller removes it.
+        options: device, progress and events, as for `fit`.
     Returns:
         number, state ("complete", "pruned" or "failed"), parameters, r2 (validation; None where
-        failed), epochs, deployment_bytes, macs, acs and energy_nj (per step of the validation
-        part; None where failed), dense (operations per step), latency_ms, realtime and message (of
-        a failure).
+        failed), epochs (of the fine-tuning), deployment_bytes, macs, acs and energy_nj (per step of
+        the validation part; None where failed), dense (operations per step), latency_ms, realtime
+        and message (of a failure).
     Raises:
         SearchError: a damaged journal, or one without the earlier trials.
         ConfigError: values that the architecture refuses.
@@ -122,8 +125,8 @@ def run_trial(
     )
     judged = judging.ask()
     scores: list[float] = []
-    r2 = None
-    state, message, spent = TrialState.COMPLETE, None, dict.fromkeys(("macs", "acs", "energy_nj"))
+    state, message = TrialState.COMPLETE, None
+    measured = dict.fromkeys(("r2", "macs", "acs", "energy_nj"))
 
     def lags(rows: Sequence[Mapping[str, float]]) -> bool:
         nonlocal state
@@ -135,32 +138,33 @@ def run_trial(
         return state == TrialState.PRUNED
 
     try:
+        common = {"system_name": f"{search.system}, trial {number},", "seed": seed, **options}
         checkpoint, history = fit(
             tried,
             [session],
-            system_name=f"{search.system}, trial {number},",
             dataset=session.name,
             stage="finetune",
-            seed=seed,
+            resume=resume / "training.safetensors",
             watch=lags,
-            **options,
+            **common,
         )
+        scores = history["val_r2"].tolist()
+        if state == TrialState.COMPLETE:
+            checkpoint, _ = compress(checkpoint, [session], tried, resume=resume, **common)
     except ExplosionError as error:
         state, message = TrialState.FAIL, str(error)
     else:
-        scores = history["val_r2"].tolist()
-        r2 = selected(history.to_dict("records"), tried.training.finetune)["val_r2"]
-        spent = _spent(checkpoint, session, memory["weight_format"], memory["buffer_format"])
+        measured = _measured(checkpoint, session, memory["weight_format"], memory["buffer_format"])
     finished = optuna.trial.create_trial(
         state=state,
-        value=r2,
+        value=measured.pop("r2"),
         params=parameters,
         distributions=distributions,
         intermediate_values=dict(enumerate(scores, start=1)),
         user_attrs={
             "number": number,
             **expected,
-            **spent,
+            **measured,
             "realtime": about["realtime"],
             "message": message,
         },
@@ -181,16 +185,17 @@ def _valued(trial: FrozenTrial, search: Search) -> FrozenTrial:
     )
 
 
-def _spent(
+def _measured(
     checkpoint: Checkpoint, session: BinnedSession, weights: Format, buffers: Format
 ) -> dict[str, float]:
-    """Effective operations and their energy per step of the validation part."""
+    """R2 on the validation part, effective operations and their energy per step of it."""
     part = session.split(checkpoint.system.training.split).val
     part = slice(part.start, part.stop)
     spikes = input_spikes(checkpoint, session)[part]
     counted, _ = metrics.measure(deployed(checkpoint), spikes, session.velocity[part])
     macs, acs = counted["effective_macs"], counted["effective_acs"]
-    return {"macs": macs, "acs": acs, "energy_nj": energy_nj(macs, acs, weights, buffers)}
+    energy = energy_nj(macs, acs, weights, buffers)
+    return {"r2": counted["r2"], "macs": macs, "acs": acs, "energy_nj": energy}
 
 
 def outcome(trial: FrozenTrial) -> dict[str, Any]:

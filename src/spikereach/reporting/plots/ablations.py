@@ -148,8 +148,8 @@ def latency(frame: pd.DataFrame, labels: Mapping[str, str]) -> drawing.Plot:
                 )
             axes.scatter(at, r2, s=24, color=colour(name), zorder=3, linewidths=0)
             axes.annotate(
-                label, (at, r2), xytext=(-3, -3), textcoords="offset points", ha="right", va="top",
-                fontsize=5.5,
+                label, (at, r2), xytext=(0, -4), textcoords="offset points", ha="center", va="top",
+                fontsize=5.5, path_effects=[withStroke(linewidth=1.7, foreground="white")],
             )  # fmt: skip
         axes.axvline(limit, **drawing.DASHED)
         axes.margins(x=0.12, y=0.2)

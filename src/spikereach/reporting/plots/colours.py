@@ -52,6 +52,10 @@ _LOOKS = {
     "sRTnet-sparse": ("#6B2F00", "o"),
     "RTnet-centred": ("#0072B2", "o"),
     "RTnet-causal-0": ("#BCDDF2", "o"),
+    "RTnet-causal-1": ("#ABD4ED", "o"),
+    "RTnet-causal-2": ("#9ACAE9", "o"),
+    "RTnet-causal-3": ("#88C1E4", "o"),
+    "RTnet-causal-4": ("#77B7E0", "o"),
     "RTnet-causal-5": ("#66AEDB", "o"),
     "RTnet-causal-11": ("#3391C9", "o"),
 }

@@ -27,8 +27,7 @@ COSTS = {
 def search(trials: Trials, search: Search, source: str) -> Plot:
     """Validation R2 against every parameter and every cost, and what mattered for it.
 
-    Bytes are shown where they are no objective, too. Costs are in the number formats of the
-    system's compression, which comes after the search.
+    Bytes are shown where they are no objective, too.
 
     Args:
         trials: all of the search, by number.
