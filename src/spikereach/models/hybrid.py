@@ -332,23 +332,26 @@ class Hybrid(Decoder):
             for area in self.heard
         )
         self.frames = Frames(centred, period, reach)
-        features = [conv_channels] * len(areas)
-        self.features = features if merge == "post-LIF" else [sum(features)]
-        if self.gated:
-            self.features = [*NETS * [conv_channels], *NETS * self.features]
+        width, end = conv_channels, conv_channels * len(self.heard)
+        self.read = [slice(0, end)]
+        """Of all modules' channels, those that each spiking net reads."""
+        if merge == "post-LIF":
+            self.read = [slice(area * width, (area + 1) * width) for area in areas]
+        elif self.gated:
+            self.read = [*NETS * [slice(0, width)], *NETS * [slice(width, end)]]
         self.nets = nn.ModuleList(
             Chain(
                 RecurrentLIF(
-                    inputs if layer == 1 else lif_units,
+                    read.stop - read.start if layer == 1 else lif_units,
                     lif_units,
                     f"net{net}.lif{layer}",
                     *neuron(tau_mem_ms, period, surrogate, slope),
                 )
                 for layer in range(1, lif_layers + 1)
             )
-            for net, inputs in enumerate(self.features, start=1)
+            for net, read in enumerate(self.read, start=1)
         )
-        self.readout = Linear(lif_units * len(self.features), 2)
+        self.readout = Linear(lif_units * len(self.read), 2)
 
     @torch.no_grad()
     def initialise(self, rates_hz: Tensor, generator: torch.Generator) -> None:
@@ -365,7 +368,8 @@ class Hybrid(Decoder):
         with _calibration(blocks):
             frames, _ = self._each(self.convs, heard, self.init_state(len(spikes)).blocks)
         frames = _join([x for (x,) in frames]).transpose(0, 1)
-        for net, x in zip(self.nets, self._parts(frames), strict=True):
+        for net, read in zip(self.nets, self.read, strict=True):
+            x = frames[..., read]
             for layer in net:
                 spread_membranes(layer.input, x, layer.constants.decay, MEMBRANE_SPREAD)
                 x, _ = layer(x, None, Formats())
@@ -404,15 +408,16 @@ class Hybrid(Decoder):
         if self.gated:
             present, presence = self.frames.present(areas[1:], presence)
         if len(frames) > 0:
-            hidden, neurons = self._each(self.nets, self._parts(frames), neurons)
+            parts = [frames[..., read] for read in self.read]
+            hidden, neurons = self._each(self.nets, parts, neurons)
             if apart:
                 found = self._apart(hidden)
                 keypoint, ready = (each.repeat(1, len(self.nets), 1) for each in (keypoint, ready))
             else:
                 if self.gated:
                     opened = present.all(0).T[..., None]
-                    read = *repeat(~opened, NETS), *repeat(opened, NETS)
-                    hidden = [each * heard for each, heard in zip(hidden, read, strict=True)]
+                    gates = *repeat(~opened, NETS), *repeat(opened, NETS)
+                    hidden = [each * gate for each, gate in zip(hidden, gates, strict=True)]
                 found = self.readout(_join(hidden))
             keypoints = torch.cat([keypoint, found])
             # The velocity at an earlier keypoint has been emitted already.
@@ -420,13 +425,6 @@ class Hybrid(Decoder):
             keypoint, ready = keypoints[-1:], torch.cat([ready, velocity])
         due = len(spikes) + silence
         return ready[:due], HybridState(blocks, neurons, keypoint, ready[due:], presence)
-
-    def _parts(self, frames: Tensor) -> Sequence[Tensor]:
-        """What enters each spiking net, of the frames (n, B, channels) of all modules."""
-        if self.gated:
-            alone, joint = frames.split([self.features[0], self.features[-1]], dim=2)
-            return *repeat(alone, NETS), *repeat(joint, NETS)
-        return frames.split(self.features, dim=2)
 
     def _apart(self, hidden: Sequence[Tensor]) -> Tensor:
         """Keypoints (n, N B, 2) by each of N nets with spikes (n, B, units), one net after the
@@ -466,16 +464,12 @@ class Hybrid(Decoder):
             frames = [conv(spikes[area]) for conv, area in convs]
             opened = present(spikes) if self.gated else True
             if frames[0] is not None:  # the areas' frames are complete at the same steps
+                joined = np.concatenate(frames)
+                fired = [net(joined[read]) for net, read in zip(nets, self.read, strict=True)]
                 if self.gated:
-                    alone, joint = frames[0], np.concatenate(frames[1:])
-                    frames = [*repeat(alone, NETS), *repeat(joint, NETS)]
-                elif len(nets) < len(frames):
-                    frames = [np.concatenate(frames)]
-                fired = [net(frame) for net, frame in zip(nets, frames, strict=True)]
-                if self.gated:
-                    read = *repeat(not opened, NETS), *repeat(opened, NETS)
-                    fired = [each * heard for each, heard in zip(fired, read, strict=True)]
-                keypoints.add(fired[0] if len(fired) == 1 else np.concatenate(fired))
+                    gates = *repeat(not opened, NETS), *repeat(opened, NETS)
+                    fired = [each * gate for each, gate in zip(fired, gates, strict=True)]
+                keypoints.add(np.concatenate(fired))
             return keypoints.ready.popleft()
 
         return step
