@@ -138,6 +138,11 @@ def test_the_drop_is_relative(tmp_path, scripted, before, after, kept):
     assert trials == ([0.5] if kept else [0.5, 0.45])
 
 
+def test_a_start_above_the_stop_prunes_nothing():
+    with pytest.raises(ValueError, match=r"start is 0\.6 and stop 0\.5: nothing would be pruned"):
+        pruning(start=0.6, stop=0.5)
+
+
 def test_any_drop_is_accepted_where_none_is_the_largest(tmp_path, scripted):
     trials = scripted(lambda sparsity: -9.0 if sparsity else 0.5)
     start = checkpoint()

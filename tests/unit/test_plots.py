@@ -373,6 +373,11 @@ def test_every_published_system_has_its_own_look():
     assert min(distances) > 0.2
 
 
+def test_trials_of_a_search_look_different():
+    names = [f"small-trial{number}" for number in range(64)]
+    assert len({(colours.colour(name), colours.marker(name)) for name in names}) == 64
+
+
 def test_an_unknown_system_has_a_stable_look():
     code = (
         "from spikereach.reporting.plots.colours import *; print(colour('mynet'), marker('mynet'))"

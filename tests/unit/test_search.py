@@ -413,6 +413,12 @@ def repository_config(repository, **search):
     return overlay(content, {"search": {"RTnet": search}})
 
 
+def test_a_parameter_that_nothing_takes():
+    space = {"L": {"paths": ["training.pretrain.window"], "low": 50, "high": 100}}
+    with pytest.raises(ValueError, match=r"space\.L: nothing takes the value: in tiny"):
+        settings(space=space).configured(rsnn(), {"L": 50})
+
+
 def test_configured_space_fits_its_system(repository):
     config = validate(repository_config(repository))
     search = config.search["RTnet"]
@@ -428,7 +434,19 @@ def test_configured_space_fits_its_system(repository):
     [
         ({"space": {"k": {"paths": ["sizes.kernle"]}}}, "RTnet has no key sizes.kernle"),
         ({"space": {"k": {"paths": ["size.kernel"]}}}, "RTnet has no key size.kernel"),
-        ({"space": {"k": {"paths": ["sizes.kernel.x"]}}}, "RTnet has no key sizes.kernel.x"),
+        (
+            {"space": {"k": {"paths": ["sizes.kernel.x"]}}},
+            r"RTnet has no key sizes\.kernel\.x; sizes\.kernel is \d+, with nothing in it",
+        ),
+        (
+            {"space": {"x": {"paths": ["sizes.kernel"], "low": 3, "high": 9}}},
+            r"sizes\.kernel is listed twice",
+        ),
+        (
+            {"space": {"x": {"paths": ["training.finetune.loss.x"], "choices": [1, 2]}}},
+            "is 'mse', with nothing in it",
+        ),
+        ({"system": "AEGRU"}, r"'AEGRU' has a recipe with part: train\+val"),
         ({"space": {"k": {"paths": ["architecture.x"]}}}, "RTnet has no key architecture.x"),
         (
             {"space": {"k": {"paths": ["compression.1.kind"]}}},

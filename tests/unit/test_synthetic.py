@@ -340,9 +340,9 @@ def test_too_short(tmp_path):
 
 def test_too_few_channels_for_the_spikes_of_a_session(tmp_path):
     few = replace(SESSIONS["synthetic_indy_1"], areas={"M1": 6})
-    with pytest.raises(SessionError, match=r"6 channels cannot have .* give it at least 16"):
+    with pytest.raises(SessionError, match=r"6 channels are too few .* give it at least 11"):
         generate(few, tmp_path / "a.mat", duration_s=20, seed=0)
-    enough = replace(few, areas={"M1": 16})
+    enough = replace(few, areas={"M1": 11})
     generate(enough, tmp_path / "a.mat", duration_s=20, seed=0)
 
 

@@ -260,6 +260,15 @@ class Prune(Step):
     )
     retrain: Stage
 
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.start > self.stop:
+            raise ValueError(
+                f"start is {self.start:g} and stop {self.stop:g}: nothing would be pruned; give a "
+                "start of at most stop"
+            )
+        return self
+
     @property
     def retrainings(self) -> list[Stage]:
         """At all coarse sparsities, and where the last goes too far, at the fine ones before it."""
@@ -572,6 +581,10 @@ class Search(Model):
     def _accurate(self):
         if "r2" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ValueError("`objectives` needs `r2`, and has none twice")
+        paths = [path for parameter in self.space.values() for path in parameter.paths]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise ValueError(f"space: {path} is listed twice; it takes one value: name it once")
         return self
 
     def configured(self, system: System, values: dict[str, Any]) -> System:
@@ -580,17 +593,23 @@ class Search(Model):
         A path into a part that is null, such as a pretraining, is passed over.
 
         Raises:
-            ValueError: a path that does not exist, or a value that is refused there.
+            ValueError: a path that does not exist, a parameter all of whose paths are passed over,
+                or a value that is refused there.
         """
         entry = system.model_dump(mode="json")
         known = system.architecture in ARCHITECTURES
         further = {"sizes": sizes_of(system.architecture)} if known else {}  # also those left out
         for name, value in values.items():
-            for path in self.space[name].paths:
-                try:
-                    put(entry, path, value, further)
-                except ValueError as error:
-                    raise ValueError(f"space.{name}: {self.system} {error}") from None
+            paths = self.space[name].paths
+            try:
+                taken = [put(entry, path, value, further) for path in paths]
+            except ValueError as error:
+                raise ValueError(f"space.{name}: {self.system} {error}") from None
+            if not any(taken):
+                raise ValueError(
+                    f"space.{name}: nothing takes the value: in {self.system}, what "
+                    f"{' and '.join(paths)} would change is null; leave the parameter out"
+                )
         return System.model_validate(entry)
 
 
@@ -734,6 +753,14 @@ class Config(Model):
                 raise ValueError(
                     f"search.{key}.system: {search.system!r} has no fine-tuning itself"
                 )
+            stages = [found.training.finetune]
+            stages += [stage for step in found.compression for stage in step.retrainings]
+            if any(stage.part != "train" for stage in stages):
+                raise ValueError(
+                    f"search.{key}.system: {search.system!r} has a recipe with part: train+val, "
+                    "which learns from the validation part that judges trials; search a system "
+                    "like it with part: train"
+                )
             tried = {name: p.choices or (p.low, p.high) for name, p in search.space.items()}
             for row in range(max(map(len, tried.values()))):
                 values = {name: each[min(row, len(each) - 1)] for name, each in tried.items()}
@@ -749,7 +776,8 @@ class Config(Model):
                     raise ValueError(f"search.{key}.{error}") from None
         if self.source == "local" and not self.folder:
             raise ValueError(
-                "source is local but `folder` is not set: add --config folder=PATH/TO/FILES"
+                "source is local but `folder` is not set: write folder: PATH/TO/FILES into a YAML "
+                "file, or give Snakemake --config folder=PATH/TO/FILES"
             )
         for key in ("folder", "weights_folder"):
             if (text := getattr(self, key)) is not None and text.strip() in NOTHING:

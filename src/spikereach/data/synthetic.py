@@ -30,6 +30,9 @@ MEAN_SPIKES = {
     "synthetic_loco": (10.207, 11.177, 11.698),
 }
 
+SURPLUS = 1.3
+"""Spikes that are drawn, for each that stays."""
+
 # The task of O'Doherty et al. 2017: self-paced reaching on a grid of 8 x 8 targets.
 GRID = 8
 SPACING_MM = 15.0
@@ -114,7 +117,7 @@ def simulate(session: Session, *, duration_s: float, seed: int) -> Simulated:
     """What :func:`generate` writes.
 
     Raises:
-        SessionError: the session is no synthetic one, or duration or channels are too few.
+        SessionError: the session is no synthetic one, is too short, or has too few channels.
     """
     if session.monkey not in MEAN_SPIKES:
         raise SessionError(
@@ -128,10 +131,10 @@ def simulate(session: Session, *, duration_s: float, seed: int) -> Simulated:
     number = int(session.name.rsplit("_", 1)[1])
     means = MEAN_SPIKES[session.monkey]
     mean_spikes = means[(number - 1) % len(means)]
-    if (channels := sum(session.areas.values())) < 2 * mean_spikes:
+    if (count := sum(session.areas.values())) <= SURPLUS * mean_spikes:
         raise SessionError(
-            f"{session.name}: {channels} channels cannot have {mean_spikes} spikes per bin, as "
-            f"this synthetic session does; give it at least {math.ceil(2 * mean_spikes)}"
+            f"{session.name}: {count} channels are too few for the {mean_spikes} spikes per bin of "
+            f"this synthetic session; give it at least {math.floor(SURPLUS * mean_spikes) + 1}"
         )
     steps = round(duration_s * RATE_HZ)
     rng = random_stream(seed, session.name)
@@ -357,8 +360,8 @@ def _calibrate(
     """
     rates = np.array([sum(each.unit.rate for each in units) for units in channels])
     gain = 1.0
-    while (occupied := -np.expm1(-gain * rates * STEP_S).sum()) < 1.3 * mean_spikes:
-        gain *= 1.3 * mean_spikes / occupied
+    while (occupied := -np.expm1(-gain * rates * STEP_S).sum()) < SURPLUS * mean_spikes:
+        gain *= SURPLUS * mean_spikes / occupied
     drawn = [
         [(each.unit.row, _spikes(gain * each.rate, rng)) for each in units] for units in channels
     ]

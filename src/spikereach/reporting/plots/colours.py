@@ -50,6 +50,14 @@ _LOOKS = {
     "RTnet-weights": ("#9C5B52", "o"),
     "sRTnet-pruned": ("#A84A00", "o"),
     "sRTnet-sparse": ("#6B2F00", "o"),
+    "smallRSNN": ("#332288", "^"),
+    "smallRSNN-6bit": ("#5B4BB0", "^"),
+    "smallRSNN-4bit": ("#877CD0", "^"),
+    "smallRSNN-ternary": ("#B9B2EA", "^"),
+    "IIRnet": ("#882255", "v"),
+    "GRU-32": ("#88CCEE", "s"),
+    "minGRU": ("#DDAA33", "P"),
+    "TCN-GRU": ("#999933", "X"),
     "RTnet-centred": ("#0072B2", "o"),
     "RTnet-causal-0": ("#BCDDF2", "o"),
     "RTnet-causal-1": ("#ABD4ED", "o"),
@@ -64,7 +72,8 @@ _FURTHER_MARKERS = ("^", "v", "<", ">", "P", "X", "h", "p")
 
 
 def colour(system: str) -> str:
-    """Hex colour of a system; one without its own gets a fixed further one by its name."""
+    """Hex colour of a system; one without its own gets a fixed further one by its name. Names that
+    differ in the number at their end, as trials do, have different looks up to 64 of them."""
     return _look(system)[0]
 
 
@@ -76,6 +85,7 @@ def marker(system: str) -> str:
 def _look(system: str) -> tuple[str, str]:
     if system in _LOOKS:
         return _LOOKS[system]
-    number = int(text_checksum(system)[:8], 16)
+    stem = system.rstrip("0123456789")
+    number = int(text_checksum(stem)[:8], 16) + int(system[len(stem) :] or 0)
     row, column = divmod(number, len(_FURTHER))
     return _FURTHER[column], _FURTHER_MARKERS[row % len(_FURTHER_MARKERS)]

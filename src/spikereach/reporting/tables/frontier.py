@@ -41,7 +41,7 @@ def frontier(frame: pd.DataFrame, systems: Systems) -> Table:
     columns = [
         Column("System", text["system"], align="l"),
         Column("From", sources, align="l"),
-        Column("Pretraining", [each or "configured" for each in text["pretraining"]], align="l"),
+        Column("Pretraining", [each or "as configured" for each in text["pretraining"]], align="l"),
         Column("R²", r2),
         Column("Bytes", list(map(count, text["bytes"]))),
         Column("MACs", [_operations(row, "macs") for row in rows], "Operations"),
