@@ -120,7 +120,7 @@ def distance(ours: Tensor, other: Tensor) -> float:
 # decide on a state that stays, those that differ grow in number, and gradients through time with
 # them: those of an sGRU are no nearer than of another draw.
 LOSSES = {"sgru": 0.03}
-SPIKES = {"sgru": 0.08, "hybrid": 0.08}
+SPIKES = {"sgru": 0.08, "hybrid": 0.08, "recursive": 0.08}
 GRADIENTS = {"sgru": None, "hybrid": 1.0, "recursive": 1.0, "lif": 0.25}
 
 
