@@ -129,9 +129,9 @@ class Budget:
             common = {"split": training.split, "sessions": (search.session,)}
             common["areas"] = self._areas(search.system, search.session)
             for number in range(search.trials):
-                common["seed"] = number
-                found.append(Work(search.system, "search", training.finetune, **common))
-                found += self._compressions(search.system, "search, ", **common)
+                alone = common | {"seed": number}
+                found.append(Work(search.system, "search", training.finetune, **alone))
+                found += self._compressions(search.system, "search, ", **alone)
         return found
 
     def _areas(self, system: str, session: str) -> tuple[str, ...]:
