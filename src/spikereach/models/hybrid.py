@@ -19,7 +19,7 @@ from spikereach.models.layers import Conv1d, Linear
 from spikereach.models.presence import Frames, Presence
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.ops.common.backends import may_compile
-from spikereach.ops.common.dropout import Dropout, draw_dropout, silence_channels
+from spikereach.ops.common.dropout import ChannelDropout, Dropout, draw_dropout
 from spikereach.ops.common.fixed_point import Formats, bits_of, stored
 from spikereach.ops.common.record import note_call, noted
 from spikereach.ops.conv_pool import Normalisation, conv_pool
@@ -289,8 +289,6 @@ class Hybrid(Decoder):
             )
         if merge == "gate" and len(area_channels) < 2:
             raise ValueError("merge 'gate' needs two areas or more: give the session's in `areas`")
-        if not 0 <= channel_dropout < 1:
-            raise ValueError(f"channel_dropout is {channel_dropout}: give 0 or more, below 1")
         kernels, period = [kernel * 2**block for block in range(blocks)], 2**blocks
         reach = layer_buffers(kernels)[0].receptive_field
         padding = sum(2**block * (size // 2) for block, size in enumerate(kernels))
@@ -313,7 +311,7 @@ class Hybrid(Decoder):
         self.silence = centred + period - 1
         """Steps without velocity before the first keypoint is due."""
         self.area_channels = [channels] if merge == "none" else list(area_channels)
-        self.gated, self.channel_dropout = merge == "gate", channel_dropout
+        self.gated, self.channel_dropout = merge == "gate", ChannelDropout(channel_dropout)
         areas = range(len(self.area_channels))
         self.heard = [0, *areas] if self.gated else areas
         """The area of each convolution module."""
@@ -395,8 +393,7 @@ class Hybrid(Decoder):
         """As every decoder's, of the spikes and as many silent steps after them; apart: what each
         of N spiking nets behind a gate predicts for itself, one net after the other, (T, N B, 2).
         """
-        if self.training and self.channel_dropout:
-            spikes = silence_channels(spikes, self.channel_dropout)
+        spikes = self.channel_dropout(spikes)
         parts = [spikes, spikes.new_zeros(silence, *spikes.shape[1:])]
         state = self.init_state(spikes.shape[1]) if state is None else state
         split = [part.transpose(0, 1).split(self.area_channels, dim=2) for part in parts]

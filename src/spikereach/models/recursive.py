@@ -18,7 +18,7 @@ from spikereach.models.layers import Linear
 from spikereach.models.recurrent_lif import RecurrentLIF, neuron
 from spikereach.models.rsnn import decays
 from spikereach.ops.common.cpu import values
-from spikereach.ops.common.dropout import silence_channels
+from spikereach.ops.common.dropout import ChannelDropout
 from spikereach.ops.common.fixed_point import Formats, bits_of
 from spikereach.ops.common.precision import precise
 from spikereach.ops.integrator import scan_integrator
@@ -144,8 +144,6 @@ class Recursive(Decoder):
             raise ValueError(
                 f"dropout ({dropout}) and unit_dropout ({unit_dropout}) must be 0 to 1"
             )
-        if not 0 <= channel_dropout < 1:
-            raise ValueError(f"channel_dropout is {channel_dropout}: give 0 or more, below 1")
         super().__init__(
             channels=channels,
             timing=Timing(
@@ -155,7 +153,7 @@ class Recursive(Decoder):
             ),
         )
         self.taus_ms, self.dropout, self.unit_dropout = list(taus_ms), dropout, unit_dropout
-        self.channel_dropout = channel_dropout
+        self.channel_dropout = ChannelDropout(channel_dropout)
         self.projection = Linear(channels, features)
         self.trace_param = nn.Parameter(torch.full((features * len(taus_ms),), INITIAL))
         traces = len(self.trace_param)
@@ -201,8 +199,7 @@ class Recursive(Decoder):
         self, spikes: Tensor, state: RecursiveState | None = None
     ) -> tuple[Tensor, RecursiveState]:
         state = self.init_state(spikes.shape[1]) if state is None else state
-        if self.training and self.channel_dropout:
-            spikes = silence_channels(spikes, self.channel_dropout)
+        spikes = self.channel_dropout(spikes)
         x, traces = self._traces(spikes.to(state.traces.dtype), state)
         neurons, keypoint, ready = state.neurons, state.keypoint, state.ready
         if len(x):

@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # SplitMix64 (Steele, Lea & Flood 2014): the increment of its counter, shifts and factors.
 GAMMA = 0x9E3779B97F4A7C15
@@ -64,13 +64,27 @@ def draw_dropout(shape: torch.Size, probability: float, device: torch.device) ->
     return Dropout(torch.Size(shape), seed, dropped, device)
 
 
-def silence_channels(spikes: Tensor, probability: float) -> Tensor:
-    """Spikes (T, B, C) in which each channel of each window is silent with a probability.
+class ChannelDropout(nn.Module):
+    """In training, spikes (T, B, C) in which each channel of each window is silent with a
+    probability.
 
     The others are not scaled: a decoder learns that neurons may be lost.
+
+    Raises:
+        ValueError: probability outside [0, 1).
     """
-    drawn = torch.rand(1, *spikes.shape[1:], device=spikes.device)
-    return spikes * (drawn >= probability)
+
+    def __init__(self, probability: float):
+        super().__init__()
+        if not 0 <= probability < 1:
+            raise ValueError(f"channel_dropout is {probability}: give 0 or more, below 1")
+        self.probability = probability
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        if not (self.training and self.probability):
+            return spikes
+        drawn = torch.rand(1, *spikes.shape[1:], device=spikes.device)
+        return spikes * (drawn >= self.probability)
 
 
 def _signed(word: int) -> int:
